@@ -1,0 +1,26 @@
+package deps
+
+import (
+	_ "github.com/PagerDuty/go-pagerduty"
+	_ "github.com/google/go-cmp/cmp"
+	_ "github.com/hashicorp/consul/api"
+	_ "github.com/prometheus/client_golang/prometheus/promhttp"
+	_ "github.com/rogpeppe/go-internal/testscript"
+	_ "github.com/slack-go/slack"
+	_ "github.com/spf13/cobra"
+	_ "github.com/twmb/franz-go/pkg/kadm"
+	_ "github.com/twmb/franz-go/pkg/kfake"
+	_ "github.com/twmb/franz-go/pkg/kgo"
+	_ "github.com/twmb/franz-go/pkg/kmsg"
+	_ "github.com/twmb/franz-go/pkg/sasl/plain"
+	_ "github.com/twmb/franz-go/pkg/sasl/scram"
+	_ "github.com/klauspost/compress/zstd"
+	_ "github.com/klauspost/compress/s2"
+	_ "github.com/pierrec/lz4/v4"
+	_ "github.com/goccy/go-yaml"
+	_ "go.temporal.io/sdk/client"
+	_ "go.temporal.io/sdk/contrib/envconfig"
+	_ "go.temporal.io/sdk/testsuite"
+	_ "golang.org/x/sync/errgroup"
+)
+import _ "github.com/google/uuid"

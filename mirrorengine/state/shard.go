@@ -1,0 +1,243 @@
+package state
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// ownerKey is written by each owner as its first record; reading up to the own
+// one is how a new owner knows that it has read everything.
+const ownerKey = "owner"
+
+type shard struct {
+	n      int32
+	client *kgo.Client
+	puts   chan put
+	done   chan struct{}
+}
+
+type put struct {
+	recs []*kgo.Record
+	err  chan error
+}
+
+// groupCommit bounds the puts of one transaction.
+const groupCommit = 256
+
+// initTimeout and initTries bound taking a shard over: a coordinator that takes
+// a request and never answers (kfake does, now and then) is asked on a new
+// connection.
+const (
+	initTimeout = 15 * time.Second
+	initTries   = 4
+)
+
+func newShard(ctx context.Context, opts Options, n int32) (*shard, error) {
+	var errs []error
+	for range initTries {
+		s, err := tryShard(ctx, opts, n)
+		if err == nil {
+			return s, nil
+		}
+		errs = append(errs, err)
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, errors.Join(errs...)
+}
+
+func tryShard(ctx context.Context, opts Options, n int32) (*shard, error) {
+	client, err := kgo.NewClient(append(append([]kgo.Opt{}, opts.Local...),
+		kgo.TransactionalID("drawbridge-"+opts.ClusterID+"-"+strconv.Itoa(int(n))),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.ProducerLinger(0),
+	)...)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, initTimeout)
+	defer cancel()
+	// InitProducerId now: from here on the former owner's writes are refused.
+	if _, _, err := client.ProducerID(ctx); err != nil {
+		client.Close()
+		return nil, fmt.Errorf("init producer id: %w", err)
+	}
+	return &shard{n: n, client: client, puts: make(chan put), done: make(chan struct{})}, nil
+}
+
+// put hands records to the shard's writer and waits for their transaction.
+func (s *shard) put(ctx context.Context, recs []*kgo.Record) error {
+	p := put{recs: recs, err: make(chan error, 1)}
+	select {
+	case s.puts <- p:
+	case <-s.done:
+		return errors.New("the state store is closed")
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	// Once taken, the outcome is awaited whatever the caller's context says:
+	// memory and topic must not part.
+	return <-p.err
+}
+
+// run is the only writer of the shard. Puts that come while a transaction is
+// under way share the next one.
+func (s *shard) run(ctx context.Context) {
+	defer close(s.done)
+	var broken error
+	for {
+		var batch []put
+		select {
+		case <-ctx.Done():
+			return
+		case p := <-s.puts:
+			batch = append(batch, p)
+		}
+	more:
+		for len(batch) < groupCommit {
+			select {
+			case p := <-s.puts:
+				batch = append(batch, p)
+			default:
+				break more
+			}
+		}
+		if broken == nil {
+			broken = s.commit(context.WithoutCancel(ctx), batch)
+		}
+		for _, p := range batch {
+			p.err <- broken
+		}
+		// A transaction that failed leaves it open what the topic holds; only a
+		// new owner, which reads it again, can tell.
+	}
+}
+
+func (s *shard) commit(ctx context.Context, batch []put) error {
+	if err := s.client.BeginTransaction(); err != nil {
+		return fenced(err)
+	}
+	var recs []*kgo.Record
+	for _, p := range batch {
+		recs = append(recs, p.recs...)
+	}
+	err := s.client.ProduceSync(ctx, recs...).FirstErr()
+	end := kgo.TransactionEndTry(err == nil)
+	return fenced(errors.Join(err, s.client.EndTransaction(ctx, end)))
+}
+
+func fenced(err error) error {
+	for _, f := range []error{kerr.ProducerFenced, kerr.InvalidProducerEpoch, kerr.InvalidProducerIDMapping} {
+		if errors.Is(err, f) {
+			return fmt.Errorf("%w: %w", ErrFenced, err)
+		}
+	}
+	return err
+}
+
+// ensureTopic creates the state topic where it is missing and answers with its
+// number of partitions.
+func ensureTopic(ctx context.Context, opts Options) (int32, error) {
+	client, err := kgo.NewClient(opts.Local...)
+	if err != nil {
+		return 0, err
+	}
+	defer client.Close()
+	adm := kadm.NewClient(client)
+	policy := "compact"
+	res, err := adm.CreateTopic(ctx, opts.Shards, opts.ReplicationFactor,
+		map[string]*string{"cleanup.policy": &policy}, opts.Topic)
+	if err == nil {
+		err = res.Err
+	}
+	if err == nil {
+		return opts.Shards, nil
+	}
+	if !errors.Is(err, kerr.TopicAlreadyExists) {
+		return 0, fmt.Errorf("create: %w", err)
+	}
+	topics, err := adm.ListTopics(ctx, opts.Topic)
+	if err != nil {
+		return 0, fmt.Errorf("describe: %w", err)
+	}
+	t := topics[opts.Topic]
+	if t.Err != nil {
+		return 0, fmt.Errorf("describe: %w", t.Err)
+	}
+	return int32(len(t.Partitions)), nil
+}
+
+// load writes an owner record to each shard and reads each shard up to it.
+func (s *Store) load(ctx context.Context) error {
+	nonces := make([]string, len(s.shards))
+	assign := map[int32]kgo.Offset{}
+	for i, sh := range s.shards {
+		id, epoch, err := sh.client.ProducerID(ctx)
+		if err != nil {
+			return err
+		}
+		nonces[i] = fmt.Sprintf("%d/%d", id, epoch)
+		raw, _ := json.Marshal(nonces[i])
+		value, _ := json.Marshal(envelope{V: Version, Data: raw})
+		rec := &kgo.Record{Topic: s.opts.Topic, Partition: int32(i), Key: []byte(ownerKey), Value: value}
+		if err := sh.put(ctx, []*kgo.Record{rec}); err != nil {
+			return fmt.Errorf("shard %d: take over: %w", i, err)
+		}
+		assign[int32(i)] = kgo.NewOffset().AtStart()
+	}
+	client, err := kgo.NewClient(append(append([]kgo.Opt{}, s.opts.Local...),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{s.opts.Topic: assign}),
+	)...)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	for left := len(s.shards); left > 0; {
+		fetches := client.PollFetches(ctx)
+		if err := fetches.Err(); err != nil {
+			return fmt.Errorf("read: %w", err)
+		}
+		for it := fetches.RecordIter(); !it.Done(); {
+			r := it.Next()
+			own, err := s.apply(r, nonces[r.Partition])
+			if err != nil {
+				return err
+			}
+			if own {
+				left--
+			}
+		}
+	}
+	return nil
+}
+
+// apply takes one record over and tells whether it is this owner's first.
+func (s *Store) apply(r *kgo.Record, nonce string) (bool, error) {
+	key := string(r.Key)
+	if r.Value == nil {
+		delete(s.values, key)
+		return false, nil
+	}
+	var env envelope
+	if err := json.Unmarshal(r.Value, &env); err != nil {
+		return false, fmt.Errorf("record %q at shard %d offset %d is torn: %w", key, r.Partition, r.Offset, err)
+	}
+	if env.V > Version {
+		return false, fmt.Errorf("record %q at shard %d offset %d has version %d, this engine reads up to %d: run the newer release", key, r.Partition, r.Offset, env.V, Version)
+	}
+	if key == ownerKey {
+		return string(env.Data) == strconv.Quote(nonce), nil
+	}
+	s.values[key] = env.Data
+	return false, nil
+}
