@@ -1,0 +1,97 @@
+# Commands of the project; `make help` lists them. Everything runs on this machine: servers bind loopback and end with
+# the command that started them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+LINT := $(CURDIR)/bin/lint
+# Tests behind tags: real = servers on loopback, chaos = kill and cut.
+TAGS_TEST := real
+TAGS_LONG := real,chaos
+# How long each fuzz target runs in `make test-long`.
+FUZZTIME ?= 60s
+
+.PHONY: help build check fmt format vet lint workflowcheck deps test test-long fuzz demo tools servers ground java-ground clean
+
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
+
+build: ## the programs, into bin/
+	go build -o bin/ ./cmd/...
+
+# ---- check: reads the code, runs none of it but the import rules.
+
+check: format vet lint workflowcheck deps ## format, vet, linters, determinism of workflows, import rules
+
+format: $(LINT)/.built
+	@bad=$$($(LINT)/gofumpt -l . && $(LINT)/goimports -l .); \
+	if [ -n "$$bad" ]; then echo "not formatted (make fmt cures it):"; sort -u <<<"$$bad"; exit 1; fi
+
+fmt: $(LINT)/.built ## format all Go files
+	$(LINT)/goimports -w .
+	$(LINT)/gofumpt -w .
+
+vet:
+	go vet -tags $(TAGS_LONG) ./...
+
+lint: $(LINT)/.built
+	$(LINT)/golangci-lint run ./...
+
+workflowcheck: $(LINT)/.built
+	$(LINT)/workflowcheck ./workflows/...
+
+# Not from the test cache: it does not see that another package's imports changed.
+deps:
+	go test -count=1 ./test/deps
+
+# ---- test
+
+# -p 2: packages that run real brokers would otherwise all start at once. -count=1: a result on real servers is not
+# worth caching. The timeout is each package's.
+test: ground java-ground servers ## all tests, with the race detector, on real servers
+	go test -race -count=1 -p 2 -timeout 25m -tags $(TAGS_TEST) ./...
+
+# DRAWBRIDGE_LONG=1 tells tests that have seeds or rounds to take many.
+test-long: ground java-ground fuzz servers ## fuzzing (FUZZTIME each), many seeds, chaos: an hour or more
+	DRAWBRIDGE_LONG=1 go test -race -count=1 -p 1 -timeout 120m -tags $(TAGS_LONG) ./...
+
+fuzz: ground ## each fuzz target for FUZZTIME (default 60s)
+	@grep -rnoE --include='*_test.go' --exclude-dir=tools '^func Fuzz[A-Za-z0-9_]*' . | while IFS=: read -r file _ name; do \
+		echo "fuzz $${name#func } in $$(dirname $$file) for $(FUZZTIME)"; \
+		go test -run '^$$' -fuzz "^$${name#func }\$$" -fuzztime $(FUZZTIME) "$$(dirname $$file)" </dev/null; \
+	done
+
+# KAFKA=real (Apache Kafka instead of the embedded one), KEEP=1 (leave all up at the end), DEMO_SEED=n and STORY=name
+# reach it through the environment, set before `make` or after it.
+demo: ground servers ## the whole story: two clusters, failover, recovery, failback (KAFKA=real, KEEP=1, DEMO_SEED=n)
+	@if [ "$${KAFKA:-}" = real ]; then $(MAKE) --no-print-directory java-ground; fi
+	go run ./test/demo
+
+# ---- what the machine needs
+
+tools: $(LINT)/.built servers ## linters into bin/lint, Temporal and Consul into the user's cache (once, minutes)
+
+$(LINT)/.built: tools/lint/go.mod tools/lint/go.sum | ground
+	@echo "building linters into bin/lint: the first time this takes minutes"
+	@mkdir -p $(LINT)
+	go -C tools/lint build -ldflags="-s -w" -o $(LINT)/ tool
+	@touch $@
+
+servers: ground
+	@go run ./tools/ensure temporal-dev consul
+
+# Said here, in words, rather than by the tenth test that fails for want of it.
+ground:
+	@command -v go >/dev/null || { echo "go is missing: install the version that go.mod names ($$(sed -n 's/^go //p' go.mod))"; exit 1; }
+	@if [ "$$(go env CGO_ENABLED)" != 1 ]; then echo "the race detector needs cgo and a C compiler: install gcc (Debian: apt-get install gcc libc6-dev)"; exit 1; fi
+
+java-ground:
+	@command -v java >/dev/null || { echo "java is missing: Apache Kafka needs JDK 17 or newer (Debian: apt-get install openjdk-17-jdk-headless)"; exit 1; }
+	@command -v mvn >/dev/null || { echo "mvn is missing: Apache Kafka's jars are fetched by Maven (Debian: apt-get install maven)"; exit 1; }
+	@v=$$(java -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p' | head -n 1); \
+	if [ "$${v:-0}" -lt 17 ]; then echo "java is version $${v:-unknown}: Apache Kafka needs 17 or newer"; exit 1; fi
+
+clean: ## what builds and runs left in this folder (not the user's cache)
+	rm -rf bin out

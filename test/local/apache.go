@@ -1,0 +1,169 @@
+package local
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// prepareApache fetches Kafka, and writes and formats each broker's folder. Every broker is its own controller too
+// (combined mode), with static voters.
+func (k *Kafka) prepareApache(ctx context.Context) error {
+	jars, version, err := apacheJars(ctx)
+	if err != nil {
+		return err
+	}
+	k.version = version
+	// Two listeners per broker that no client uses.
+	found, err := FreePorts(2 * k.cfg.Brokers)
+	if err != nil {
+		return err
+	}
+	var voters []string
+	for i := range k.cfg.Brokers {
+		voters = append(voters, fmt.Sprintf("%d@%s", i+1, loopback(found[2*i])))
+	}
+	format, ctx := errgroup.WithContext(ctx)
+	for i, b := range k.brokers {
+		dir := filepath.Join(k.cfg.Dir, "broker"+strconv.Itoa(i+1))
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+		properties := k.apacheProperties(i+1, dir, b, loopback(found[2*i]), loopback(found[2*i+1]), strings.Join(voters, ","))
+		file := filepath.Join(dir, "server.properties")
+		if err := os.WriteFile(file, properties, 0o600); err != nil { // holds passwords
+			return err
+		}
+		logging := filepath.Join(dir, "log4j2.properties")
+		if err := os.WriteFile(logging, []byte(apacheLogging), 0o644); err != nil {
+			return err
+		}
+		java := append(slices.Clone(apacheJVM), "-Dlog4j2.configurationFile="+logging, "-cp", filepath.Join(jars, "*"))
+		k.nodes = append(k.nodes, &node{spec: Spec{
+			Name:    fmt.Sprintf("kafka %s broker %d", k.cfg.Name, i+1),
+			Path:    "java",
+			Args:    append(slices.Clone(java), "kafka.Kafka", file),
+			LogFile: filepath.Join(dir, "kafka.log"),
+		}})
+		format.Go(func() error {
+			args := append(slices.Clone(java), "kafka.tools.StorageTool", "format", "-t", k.clusterID, "-c", file)
+			for _, u := range append([]User{k.cfg.SuperUser}, k.cfg.Users...) {
+				args = append(args, "--add-scram", fmt.Sprintf("SCRAM-SHA-256=[name=%s,password=%s]", u.Name, u.Password))
+			}
+			if out, err := exec.CommandContext(ctx, "java", args...).CombinedOutput(); err != nil {
+				return fmt.Errorf("format storage of broker %d: %w\n%s", i+1, err, out)
+			}
+			return nil
+		})
+	}
+	return format.Wait()
+}
+
+// apacheJVM keeps a broker small and quick to start: many run on one laptop, none for long.
+var apacheJVM = []string{
+	"-Xms256m", "-Xmx384m", "-XX:ActiveProcessorCount=2", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC",
+	"-Xshare:auto", "-Djava.awt.headless=true",
+}
+
+const apacheLogging = `status=error
+appender.out.type=Console
+appender.out.name=out
+appender.out.layout.type=PatternLayout
+appender.out.layout.pattern=%d{ISO8601} %p %m (%c{1})%n
+rootLogger.level=info
+rootLogger.appenderRef.out.ref=out
+# Each line of these repeats the configuration or a client's request.
+logger.config.name=org.apache.kafka.common.config.AbstractConfig
+logger.config.level=warn
+logger.authorizer.name=kafka.authorizer.logger
+logger.authorizer.level=warn
+`
+
+// apacheProperties writes a broker's server.properties.
+func (k *Kafka) apacheProperties(id int, dir string, b broker, controller, internal, voters string) []byte {
+	replicas := min(k.cfg.Brokers, 3)
+	insync := max(1, replicas-1)
+	// Brokers' own password: nobody but the cluster's processes reads it, and its folder is theirs alone.
+	secret := "internal-" + k.clusterID
+	jaas := fmt.Sprintf(`org.apache.kafka.common.security.plain.PlainLoginModule required username="%s" password="%s" user_%s="%s"`,
+		internalUser, secret, internalUser, secret)
+	clients := `org.apache.kafka.common.security.plain.PlainLoginModule required`
+	for _, u := range append([]User{k.cfg.SuperUser}, k.cfg.Users...) {
+		clients += fmt.Sprintf(` user_%s="%s"`, u.Name, u.Password)
+	}
+	p := map[string]string{
+		"process.roles":                  "broker,controller",
+		"node.id":                        strconv.Itoa(id),
+		"controller.quorum.voters":       voters,
+		"controller.listener.names":      "CONTROLLER",
+		"inter.broker.listener.name":     "INTERNAL",
+		"listeners":                      "CLIENT://" + b.direct + ",INTERNAL://" + internal + ",CONTROLLER://" + controller,
+		"advertised.listeners":           "CLIENT://" + b.advertised + ",INTERNAL://" + internal,
+		"listener.security.protocol.map": "CLIENT:SASL_PLAINTEXT,INTERNAL:SASL_PLAINTEXT,CONTROLLER:SASL_PLAINTEXT",
+		"log.dirs":                       filepath.Join(dir, "data"),
+
+		"sasl.enabled.mechanisms":                                     "PLAIN",
+		"sasl.mechanism.inter.broker.protocol":                        "PLAIN",
+		"sasl.mechanism.controller.protocol":                          "PLAIN",
+		"listener.name.client.sasl.enabled.mechanisms":                "PLAIN,SCRAM-SHA-256",
+		"listener.name.client.plain.sasl.jaas.config":                 clients + ";",
+		"listener.name.client.scram-sha-256.sasl.jaas.config":         "org.apache.kafka.common.security.scram.ScramLoginModule required;",
+		"listener.name.internal.plain.sasl.jaas.config":               jaas + ";",
+		"listener.name.controller.plain.sasl.jaas.config":             jaas + ";",
+		"authorizer.class.name":                                       "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+		"super.users":                                                 "User:" + internalUser + ";User:" + k.cfg.SuperUser.Name,
+		"allow.everyone.if.no.acl.found":                              "false",
+		"auto.create.topics.enable":                                   "false",
+		"default.replication.factor":                                  strconv.Itoa(replicas),
+		"min.insync.replicas":                                         strconv.Itoa(insync),
+		"offsets.topic.replication.factor":                            strconv.Itoa(replicas),
+		"offsets.topic.num.partitions":                                "4",
+		"transaction.state.log.replication.factor":                    strconv.Itoa(replicas),
+		"transaction.state.log.min.isr":                               strconv.Itoa(insync),
+		"transaction.state.log.num.partitions":                        "4",
+		"share.coordinator.state.topic.replication.factor":            strconv.Itoa(replicas),
+		"share.coordinator.state.topic.min.isr":                       strconv.Itoa(insync),
+		"share.coordinator.state.topic.num.partitions":                "4",
+		"group.initial.rebalance.delay.ms":                            "0",
+		"group.min.session.timeout.ms":                                "1000", // as kfaked: tests should not wait 6 s for a dead member
+		"group.consumer.min.session.timeout.ms":                       "1000",
+		"group.consumer.min.heartbeat.interval.ms":                    "200",
+		"num.network.threads":                                         "2",
+		"num.io.threads":                                              "4",
+		"background.threads":                                          "2",
+		"log.cleaner.dedupe.buffer.size":                              "8388608", // the default of 128 MiB is half our heap
+		"log.index.size.max.bytes":                                    "1048576",
+		"broker.heartbeat.interval.ms":                                "500",
+		"broker.session.timeout.ms":                                   "6000", // how long a killed broker stays leader, and bars its own return
+		"controlled.shutdown.enable":                                  "false",
+		"controller.quorum.fetch.timeout.ms":                          "2000",
+		"controller.quorum.election.timeout.ms":                       "500",
+		"replica.lag.time.max.ms":                                     "10000",
+		"transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
+	}
+	maps.Copy(p, k.cfg.Properties)
+	var text strings.Builder
+	for _, key := range slices.Sorted(maps.Keys(p)) {
+		fmt.Fprintf(&text, "%s=%s\n", key, p[key])
+	}
+	return []byte(text.String())
+}
+
+// javaFound says once why no Apache cluster can be started here.
+var javaFound = sync.OnceValue(func() error {
+	for _, tool := range []string{"java", "mvn"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			return fmt.Errorf("no JDK 17 and Maven on PATH, which Apache Kafka needs: %w", err)
+		}
+	}
+	return nil
+})

@@ -1,0 +1,194 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+func proxied(t *testing.T) *Kafka {
+	t.Helper()
+	k := KafkaForTest(t, KafkaConfig{Kind: KFake, Name: "east", SuperUser: admin, Proxied: true})
+	createTopic(t, connect(t, k.DirectOptions(admin)), "orders", 1)
+	return k
+}
+
+// as connects with a client id; the last one given counts.
+func as(t *testing.T, k *Kafka, clientID string, more ...kgo.Opt) *kgo.Client {
+	t.Helper()
+	return connect(t, k.Options(admin), append(more, kgo.ClientID(clientID))...)
+}
+
+func TestHoldStopsOnlyClientsOfThePrefixUntilRelease(t *testing.T) {
+	k := proxied(t)
+	engine, other := as(t, k, "engine-1"), as(t, k, "app")
+	ctx := within(t, 30*time.Second)
+	// Twice: the first opens a connection to the seed, the second the one to the broker that the metadata name. While
+	// franz-go opens a connection it heeds no context.
+	for _, cl := range []*kgo.Client{engine, engine, other, other} {
+		if err := cl.Ping(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	k.Proxies().Hold("engine")
+	if err := engine.Ping(within(t, 300*time.Millisecond)); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("held connection: %v, want to hang", err)
+	}
+	fresh := as(t, k, "engine-2")
+	answered := make(chan error, 1)
+	go func() { answered <- fresh.Ping(ctx) }()
+	err := WaitFor(ctx, "the engine's new connection", func(context.Context) error {
+		if k.Proxies().Connections("engine-2") == 0 {
+			return errors.New("not there yet")
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := produce(ctx, other, "orders", "lag-1"); err != nil {
+		t.Fatalf("a client that is not held: %v", err)
+	}
+	select {
+	case err := <-answered:
+		t.Errorf("the new connection of a held client was answered: %v", err)
+	default:
+	}
+	k.Proxies().Release("engine")
+	if err := engine.Ping(ctx); err != nil {
+		t.Errorf("after Release: %v", err)
+	}
+	if err := <-answered; err != nil {
+		t.Errorf("new connection after Release: %v", err)
+	}
+}
+
+func TestHoldKeepsBackTheAnswerOfALongFetch(t *testing.T) {
+	k := proxied(t)
+	reader := as(t, k, "engine", kgo.ConsumeTopics("orders"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.FetchMaxWait(5*time.Second))
+	ctx := within(t, 30*time.Second)
+	if err := produce(ctx, as(t, k, "app"), "orders", "1"); err != nil {
+		t.Fatal(err)
+	}
+	if got := reader.PollFetches(ctx).NumRecords(); got != 1 {
+		t.Fatalf("read %d records, want 1", got)
+	}
+	// The reader's next fetch waits at the broker now, or soon; what it answers must not arrive.
+	k.Proxies().Hold("engine")
+	if err := produce(ctx, as(t, k, "app"), "orders", "2"); err != nil {
+		t.Fatal(err)
+	}
+	if got := reader.PollFetches(within(t, 500*time.Millisecond)).NumRecords(); got != 0 {
+		t.Fatalf("%d records passed a held connection", got)
+	}
+	k.Proxies().Release("engine")
+	if got := reader.PollFetches(ctx).NumRecords(); got != 1 {
+		t.Fatalf("read %d records after Release, want 1", got)
+	}
+}
+
+func TestDroppedProduceResponseIsAppendedAndItsAcknowledgementLost(t *testing.T) {
+	k := proxied(t)
+	cl := as(t, k, "app", kgo.RecordRetries(0), kgo.DisableIdempotentWrite(), kgo.RequestRetries(0))
+	ctx := within(t, 30*time.Second)
+	dropped := k.Proxies()[0].DropResponse(int16(kmsg.Produce), "app", 1)
+	if err := produce(ctx, cl, "orders", "1"); err == nil {
+		t.Fatal("acknowledged although the answer was dropped")
+	}
+	select {
+	case <-dropped:
+	case <-ctx.Done():
+		t.Fatal("nothing was dropped")
+	}
+	if err := produce(ctx, cl, "orders", "2"); err != nil {
+		t.Fatalf("the rule was for one answer: %v", err)
+	}
+	if diff := cmp.Diff([]string{"1", "2"}, read(t, k.DirectOptions(admin), "orders", 2)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestCutEndsConnectionsAndClientsComeBack(t *testing.T) {
+	k := proxied(t)
+	p := k.Proxies()[0]
+	cl := as(t, k, "app-1")
+	ctx := within(t, 30*time.Second)
+	if err := cl.Ping(ctx); err != nil {
+		t.Fatal(err)
+	}
+	before := p.Accepted()
+	if n := p.Connections("app"); n == 0 || p.Connections("engine") != 0 {
+		t.Fatalf("%d connections of app, %d of engine", n, p.Connections("engine"))
+	}
+	p.Cut("app")
+	err := WaitFor(ctx, "the end of the connections", func(context.Context) error {
+		if n := p.Connections("app"); n != 0 {
+			return fmt.Errorf("%d are open", n)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cl.Ping(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if p.Accepted() <= before {
+		t.Error("no new connection was opened")
+	}
+}
+
+func TestDelayAddsToEveryAnswerOnce(t *testing.T) {
+	k := proxied(t)
+	cl := as(t, k, "far")
+	ctx := within(t, 30*time.Second)
+	if err := cl.Ping(ctx); err != nil {
+		t.Fatal(err)
+	}
+	const late = 150 * time.Millisecond
+	k.Proxies().Delay("far", late)
+	began := time.Now()
+	if err := cl.Ping(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(began); took < late {
+		t.Errorf("answered after %s, want %s at least", took, late)
+	}
+	k.Proxies().Delay("far", 0)
+}
+
+func TestProxyRefusesWhileTheBrokerIsDownAndServesItsReturn(t *testing.T) {
+	k := proxied(t)
+	ctx := within(t, 30*time.Second)
+	cl := as(t, k, "app")
+	if err := cl.Ping(ctx); err != nil {
+		t.Fatal(err)
+	}
+	k.Proxies().Hold("app")
+	if err := k.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	err := WaitFor(ctx, "the end of connections to a dead broker", func(context.Context) error {
+		if n := k.Proxies().Connections(""); n != 0 {
+			return fmt.Errorf("%d are open", n)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.Proxies().Release("app")
+	if err := k.Restart(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := cl.Ping(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
