@@ -1,0 +1,115 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/drawbridge-dr/drawbridge/cmd/internal/operator"
+	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
+)
+
+// answer is what the commands that answer a run have in common.
+type answer struct {
+	*app
+	operator.Answer
+	planFile, keyFile string
+}
+
+func (a *app) answerCommand(verb, short string, ans *answer) *cobra.Command {
+	ans.app, ans.Decision = a, verb
+	cmd := &cobra.Command{
+		Use: verb + " PAIR", Short: short, Args: exactly(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return ans.send(cmd, args[0]) },
+	}
+	f := cmd.Flags()
+	f.StringVar(&ans.keyFile, "key", "", keyUsage)
+	f.StringVar(&ans.planFile, "plan", "", "your copy of the plan: refused unless the run goes by the same (default: DRCTL_PLAN)")
+	f.StringVar(&ans.OpID, "op", "", "the operation that you mean: refused if another one is open")
+	f.StringVar(&ans.Reason, "reason", "", "why, for the report")
+	f.DurationVar(&ans.Expires, "expires", 0, "how long the signed answer may be used (default 10m)")
+	a.temporalFlags(cmd)
+	return cmd
+}
+
+func (a *app) approveCommand() *cobra.Command {
+	var ans answer
+	cmd := a.answerCommand(runbook.Approve, "approve what the open run asks, with your signature", &ans)
+	cmd.Flags().StringSliceVar(&ans.Overrides, "override", nil, "an override that the run asks for, named one by one")
+	return cmd
+}
+
+func (a *app) denyCommand() *cobra.Command {
+	return a.answerCommand(runbook.Deny, "deny what the open run asks; it ends without a change (needs --reason)", &answer{})
+}
+
+func (a *app) retryCommand() *cobra.Command {
+	var ans answer
+	cmd := a.answerCommand(runbook.Retry, "try the failed step of the open run again", &ans)
+	cmd.Flags().StringVar(&ans.Step, "step", "", "the step that you mean (default: the one that the run waits at)")
+	return cmd
+}
+
+func (a *app) skipCommand() *cobra.Command {
+	var ans answer
+	cmd := a.answerCommand(runbook.Skip, "go on without the failed step of the open run (needs --reason)", &ans)
+	cmd.Flags().StringVar(&ans.Step, "step", "", "the step that you mean (default: the one that the run waits at)")
+	return cmd
+}
+
+func (a *app) abortCommand() *cobra.Command {
+	return a.answerCommand(runbook.Abort, "end the open run before its point of no return and undo everything (needs --reason)", &answer{})
+}
+
+func (a *app) decideCommand() *cobra.Command {
+	var ans answer
+	var choices choiceFlags
+	cmd := a.answerCommand(runbook.Decide, "decide about lagged data that the open recover asks about", &ans)
+	choices.add(cmd)
+	cmd.PreRunE = func(*cobra.Command, []string) (err error) {
+		if ans.Choices, err = choices.decisions(); err != nil {
+			return err
+		}
+		if len(ans.Choices) == 0 {
+			return usagef("name topics with --append, --export or --discard")
+		}
+		return nil
+	}
+	return cmd
+}
+
+func (ans *answer) send(cmd *cobra.Command, pair string) error {
+	ctx := cmd.Context()
+	path, err := keyPath(ans.keyFile)
+	if err != nil {
+		return err
+	}
+	by, err := operator.LoadSigner(path)
+	if err != nil {
+		return err
+	}
+	p, err := ownPlan(ans.planFile, pair)
+	if err != nil {
+		return err
+	}
+	if p != nil {
+		ans.PlanHash = p.hash
+	}
+	op, err := ans.operator(ctx)
+	if err != nil {
+		return err
+	}
+	defer op.Close()
+	ack, err := op.Answer(ctx, pair, ans.Answer, by)
+	if err != nil {
+		return err
+	}
+	return ans.print(ack, func(w io.Writer) {
+		count := ""
+		if ack.Need > 0 {
+			count = fmt.Sprintf("%d of %d", ack.Have, ack.Need)
+		}
+		pairs(w, "operation", ack.OpID, "answer", ack.Text, "approvals", count)
+	})
+}

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"os"
+	"os/exec"
+	"strconv"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	os.Exit(testscript.RunMain(m, map[string]func() int{
+		"drctl": func() int { return run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr) },
+	}))
+}
+
+var update = flag.Bool("update", false, "rewrite the expected outputs in testdata/*.txt; review the diff")
+
+// TestScripts plays testdata/*.txt: what a person types and what is printed. Beside testscript's own commands there is
+// "code N command…", which wants exactly that exit code. $ENGINE is a strict fake engine, $TOKEN a file with its token.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata",
+		Setup: func(env *testscript.Env) error {
+			_, url := newFakeEngine(t)
+			token := env.WorkDir + "/token"
+			env.Setenv("ENGINE", url)
+			env.Setenv("TOKEN", token)
+			env.Setenv("XDG_CONFIG_HOME", env.WorkDir+"/config")
+			env.Setenv("HOME", env.WorkDir)
+			// Nothing listens on the discard port of loopback.
+			env.Setenv("TEMPORAL_ADDRESS", "127.0.0.1:9")
+			return os.WriteFile(token, []byte(fakeToken+"\n"), 0o600)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"code": func(ts *testscript.TestScript, neg bool, args []string) {
+				if neg || len(args) < 2 {
+					ts.Fatalf("usage: code N command [args...]")
+				}
+				want, err := strconv.Atoi(args[0])
+				ts.Check(err)
+				got := 0
+				var exit *exec.ExitError
+				if err := ts.Exec(args[1], args[2:]...); errors.As(err, &exit) {
+					got = exit.ExitCode()
+				} else if err != nil {
+					ts.Fatalf("%s: %v", args[1], err)
+				}
+				if got != want {
+					ts.Fatalf("exit code %d, want %d", got, want)
+				}
+			},
+		},
+		UpdateScripts: *update,
+	})
+}

@@ -1,0 +1,287 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/drawbridge-dr/drawbridge/client"
+	"github.com/drawbridge-dr/drawbridge/client/record"
+	"github.com/drawbridge-dr/drawbridge/cmd/internal/operator"
+	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
+)
+
+// start is what the commands that start an operation have in common.
+type start struct {
+	*app
+	planFile, keyFile, reason string
+	unsigned, detach, yes     bool
+	epoch                     int64
+	dryRun                    bool
+	overrides                 []string
+}
+
+func (a *app) startCommand(verb, short string, s *start, run func(*cobra.Command, string) error) *cobra.Command {
+	s.app = a
+	cmd := &cobra.Command{
+		Use: verb + " PAIR", Short: short, Args: exactly(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return run(cmd, args[0]) },
+	}
+	f := cmd.Flags()
+	f.StringVar(&s.planFile, "plan", "", "your copy of the pair's plan; its hash is sent and must be the worker's (default: DRCTL_PLAN)")
+	f.StringVar(&s.keyFile, "key", "", keyUsage)
+	f.BoolVar(&s.unsigned, "unsigned", false, "start without a signature: costs one approval more")
+	f.StringVar(&s.reason, "reason", "", "why, for the report")
+	f.StringSliceVar(&s.overrides, "override", nil, "an override that the start itself must name, such as break-lock; needs a signature")
+	f.Int64Var(&s.epoch, "epoch", -1, "the record's epoch that you go by (default: read from the plan's Consuls)")
+	f.BoolVar(&s.detach, "detach", false, "return when it has started; the default, --wait, follows it to its end")
+	f.Bool("wait", true, "follow the run to its end (Ctrl-C stops following, not the run)")
+	exclusive(cmd, "wait", "detach")
+	a.temporalFlags(cmd)
+	return cmd
+}
+
+func (a *app) setupCommand() *cobra.Command {
+	var s start
+	return a.startCommand("setup", "bring a pair to its steady state: links, mirrors, guards, record; run again after a plan change", &s,
+		func(cmd *cobra.Command, pair string) error {
+			return s.run(cmd.Context(), operator.Request{Operation: runbook.OpSetUp, Pair: pair}, "")
+		})
+}
+
+func (a *app) failoverCommand() *cobra.Command {
+	var s start
+	cmd := a.startCommand("failover", "make the standby site active because the active one is lost; data that was not mirrored stays behind", &s,
+		func(cmd *cobra.Command, pair string) error {
+			return s.run(cmd.Context(), operator.Request{Operation: runbook.OpFailover, Pair: pair, DryRun: s.dryRun},
+				"This starts the unplanned failover of pair "+pair+". Records that the standby has not got are left at the old site.")
+		})
+	s.confirmFlags(cmd)
+	return cmd
+}
+
+func (a *app) failbackCommand() *cobra.Command {
+	var s start
+	cmd := a.startCommand("failback", "bring operations home after a failover; refused while data or debts are undecided", &s,
+		func(cmd *cobra.Command, pair string) error {
+			return s.run(cmd.Context(), operator.Request{Operation: runbook.OpFailback, Pair: pair, DryRun: s.dryRun},
+				"This rebuilds the home site's topics of pair "+pair+" from the active site and moves all clients home.")
+		})
+	s.confirmFlags(cmd)
+	return cmd
+}
+
+func (s *start) confirmFlags(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&s.dryRun, "dry-run", false, "look at everything, change nothing, take no lock")
+	cmd.Flags().BoolVar(&s.yes, "yes", false, "do not ask for a confirmation at the terminal")
+}
+
+func (a *app) recoverCommand() *cobra.Command {
+	var s start
+	var debtsOnly bool
+	var choices choiceFlags
+	cmd := a.startCommand("recover", "recover what was not mirrored when the pair failed over, and pay debts to the returned site", &s,
+		func(cmd *cobra.Command, pair string) error {
+			decisions, err := choices.decisions()
+			if err != nil {
+				return err
+			}
+			if debtsOnly && len(decisions) > 0 {
+				return usagef("--debts-only decides about no data: leave out --append, --export and --discard")
+			}
+			return s.run(cmd.Context(), operator.Request{Operation: runbook.OpRecover, Pair: pair, DebtsOnly: debtsOnly, Decisions: decisions}, "")
+		})
+	cmd.Flags().BoolVar(&debtsOnly, "debts-only", false, "only pay what is owed: fence the returned site, write its Consul")
+	choices.add(cmd)
+	return cmd
+}
+
+// choiceFlags are decisions about lagged data, by topic.
+type choiceFlags struct{ appendTo, export, discard []string }
+
+func (c *choiceFlags) add(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringSliceVar(&c.appendTo, "append", nil, "topics whose lagged records are appended to the active site (* for all not named)")
+	f.StringSliceVar(&c.export, "export", nil, "topics whose lagged records are exported to a topic of their own")
+	f.StringSliceVar(&c.discard, "discard", nil, "topics whose lagged records are given up")
+}
+
+func (c choiceFlags) decisions() (map[string]string, error) {
+	out := map[string]string{}
+	var faults []error
+	for _, d := range []struct {
+		decision string
+		topics   []string
+	}{{"append", c.appendTo}, {"export", c.export}, {"discard", c.discard}} {
+		for _, t := range d.topics {
+			if other, ok := out[t]; ok {
+				faults = append(faults, usagef("topic %q is named in --%s and in --%s: decide once", t, other, d.decision))
+			}
+			out[t] = d.decision
+		}
+	}
+	return out, errors.Join(faults...)
+}
+
+// run asks for the operation and follows it.
+func (s *start) run(ctx context.Context, r operator.Request, question string) error {
+	r.Reason, r.Overrides = s.reason, s.overrides
+	if s.unsigned && len(s.overrides) > 0 {
+		return usagef("--override counts only in a signed request: leave out --unsigned")
+	}
+	p, err := s.ownPlan(r.Pair)
+	if err != nil {
+		return err
+	}
+	if p != nil {
+		r.PlanHash = p.hash
+	}
+	if err := s.sign(ctx, &r, p); err != nil {
+		return err
+	}
+	if question != "" && !r.DryRun && !s.yes {
+		if err := s.confirmed(question, r.Pair, "--yes"); err != nil {
+			return err
+		}
+	}
+	op, err := s.operator(ctx)
+	if err != nil {
+		return err
+	}
+	defer op.Close()
+	run, err := op.Start(ctx, r)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(s.stderr, "drctl: started %s of pair %s: workflow %s, run %s\n", describe(run), run.Pair, run.ID, run.RunID)
+	if s.detach {
+		return s.printRun(run)
+	}
+	return s.followToEnd(ctx, op, run)
+}
+
+func describe(run operator.Run) string {
+	if run.DryRun {
+		return "dry run of " + run.Operation
+	}
+	return run.Operation
+}
+
+// ownPlan reads the plan that --plan or DRCTL_PLAN names; nil if neither does.
+func (s *start) ownPlan(pair string) (*hashed, error) { return ownPlan(s.planFile, pair) }
+
+func ownPlan(file, pair string) (*hashed, error) {
+	if file == "" {
+		file = os.Getenv("DRCTL_PLAN")
+	}
+	if file == "" {
+		return nil, nil
+	}
+	p, err := readPlan(file)
+	if err != nil {
+		return nil, err
+	}
+	if p.Pair != pair {
+		return nil, usagef("plan %s is of pair %q, not %q", file, p.Pair, pair)
+	}
+	return &p, nil
+}
+
+// sign gives r a signer and the epoch that goes into what is signed.
+func (s *start) sign(ctx context.Context, r *operator.Request, p *hashed) error {
+	if s.unsigned {
+		return nil
+	}
+	path, err := keyPath(s.keyFile)
+	if err != nil {
+		return err
+	}
+	by, err := operator.LoadSigner(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return usagef("%w; make one with `drctl key new`, name yours with --key, or start with --unsigned", err)
+	case err != nil:
+		return err
+	case p == nil:
+		return usagef("a signed request binds the plan's hash and the record's epoch: give your copy with --plan, or start with --unsigned")
+	}
+	r.By, r.Epoch = &by, s.epoch
+	if s.epoch >= 0 {
+		return nil
+	}
+	copies := readCopies(ctx, p)
+	if r.Epoch, err = highestEpoch(copies); err != nil {
+		return fmt.Errorf("%w; or name the epoch that you know with --epoch", err)
+	}
+	return nil
+}
+
+// recordCopy is what one site's Consul holds.
+type recordCopy struct {
+	Site   string         `json:"site"`
+	Record *record.Record `json:"record,omitempty"`
+	Error  string         `json:"error,omitempty"`
+	err    error
+}
+
+// readCopies reads every site's copy of the record, in the plan's order.
+func readCopies(ctx context.Context, p *hashed) []recordCopy {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	out := make([]recordCopy, len(p.Sites))
+	done := make(chan struct{})
+	for i, site := range p.Sites {
+		go func() {
+			out[i].Site = site.Name
+			r, err := client.Read(ctx, consulOf(site.Name, site.Consul.Address, site.Consul.TokenFile), p.Pair)
+			if err != nil {
+				out[i].err, out[i].Error = err, err.Error()
+			} else {
+				out[i].Record = &r
+			}
+			done <- struct{}{}
+		}()
+	}
+	for range p.Sites {
+		<-done
+	}
+	return out
+}
+
+// consulOf: a token file of the plan is one of the worker's machine; where it is not here, Consul's environment counts.
+func consulOf(site, address, tokenFile string) client.Consul {
+	if _, err := os.Stat(tokenFile); err != nil {
+		tokenFile = ""
+	}
+	return client.Consul{Site: site, Address: address, TokenFile: tokenFile}
+}
+
+// highestEpoch of the copies; 0 where no site has a record yet. One copy is enough: in a disaster there is no other.
+func highestEpoch(copies []recordCopy) (int64, error) {
+	var epoch int64
+	var faults []error
+	answered := false
+	for _, c := range copies {
+		switch {
+		case c.Record != nil:
+			epoch, answered = max(epoch, c.Record.Epoch), true
+		case errors.Is(c.err, client.ErrNoRecord):
+			answered = true
+		default:
+			faults = append(faults, c.err)
+		}
+	}
+	if !answered {
+		return 0, fmt.Errorf("no site's Consul told the record's epoch: %w", errors.Join(faults...))
+	}
+	return epoch, nil
+}
+
+// joined shows a list of names.
+func joined(names []string) string { return strings.Join(names, ", ") }

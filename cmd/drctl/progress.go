@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/drawbridge-dr/drawbridge/cmd/internal/operator"
+	"github.com/drawbridge-dr/drawbridge/workflows"
+	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
+)
+
+// followToEnd writes one line per change to stderr and the result to stdout.
+func (a *app) followToEnd(ctx context.Context, op *operator.Operator, run operator.Run) error {
+	result, err := op.Follow(ctx, run, a.tell)
+	if ctx.Err() != nil {
+		fmt.Fprintf(a.stderr, "drctl: no longer following; the run goes on (`drctl status %s --follow`)\n", run.Pair)
+		return exitError{code: codeFailed}
+	}
+	if err != nil {
+		return err
+	}
+	if err := a.print(result, func(w io.Writer) { resultTable(w, result) }); err != nil {
+		return err
+	}
+	if result.Outcome == runbook.NoChange {
+		return exitError{codeNoChange, errors.New("ended without a change: " + result.Report.Error)}
+	}
+	return nil
+}
+
+// tell writes one event as a line.
+func (a *app) tell(e operator.Event) {
+	at := e.At.Format(time.TimeOnly)
+	switch {
+	case e.Step != nil:
+		took := ""
+		if e.Step.State != runbook.StateRunning && e.Step.State != runbook.StateWaiting {
+			took = millis(e.Step.Millis)
+		}
+		fmt.Fprintf(a.stderr, "%s  %-32s %-8s %8s  %s\n", at, e.Step.Name, e.Step.State, took, e.Step.Detail)
+	case e.Waiting != nil:
+		fmt.Fprintf(a.stderr, "%s  waiting for %s\n", at, waitingLine(*e.Waiting))
+	default:
+		fmt.Fprintf(a.stderr, "%s  %s (the run goes on)\n", at, e.Problem)
+	}
+}
+
+func waitingLine(w workflows.Waiting) string {
+	s := w.For + ": " + w.Text
+	if w.Need > 0 {
+		s += fmt.Sprintf(" (%d of %d", w.Have, w.Need)
+		if len(w.Roles) > 0 {
+			s += " from " + joined(w.Roles)
+		}
+		s += ")"
+	}
+	if len(w.Overrides) > 0 {
+		s += "; overrides to name: " + joined(w.Overrides)
+	}
+	if len(w.Topics) > 0 {
+		s += "; topics to decide: " + joined(w.Topics)
+	}
+	if !w.Deadline.IsZero() {
+		s += "; until " + stamp(w.Deadline)
+	}
+	if len(w.Commands) > 0 {
+		s += "; answer with: " + joined(w.Commands)
+	}
+	return s
+}
+
+func millis(ms int64) string {
+	if ms <= 0 {
+		return ""
+	}
+	return (time.Duration(ms) * time.Millisecond).String()
+}
+
+func (a *app) printRun(run operator.Run) error {
+	return a.print(run, func(w io.Writer) {
+		pairs(w, "pair", run.Pair, "operation", describe(run), "workflow", run.ID, "run", run.RunID)
+	})
+}
+
+func resultTable(w io.Writer, r workflows.Result) {
+	rep := r.Report
+	number := func(n *int64) string {
+		if n == nil {
+			return ""
+		}
+		return strconv.FormatInt(*n, 10)
+	}
+	pairs(w,
+		"outcome", r.Outcome, "operation", rep.Operation+" "+r.OpID, "error", rep.Error,
+		"epoch", fmt.Sprintf("%d -> %d", rep.EpochBefore, r.Epoch), "active", joined(r.Active),
+		"rto", millis(rep.RTOMillis), "rpo estimate", number(rep.RPOEstimate), "rpo exact", number(rep.RPOExact),
+		"plan", planChanged(rep.PlanChanged), "report", r.ReportFile)
+	if rep.Forecast != nil {
+		fmt.Fprintln(w)
+		forecastTable(w, *rep.Forecast)
+	}
+	if len(rep.Ledger) > 0 {
+		fmt.Fprintln(w)
+		ledgerTable(w, rep.Ledger)
+	}
+	if len(rep.Planned) > 0 {
+		lines := [][]string{{"WOULD DO", "WHAT"}}
+		for _, p := range rep.Planned {
+			name := p.Name
+			if p.Pivot {
+				name += " (no undo from here on)"
+			}
+			lines = append(lines, []string{name, p.What})
+		}
+		fmt.Fprintln(w)
+		rows(w, lines)
+	}
+	for _, f := range rep.Findings {
+		fmt.Fprintln(w, "finding:", f)
+	}
+	for _, d := range rep.DebtsOpen {
+		fmt.Fprintf(w, "debt open: %s at %s: %s\n", d.Kind, d.Site, d.Reason)
+	}
+	for _, d := range rep.DebtsPaid {
+		fmt.Fprintf(w, "debt paid: %s at %s\n", d.Kind, d.Site)
+	}
+}
+
+func planChanged(yes bool) string {
+	if yes {
+		return "changed since the start"
+	}
+	return ""
+}
+
+func forecastTable(w io.Writer, f runbook.Forecast) {
+	fmt.Fprintf(w, "a failover now: %d records at risk, source not heard of for %.1f s\n", f.AtRisk, f.BlindSeconds)
+	lines := [][]string{{"TOPIC", "AT RISK", "KNOWN", "BLIND", "LAG S", "REDELIVERED"}}
+	for _, t := range f.Topics {
+		lines = append(lines, []string{
+			t.Topic, strconv.FormatInt(t.AtRisk, 10), strconv.FormatInt(t.Known, 10), strconv.FormatInt(t.Blind, 10),
+			strconv.FormatFloat(t.LagSeconds, 'f', 1, 64), strconv.FormatInt(t.Redeliver, 10),
+		})
+	}
+	rows(w, lines)
+	for _, g := range f.Groups {
+		if g.Problem != "" {
+			fmt.Fprintf(w, "group %s, topic %s: %s\n", g.Group, g.Topic, g.Problem)
+		}
+	}
+}
+
+func ledgerTable(w io.Writer, ledger []runbook.LedgerLine) {
+	lines := [][]string{{"TOPIC", "PARTITION", "LAGGED", "FROM", "TO", "UNRECOVERABLE", "DECISION", "APPENDED"}}
+	for _, l := range ledger {
+		lines = append(lines, []string{
+			l.Topic, strconv.Itoa(int(l.Partition)), strconv.FormatInt(l.Records, 10), strconv.FormatInt(l.From, 10), strconv.FormatInt(l.To, 10),
+			strconv.FormatInt(l.Unrecoverable, 10), l.Decision, strconv.FormatInt(l.Appended, 10),
+		})
+	}
+	rows(w, lines)
+}

@@ -1,0 +1,347 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/log"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/worker"
+
+	"github.com/drawbridge-dr/drawbridge/client/record"
+	"github.com/drawbridge-dr/drawbridge/cmd/internal/operator"
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
+	"github.com/drawbridge-dr/drawbridge/test/local"
+	"github.com/drawbridge-dr/drawbridge/workflows"
+	"github.com/drawbridge-dr/drawbridge/workflows/plan"
+	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
+)
+
+// sightless are steps that see a lost east and change nothing: enough for the real Failover to reach its approval. Every
+// other step fails, so no test passes by a step that nobody meant to run.
+type sightless struct {
+	workflows.Steps
+	plan plan.Plan
+	hash string
+}
+
+func (s *sightless) LoadPlan(_ context.Context, in workflows.LoadPlanInput) (out workflows.LoadPlanResult, err error) {
+	if in.PlanHash != "" && in.PlanHash != s.hash {
+		return out, temporal.NewNonRetryableApplicationError(fmt.Sprintf("the plan's hash is %s here, %s was sent", s.hash, in.PlanHash), workflows.ErrPlanDiffers, nil)
+	}
+	raw, err := json.Marshal(s.plan)
+	if err != nil {
+		return out, err
+	}
+	out.Hash = s.hash
+	return out, json.Unmarshal(raw, &out.Plan)
+}
+
+func (s *sightless) VerifySignature(_ context.Context, in workflows.VerifySignatureInput) (out workflows.VerifySignatureResult, _ error) {
+	who, err := plan.Verify(s.plan.People, plan.Approval(in.Command))
+	if err != nil {
+		return workflows.VerifySignatureResult{Problem: err.Error()}, nil
+	}
+	return workflows.VerifySignatureResult{Valid: true, By: who.Name, Roles: who.Roles}, nil
+}
+
+func (s *sightless) ReadRecord(context.Context, workflows.ReadRecordInput) (workflows.ReadRecordResult, error) {
+	r := rec(3, "east", record.Open).Normalised()
+	return workflows.ReadRecordResult{
+		Copies:  []runbook.RecordCopy{{Site: "east", Problem: "no answer"}, {Site: "west", Reachable: true, Record: &r}},
+		Engines: []runbook.EngineTruth{{Site: "east", Problem: "no answer"}, {Site: "west", Reachable: true, HighestEpoch: 3}},
+	}, nil
+}
+
+func (s *sightless) AttestOutage(context.Context, workflows.AttestOutageInput) (workflows.AttestOutageResult, error) {
+	return workflows.AttestOutageResult{Vantages: []runbook.Vantage{{From: "worker", Known: true}, {From: "engine west", Known: true}}}, nil
+}
+
+func (s *sightless) MeasureRisk(context.Context, workflows.MeasureRiskInput) (workflows.MeasureRiskResult, error) {
+	return workflows.MeasureRiskResult{Risk: runbook.Risk{
+		Link: "east-to-west", Now: time.Now(), LastContact: time.Now(),
+		Partitions: []runbook.PartitionRisk{{Topic: "dr-topic", Status: "ACTIVE", LagRecords: 3, SourceSeen: true, SourcePosition: 10}},
+	}}, nil
+}
+
+func (s *sightless) SaveReport(context.Context, workflows.SaveReportInput) (workflows.SaveReportResult, error) {
+	return workflows.SaveReportResult{Markdown: "reports/report.md"}, nil
+}
+
+// stage is a Temporal server, a worker with the real workflows, a fake engine and a plan with three people.
+type stage struct {
+	t        *testing.T
+	dir      string
+	planFile string
+	keys     map[string]string // key file by person
+	engine   *fakeEngine
+	temporal *local.Temporal
+	sdk      client.Client
+	worker   worker.Worker
+	people   *sightless
+}
+
+func newStage(t *testing.T) *stage {
+	t.Helper()
+	s := &stage{t: t, dir: t.TempDir(), keys: map[string]string{}}
+	var keys []temporal.SearchAttributeKey
+	for _, a := range workflows.SearchAttributes {
+		if a.Int {
+			keys = append(keys, temporal.NewSearchAttributeKeyInt64(a.Name))
+		} else {
+			keys = append(keys, temporal.NewSearchAttributeKeyKeyword(a.Name))
+		}
+	}
+	s.temporal = local.TemporalForTest(t, local.TemporalConfig{SearchAttributes: keys})
+	engine, url := newFakeEngine(t)
+	s.engine = engine
+	s.writePlan(url)
+	raw, err := os.ReadFile(s.planFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := plan.Parse(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hash, err := p.Hash()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.people = &sightless{plan: p, hash: hash}
+	s.sdk, err = client.Dial(client.Options{HostPort: s.temporal.HostPort(), Logger: log.NewStructuredLogger(slog.New(slog.DiscardHandler))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.sdk.Close)
+	s.startWorker()
+	t.Cleanup(func() { s.stopWorker() })
+	return s
+}
+
+func (s *stage) startWorker() {
+	s.t.Helper()
+	w := worker.New(s.sdk, workflows.TaskQueue, worker.Options{DisableRegistrationAliasing: true})
+	workflows.Register(w)
+	w.RegisterActivityWithOptions(s.people, activity.RegisterOptions{})
+	if err := w.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.worker = w
+}
+
+func (s *stage) stopWorker() {
+	if s.worker != nil {
+		s.worker.Stop()
+		s.worker = nil
+	}
+}
+
+// writePlan makes the example plan this stage's: keys, engines, no Consul that answers, no notifications.
+func (s *stage) writePlan(engine string) {
+	s.t.Helper()
+	text := plan.Example()
+	for _, name := range []string{"ann", "bob", "eve"} {
+		file := filepath.Join(s.dir, name+".json")
+		signer, err := operator.NewKeyFile(file, name)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		s.keys[name] = file
+		key := regexp.MustCompile(`(?s)(name: ` + name + `\n.*?public_key: )\S+`)
+		if !key.MatchString(text) {
+			s.t.Fatalf("the example plan has no person %s with a key", name)
+		}
+		text = key.ReplaceAllString(text, "${1}"+signer.Public())
+	}
+	text = regexp.MustCompile(`url: https://engine\.\S+`).ReplaceAllString(text, "url: "+engine)
+	text = regexp.MustCompile(`address: consul\.\S+`).ReplaceAllString(text, "address: 127.0.0.1:9")
+	text = regexp.MustCompile(`(?s)\nnotify:.*?\nreports:`).ReplaceAllString(text, "\nreports:")
+	s.planFile = filepath.Join(s.dir, "orders.yaml")
+	if err := os.WriteFile(s.planFile, []byte(text), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// said is what one call of drctl printed and how it ended.
+type said struct {
+	code        int
+	out, errOut string
+}
+
+func (s *stage) drctl(args ...string) said {
+	s.t.Helper()
+	var out, errOut bytes.Buffer
+	code := run(append(args, "--temporal", s.temporal.HostPort()), strings.NewReader(""), &out, &errOut)
+	return said{code, out.String(), errOut.String()}
+}
+
+func (s *stage) as(who string) []string { return []string{"--key", s.keys[who], "--plan", s.planFile} }
+
+// want fails unless the call ended with code and printed, to stdout or stderr, all of texts.
+func (s *stage) want(got said, code int, texts ...string) {
+	s.t.Helper()
+	if got.code != code {
+		s.t.Fatalf("exit code %d, want %d\nstdout: %s\nstderr: %s", got.code, code, got.out, got.errOut)
+	}
+	for _, text := range texts {
+		if !strings.Contains(got.out+got.errOut, text) {
+			s.t.Errorf("%q is not in\nstdout: %s\nstderr: %s", text, got.out, got.errOut)
+		}
+	}
+}
+
+// untilWaits waits until the open run asks for something.
+func (s *stage) untilWaits(what string) {
+	s.t.Helper()
+	s.untilStatus("waiting for " + what)
+}
+
+func (s *stage) untilStatus(text string) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), 60*time.Second)
+	defer cancel()
+	err := local.WaitFor(ctx, "the status to say "+text, func(context.Context) error {
+		got := s.drctl("status", "orders")
+		if !strings.Contains(got.out, text) {
+			return errors.New(got.out + got.errOut)
+		}
+		return nil
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func TestRunsAreStartedAnsweredFollowedAndRefused(t *testing.T) {
+	s := newStage(t)
+	s.want(s.drctl("status", "orders"), 0, "no operation is known")
+	s.want(s.drctl(append([]string{"approve", "orders"}, s.as("bob")...)...), 3, "no operation is open")
+
+	// A dry run is followed to its end and leaves the pair free.
+	dry := s.drctl(append([]string{"failover", "orders", "--dry-run", "--epoch", "3"}, s.as("ann")...)...)
+	s.want(dry, 0, "dry run of failover", "attest outage", "done", "3 records at risk", "WOULD DO", "no undo from here on")
+	s.want(s.drctl("status", "orders"), 0, "no operation is known")
+
+	// What is refused before it begins: another plan, another epoch, a stranger's signature.
+	other := filepath.Join(s.dir, "other.yaml")
+	raw, err := os.ReadFile(s.planFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(other, bytes.Replace(raw, []byte("rto_seconds: 900"), []byte("rto_seconds: 901"), 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.want(s.drctl("failover", "orders", "--yes", "--epoch", "3", "--key", s.keys["ann"], "--plan", other), 3, "the plan's hash is "+s.people.hash, "bring your copy")
+	s.want(s.drctl(append([]string{"failover", "orders", "--yes", "--epoch", "2"}, s.as("ann")...)...), 3, "epoch 2")
+	s.want(s.drctl(append([]string{"failover", "orders", "--yes"}, s.as("ann")...)...), 5, "no site's Consul told the record's epoch", "--epoch")
+	stranger := filepath.Join(s.dir, "stranger.json")
+	if _, err := operator.NewKeyFile(stranger, "ann"); err != nil {
+		t.Fatal(err)
+	}
+	s.want(s.drctl("failover", "orders", "--yes", "--epoch", "3", "--key", stranger, "--plan", s.planFile), 3, "is not ann's signature")
+
+	// The real one waits for approval; a second is told who holds the pair.
+	var followed said
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		followed = s.drctl(append([]string{"failover", "orders", "--yes", "--epoch", "3", "--reason", "east burns"}, s.as("ann")...)...)
+	})
+	s.untilWaits("approval")
+	s.want(s.drctl("failback", "orders", "--yes", "--unsigned"), 4, "pair orders is busy: failover by ann holds it since", "run ")
+	st := s.drctl("status", "orders", "-o", "json")
+	var status struct {
+		Run    operator.RunInfo
+		Detail workflows.Status
+	}
+	if err := json.Unmarshal([]byte(st.out), &status); err != nil {
+		t.Fatalf("%v in %s", err, st.out)
+	}
+	if status.Run.Requester != "ann" || status.Run.PlanHash != s.people.hash || status.Run.Operation != runbook.OpFailover ||
+		status.Run.Summary != "failover of pair orders, asked by ann: east burns" || status.Detail.Epoch != 3 {
+		t.Errorf("status: %+v", status.Run)
+	}
+
+	// Answers that do not count say why.
+	s.want(s.drctl(append([]string{"approve", "orders", "--override", runbook.OverrideFence}, s.as("ann")...)...), 3, "refused")
+	s.want(s.drctl(append([]string{"approve", "orders"}, s.as("bob")...)...), 3, runbook.OverrideFence)
+	s.want(s.drctl(append([]string{"approve", "orders", "--op", "failover-0"}, s.as("bob")...)...), 3, "you named operation failover-0")
+	s.want(s.drctl("approve", "orders", "--key", s.keys["bob"], "--plan", other), 3, "your plan has hash")
+	s.want(s.drctl("approve", "orders", "--override", runbook.OverrideFence, "--key", stranger), 3, "refused")
+	s.want(s.drctl(append([]string{"approve", "orders", "--expires", "1ns", "--override", runbook.OverrideFence}, s.as("bob")...)...), 3, "expired")
+	s.want(s.drctl(append([]string{"retry", "orders"}, s.as("bob")...)...), 3, "does not wait for", "shows which commands")
+	s.want(s.drctl(append([]string{"deny", "orders"}, s.as("bob")...)...), 3, "needs a reason")
+
+	// Denied: no change, for the one who follows too.
+	s.want(s.drctl(append([]string{"deny", "orders", "--reason", "it is back"}, s.as("bob")...)...), 0, "deny taken")
+	wg.Wait()
+	s.want(followed, 6, "waiting for approval", "answer with: approve, deny", "denied by bob: it is back", "outcome", "no change", "reports/report.md")
+	s.want(s.drctl("status", "orders"), 0, "completed", "deny by bob", "no change")
+
+	// Detached, then aborted by a person before the pivot.
+	s.want(s.drctl(append([]string{"failover", "orders", "--yes", "--detach", "--epoch", "3"}, s.as("ann")...)...), 0, "workflow:", "dr/orders")
+	s.untilWaits("approval")
+	s.want(s.drctl(append([]string{"abort", "orders", "--reason", "a drill"}, s.as("ann")...)...), 0, "aborted")
+	s.untilStatus("no change")
+}
+
+func TestStatusAndAnswersSayThatNoWorkerAnswers(t *testing.T) {
+	s := newStage(t)
+	s.want(s.drctl("failover", "orders", "--yes", "--unsigned", "--detach"), 0)
+	s.untilWaits("approval")
+	s.stopWorker()
+	st := s.drctl("status", "orders")
+	s.want(st, 0, "open", "approval", "the worker does not answer") // the phase comes from a search attribute
+	s.want(s.drctl(append([]string{"approve", "orders"}, s.as("bob")...)...), 5, "the worker does not answer")
+	s.startWorker()
+	s.want(s.drctl(append([]string{"deny", "orders", "--reason", "x"}, s.as("bob")...)...), 0)
+}
+
+func TestUnfenceListsLostFencesAndLeavesThePairFreeWhenNoWorkerCanLiftThem(t *testing.T) {
+	s := newStage(t)
+	token := filepath.Join(s.dir, "engine.token")
+	if err := os.WriteFile(token, []byte(fakeToken), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args := append([]string{"unfence", "orders", "--epoch", "3", "--engine-token", "east=" + token, "--engine-token", "west=" + token}, s.as("ann")...)
+	s.want(s.drctl(append(args, "--confirm", "orders")...), 3, "no engine that answered knows a fence of a lost run")
+	entry := api.ACLEntry{Principal: "User:app", Host: "*", ResourceType: "TOPIC", ResourceName: "dr-topic", PatternType: "LITERAL", Operation: "WRITE", Permission: "DENY"}
+	s.engine.mu.Lock()
+	s.engine.fences = []api.Fence{{Pair: "orders", OperationID: "failover-gone", Site: "east", Entries: []api.FenceEntry{{ACLEntry: entry, ClusterID: "lkc-east"}}}}
+	s.engine.mu.Unlock()
+
+	s.want(s.drctl(append(args, "--list")...), 0, "failover-gone", "lost", "TOPIC LITERAL dr-topic", "User:app")
+	s.want(s.drctl("status", "orders", "--plan", s.planFile, "--engine-token", "west="+token), 0, "its run is lost", "Authentication failed", "does not answer")
+	s.want(s.drctl(args...), 2, "--confirm orders")
+	s.want(s.drctl(append(args, "--confirm", "payments")...), 3, "is not the pair")
+	s.want(s.drctl(append(args, "--confirm", "orders")...), 1, "has no workflow Unfence", "nothing was changed")
+	s.want(s.drctl("status", "orders"), 0, "terminated")
+
+	// An open operation is never disturbed.
+	s.want(s.drctl("failover", "orders", "--yes", "--unsigned", "--detach"), 0)
+	s.untilWaits("approval")
+	s.want(s.drctl(append(args, "--confirm", "orders")...), 4, "busy: failover by unsigned")
+
+	// Terminated from outside, its own undo never runs: whoever waits is told where to look.
+	if err := s.sdk.TerminateWorkflow(t.Context(), workflows.ID("orders"), "", "test"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := operator.New(s.sdk).Result(t.Context(), operator.Run{ID: workflows.ID("orders"), Operation: "failover"})
+	var ended *operator.EndedError
+	if !errors.As(err, &ended) || !strings.Contains(err.Error(), "drctl unfence") || exitCode(err) != codeFailed {
+		t.Errorf("result of a terminated run: %v", err)
+	}
+}

@@ -1,0 +1,267 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/drawbridge-dr/drawbridge/client/record"
+	"github.com/drawbridge-dr/drawbridge/cmd/internal/operator"
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
+)
+
+// pairStatus is everything that drctl can find out about a pair.
+type pairStatus struct {
+	operator.Status
+	// Temporal says why it was not asked successfully.
+	Temporal string       `json:"temporal_error,omitempty"`
+	Copies   []recordCopy `json:"record_copies,omitempty"`
+	Fences   []siteFences `json:"fences,omitempty"`
+}
+
+// siteFences is the fence register of one site's engine: entries that stand on the other site.
+type siteFences struct {
+	Engine string      `json:"engine_site"`
+	Fences []fenceLine `json:"fences"`
+	Error  string      `json:"error,omitempty"`
+}
+
+type fenceLine struct {
+	api.Fence
+	// Lost: no open operation made it and no mirror's guard took it over. It stops producers until it is lifted.
+	Lost bool `json:"lost"`
+}
+
+func (a *app) statusCommand() *cobra.Command {
+	var planFile string
+	var follow bool
+	var tokens tokenFlags
+	cmd := &cobra.Command{
+		Use: "status PAIR", Short: "show a pair: the open or last run, what it waits for, the record's copies, fences", Args: exactly(1),
+		Long: "status asks Temporal for the pair's open or last run. With --plan it also asks each site's Consul for its copy of the\n" +
+			"record and each site's engine for fences, and names those whose run is lost.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			p, err := ownPlan(planFile, args[0])
+			if err != nil {
+				return err
+			}
+			return a.status(cmd.Context(), args[0], p, tokens, follow)
+		},
+	}
+	cmd.Flags().StringVar(&planFile, "plan", "", "the pair's plan: says where its Consuls and engines are (default: DRCTL_PLAN)")
+	cmd.Flags().BoolVar(&follow, "follow", false, "then follow the open run to its end")
+	tokens.add(cmd)
+	a.temporalFlags(cmd)
+	return cmd
+}
+
+func (a *app) status(ctx context.Context, pair string, p *hashed, tokens tokenFlags, follow bool) error {
+	var st pairStatus
+	op, temporalErr := a.operator(ctx)
+	if temporalErr == nil {
+		defer op.Close()
+		st.Status, temporalErr = op.Status(ctx, pair)
+	}
+	st.Pair = pair
+	if temporalErr != nil {
+		if p == nil {
+			return temporalErr
+		}
+		st.Temporal = temporalErr.Error() // the rest is worth showing
+	}
+	if p != nil {
+		st.Copies = readCopies(ctx, p)
+		st.Fences = readFences(ctx, p, tokens, st.Status, temporalErr == nil)
+	}
+	if err := a.print(st, func(w io.Writer) { statusTable(w, st) }); err != nil {
+		return err
+	}
+	if temporalErr != nil {
+		return temporalErr
+	}
+	if follow && st.Open() {
+		return a.followToEnd(ctx, op, st.Run.Run)
+	}
+	return nil
+}
+
+// tokenFlags are the engines' tokens on this machine, by site.
+type tokenFlags struct{ files map[string]string }
+
+func (t *tokenFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringToStringVar(&t.files, "engine-token", nil, "site=FILE with the token of the site's engine (default: the plan's token_file, if it is here)")
+}
+
+// engineOf is a client for one site's engine.
+func (t tokenFlags) engineOf(site, url, planTokenFile string) (*api.Client, error) {
+	file := t.files[site]
+	if file == "" {
+		if _, err := os.Stat(planTokenFile); err != nil {
+			return &api.Client{BaseURL: url}, nil // an engine on loopback needs none; others say so
+		}
+		file = planTokenFile
+	}
+	token, err := readToken(file)
+	return &api.Client{BaseURL: url, Token: token}, err
+}
+
+func readToken(file string) (string, error) {
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return "", fmt.Errorf("token file: %w", err)
+	}
+	if token := strings.TrimSpace(string(raw)); token != "" {
+		return token, nil
+	}
+	return "", fmt.Errorf("token file %s is empty", file)
+}
+
+// readFences asks each engine for the fences in its register. known: st tells whether an operation is open.
+func readFences(ctx context.Context, p *hashed, tokens tokenFlags, st operator.Status, known bool) []siteFences {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	var out []siteFences
+	for _, site := range p.Sites {
+		sf := siteFences{Engine: site.Name, Fences: []fenceLine{}}
+		engine, err := tokens.engineOf(site.Name, site.Engine.URL, site.Engine.TokenFile)
+		if err == nil {
+			var fences []api.Fence
+			fences, err = engine.Fences(ctx, p.Pair)
+			for _, f := range fences {
+				sf.Fences = append(sf.Fences, fenceLine{Fence: f, Lost: known && !f.HandedOver && !belongsToOpen(st, f.OperationID)})
+			}
+		}
+		if err != nil {
+			sf.Error = err.Error()
+		}
+		out = append(out, sf)
+	}
+	return out
+}
+
+// belongsToOpen: the open run made this fence, or might have (no worker says which operation it is).
+func belongsToOpen(st operator.Status, opID string) bool {
+	return st.Open() && (st.Detail == nil || st.Detail.OpID == opID)
+}
+
+func statusTable(w io.Writer, st pairStatus) {
+	switch {
+	case st.Temporal != "":
+		fmt.Fprintln(w, "Temporal:", st.Temporal)
+	case st.Run == nil:
+		fmt.Fprintf(w, "pair %s: no operation is known\n", st.Pair)
+	default:
+		runTable(w, st.Status)
+	}
+	if len(st.Copies) > 0 {
+		lines := [][]string{{"CONSUL", "EPOCH", "PHASE", "ACTIVE", "MADE BY", "LOCK", "DEBTS"}}
+		for _, c := range st.Copies {
+			if c.Record == nil {
+				lines = append(lines, []string{c.Site, "", c.Error})
+				continue
+			}
+			r := c.Record
+			lock := ""
+			if r.Lock != nil {
+				lock = r.Lock.Operation + " " + r.Lock.OpID
+			}
+			lines = append(lines, []string{c.Site, strconv.FormatInt(r.Epoch, 10), string(r.Phase), joined(r.Active), r.OpID, lock, strconv.Itoa(len(r.FenceDebt))})
+		}
+		fmt.Fprintln(w)
+		rows(w, lines)
+		if split := splitBrain(st.Copies); split != nil {
+			fmt.Fprintln(w, "ATTENTION:", split)
+		}
+	}
+	for _, site := range st.Fences {
+		if site.Error != "" {
+			fmt.Fprintf(w, "\nfences: engine of %s: %s\n", site.Engine, site.Error)
+		}
+		for _, f := range site.Fences {
+			fmt.Fprintf(w, "\nfence of site %s by operation %s: %d entries%s\n", f.Site, f.OperationID, len(f.Entries), fenceState(f))
+		}
+	}
+}
+
+func fenceState(f fenceLine) string {
+	switch {
+	case f.Lost:
+		return "; its run is lost: `drctl unfence` lifts it"
+	case f.HandedOver:
+		return "; handed over to the mirrors' guards"
+	default:
+		return ""
+	}
+}
+
+// splitBrain reports two copies of one epoch that do not belong together.
+func splitBrain(copies []recordCopy) error {
+	for i, a := range copies {
+		for _, b := range copies[i+1:] {
+			if a.Record != nil && b.Record != nil && record.Compare(*a.Record, *b.Record) == record.SplitBrain {
+				return errors.New("split brain: " + a.Site + " and " + b.Site + " hold different records of epoch " + strconv.FormatInt(a.Record.Epoch, 10) +
+					"; write nothing until a person has decided")
+			}
+		}
+	}
+	return nil
+}
+
+func runTable(w io.Writer, st operator.Status) {
+	run := st.Run
+	closed := ""
+	if run.Closed != nil {
+		closed = stamp(*run.Closed)
+	}
+	pairs(w,
+		"pair", st.Pair, "operation", describe(run.Run), "state", run.State, "phase", run.Phase, "outcome", run.Outcome,
+		"requester", run.Requester, "started", stamp(run.Started), "ended", closed, "run", run.RunID, "plan", run.PlanHash, "problem", st.Problem)
+	d := st.Detail
+	if d == nil {
+		return
+	}
+	pairs(w, "op id", d.OpID, "epoch", strconv.FormatInt(d.Epoch, 10))
+	lines := [][]string{{"STEP", "STATE", "TOOK", "DETAIL"}}
+	for _, s := range d.Steps {
+		lines = append(lines, []string{s.Name, s.State, millis(s.Millis), s.Detail})
+	}
+	fmt.Fprintln(w)
+	rows(w, lines)
+	if d.Waiting != nil && st.Open() {
+		fmt.Fprintln(w, "\nwaiting for", waitingLine(*d.Waiting))
+	}
+	for _, s := range d.Approvals {
+		fmt.Fprintf(w, "%s by %s at %s%s\n", s.Decision, s.By, stamp(s.At), because(s.Reason))
+	}
+	if d.Forecast != nil {
+		fmt.Fprintln(w)
+		forecastTable(w, *d.Forecast)
+	}
+	for _, f := range d.Fences {
+		fmt.Fprintf(w, "fence of %s: %s%s\n", f.Site, f.Level, because(f.Reason))
+	}
+	if len(d.Ledger) > 0 {
+		fmt.Fprintln(w)
+		ledgerTable(w, d.Ledger)
+	}
+	for _, f := range d.Findings {
+		fmt.Fprintln(w, "finding:", f)
+	}
+	for _, debt := range d.Debts {
+		fmt.Fprintf(w, "debt open: %s at %s: %s\n", debt.Kind, debt.Site, debt.Reason)
+	}
+}
+
+func because(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return ": " + reason
+}

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/drawbridge-dr/drawbridge/cmd/internal/operator"
+)
+
+func (a *app) unfenceCommand() *cobra.Command {
+	s := start{app: a}
+	var confirm string
+	var list bool
+	var tokens tokenFlags
+	cmd := &cobra.Command{
+		Use: "unfence PAIR", Short: "lift fences whose run is lost (terminated, or its Temporal is gone)", Args: exactly(1),
+		Long: "unfence reads the fence registers of both engines and lifts the entries of operations that are no longer open.\n" +
+			"Producers can then write to that site again: be sure that it is the active one, or that nobody is to be kept off it.\n" +
+			"It is refused while any operation is open. The worker does it, entry by entry, and removes only what Drawbridge made.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return s.unfence(cmd.Context(), args[0], confirm, list, tokens)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&s.planFile, "plan", "", "the pair's plan: says where its engines are (default: DRCTL_PLAN)")
+	f.StringVar(&s.keyFile, "key", "", keyUsage)
+	f.BoolVar(&s.unsigned, "unsigned", false, "start without a signature")
+	f.StringVar(&s.reason, "reason", "", "why, for the report")
+	f.Int64Var(&s.epoch, "epoch", -1, "the record's epoch that you go by (default: read from the plan's Consuls)")
+	f.StringVar(&confirm, "confirm", "", "the pair's name again, instead of typing it at the terminal")
+	f.BoolVar(&list, "list", false, "only list the fences")
+	tokens.add(cmd)
+	a.temporalFlags(cmd)
+	return cmd
+}
+
+func (s *start) unfence(ctx context.Context, pair, confirm string, list bool, tokens tokenFlags) error {
+	p, err := s.ownPlan(pair)
+	if err != nil {
+		return err
+	}
+	if p == nil {
+		return usagef("name the pair's plan with --plan: it says where the engines with the fence registers are")
+	}
+	op, err := s.operator(ctx)
+	if err != nil {
+		return err
+	}
+	defer op.Close()
+	st, err := op.Status(ctx, pair)
+	if err != nil {
+		return err
+	}
+	sites := readFences(ctx, p, tokens, st, true)
+	if list || s.output == "table" {
+		if err := s.print(sites, func(w io.Writer) { fenceTable(w, sites) }); err != nil {
+			return err
+		}
+	}
+	if list {
+		return nil
+	}
+	var lost []string
+	for _, site := range sites {
+		if site.Error != "" {
+			fmt.Fprintf(s.stderr, "drctl: engine of %s: %s: its fences are not known\n", site.Engine, site.Error)
+		}
+		for _, f := range site.Fences {
+			if f.Lost && !slices.Contains(lost, f.OperationID) {
+				lost = append(lost, f.OperationID)
+			}
+		}
+	}
+	switch {
+	case st.Open():
+		return &operator.BusyError{Pair: pair, ID: st.Run.ID, RunID: st.Run.RunID, Operation: st.Run.Operation, Requester: st.Run.Requester, Started: st.Run.Started}
+	case len(lost) == 0:
+		return refusedf("no engine that answered knows a fence of a lost run")
+	case confirm != "" && confirm != pair:
+		return refusedf("--confirm %q is not the pair %q", confirm, pair)
+	case confirm == "":
+		if err := s.confirmed(fmt.Sprintf("This lifts the fences of %s: producers can write there again.", joined(lost)), pair, "--confirm "+pair); err != nil {
+			return err
+		}
+	}
+	r := operator.Request{Operation: operator.OpUnfence, Pair: pair, PlanHash: p.hash, Reason: s.reason}
+	if err := s.sign(ctx, &r, p); err != nil {
+		return err
+	}
+	result, err := op.Unfence(ctx, r, lost)
+	if errors.Is(err, operator.ErrNoUnfence) {
+		return fmt.Errorf("%w; nothing was changed. By hand: remove the ACL entries that `drctl unfence %s --list -o json` shows with existed_before false", err, pair)
+	}
+	if err != nil {
+		return err
+	}
+	return s.print(result, func(w io.Writer) { resultTable(w, result) })
+}
+
+func fenceTable(w io.Writer, sites []siteFences) {
+	lines := [][]string{{"SITE", "OPERATION", "STATE", "PERMISSION", "OPERATION", "RESOURCE", "PRINCIPAL", "MADE BY US"}}
+	for _, site := range sites {
+		for _, f := range site.Fences {
+			state := "open"
+			switch {
+			case f.Lost:
+				state = "lost"
+			case f.HandedOver:
+				state = "guard"
+			}
+			for _, e := range f.Entries {
+				ours := "yes"
+				if e.ExistedBefore {
+					ours = "no"
+				}
+				lines = append(lines, []string{
+					f.Site, f.OperationID, state, e.Permission, e.Operation,
+					e.ResourceType + " " + e.PatternType + " " + e.ResourceName, e.Principal, ours,
+				})
+			}
+		}
+	}
+	rows(w, lines)
+}

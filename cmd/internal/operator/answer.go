@@ -1,0 +1,92 @@
+package operator
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	"go.temporal.io/sdk/client"
+
+	"github.com/drawbridge-dr/drawbridge/workflows"
+	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
+)
+
+// Answer is what a person tells the open run of a pair.
+type Answer struct {
+	Decision string // runbook.Approve, Deny, Retry, Skip, Abort or Decide
+	Reason   string // needed for Deny, Skip and Abort
+	// Overrides accepted by an approval, named one by one.
+	Overrides []string
+	// Step that a retry or skip speaks of; empty: the one that the run waits at.
+	Step string
+	// Choices of a Decide: topic (or "*") to "append", "export" or "discard".
+	Choices map[string]string
+	// OpID, if given, must be the open run's: it ties the answer to what the person has looked at.
+	OpID string
+	// PlanHash of the person's own copy of the plan, if given, must be the run's.
+	PlanHash string
+	// Expires bounds the signed answer's life. Default 10 minutes.
+	Expires time.Duration
+}
+
+// updates are the Updates by decision.
+var updates = map[string]string{
+	runbook.Approve: workflows.UpdateApprove, runbook.Deny: workflows.UpdateDeny, runbook.Retry: workflows.UpdateRetry,
+	runbook.Skip: workflows.UpdateSkip, runbook.Abort: workflows.UpdateAbort, runbook.Decide: workflows.UpdateDecide,
+}
+
+// Answer signs a as by, bound to the open run's operation, epoch and plan, sends it and waits for what the run says. A
+// RefusedError carries the run's words.
+func (o *Operator) Answer(ctx context.Context, pair string, a Answer, by Signer) (workflows.Ack, error) {
+	update, ok := updates[a.Decision]
+	if !ok {
+		return workflows.Ack{}, fmt.Errorf("no answer is called %q", a.Decision)
+	}
+	if a.Reason == "" && (a.Decision == runbook.Deny || a.Decision == runbook.Skip || a.Decision == runbook.Abort) {
+		return workflows.Ack{}, &RefusedError{Text: a.Decision + " needs a reason, it is kept in the report"}
+	}
+	st, err := o.Status(ctx, pair)
+	switch {
+	case err != nil:
+		return workflows.Ack{}, err
+	case !st.Open():
+		return workflows.Ack{}, fmt.Errorf("%s for pair %s: %w", a.Decision, pair, ErrNoRun)
+	case st.Detail == nil:
+		return workflows.Ack{}, &UnreachableError{What: "the worker", Err: fmt.Errorf("ask run %s what it waits for: %s", st.Run.RunID, st.Problem)}
+	case a.OpID != "" && a.OpID != st.Detail.OpID:
+		return workflows.Ack{}, &RefusedError{Text: fmt.Sprintf("you named operation %s, the open one is %s", a.OpID, st.Detail.OpID), Type: workflows.ErrCommandStale}
+	case a.PlanHash != "" && st.Detail.PlanHash != "" && a.PlanHash != st.Detail.PlanHash:
+		return workflows.Ack{}, &RefusedError{Text: fmt.Sprintf("your plan has hash %s, the run goes by %s", a.PlanHash, st.Detail.PlanHash), Type: workflows.ErrPlanDiffers}
+	}
+	if a.Step == "" && st.Detail.Waiting != nil && (a.Decision == runbook.Retry || a.Decision == runbook.Skip) {
+		a.Step = st.Detail.Waiting.Step
+	}
+	signed, err := by.sign(runbook.Command{
+		OpID: st.Detail.OpID, Pair: pair, Operation: st.Detail.Operation, Epoch: st.Detail.Epoch, PlanHash: st.Detail.PlanHash,
+		Decision: a.Decision, Reason: a.Reason, Overrides: a.Overrides, Step: a.Step, Choices: a.Choices, Expires: expiry(a.Expires),
+	})
+	if err != nil {
+		return workflows.Ack{}, err
+	}
+	// The same answer sent again, by a retry below us, counts once.
+	sum := sha256.Sum256([]byte(signed.Signature))
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	what := fmt.Sprintf("%s for pair %s", a.Decision, pair)
+	handle, err := o.temporal.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
+		UpdateID:   a.Decision + "-" + hex.EncodeToString(sum[:12]),
+		WorkflowID: st.Run.ID, RunID: st.Run.RunID,
+		UpdateName: update, Args: []any{signed},
+		WaitForStage: client.WorkflowUpdateStageCompleted,
+	})
+	if err != nil {
+		return workflows.Ack{}, answered(what, err)
+	}
+	var ack workflows.Ack
+	if err := handle.Get(ctx, &ack); err != nil {
+		return workflows.Ack{}, answered(what, err)
+	}
+	return ack, nil
+}

@@ -1,0 +1,104 @@
+package operator
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/drawbridge-dr/drawbridge/workflows"
+	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
+)
+
+// Event is one thing that has changed in a run; exactly one of Step, Waiting and Problem is set.
+type Event struct {
+	At time.Time // when it was seen
+	// Step has entered the state that it says.
+	Step *runbook.StepLine
+	// Waiting is what the run now asks of people.
+	Waiting *workflows.Waiting
+	// Problem: the run could not be asked; it goes on whether or not somebody looks. Told once until it answers again.
+	Problem string
+}
+
+// followPause is the time between two looks. A query costs the worker little and leaves no history.
+const followPause = 400 * time.Millisecond
+
+// detailPause is the least time between two tellings of a running step whose detail alone has changed (a lag, a count).
+const detailPause = 5 * time.Second
+
+// Follow tells every change of a run until it ends, then returns its result as Result does. When ctx ends it returns
+// ctx.Err(), and the run goes on.
+func (o *Operator) Follow(ctx context.Context, run Run, tell func(Event)) (workflows.Result, error) {
+	type end struct {
+		result workflows.Result
+		err    error
+	}
+	ended := make(chan end, 1)
+	waitCtx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		result, err := o.Result(waitCtx, run)
+		ended <- end{result, err}
+	}()
+	seen := &changes{tell: tell, told: map[int]time.Time{}}
+	tick := time.NewTicker(followPause)
+	defer tick.Stop()
+	for {
+		select {
+		case e := <-ended:
+			if ctx.Err() == nil { // what happened since the last look
+				seen.look(o.Ask(ctx, run))
+			}
+			return e.result, e.err
+		case <-tick.C:
+			st, err := o.Ask(ctx, run)
+			if ctx.Err() == nil {
+				seen.look(st, err)
+			}
+		}
+	}
+}
+
+// changes compares one status with the one before.
+type changes struct {
+	tell    func(Event)
+	steps   []runbook.StepLine // as last told
+	told    map[int]time.Time  // when, by index
+	waiting workflows.Waiting
+	problem bool
+}
+
+func (c *changes) look(st workflows.Status, err error) {
+	now := time.Now()
+	if err != nil {
+		// Right after its start a run may not be known to any worker yet.
+		if !c.problem && !errors.Is(err, ErrNoRun) {
+			c.problem = true
+			c.tell(Event{At: now, Problem: err.Error()})
+		}
+		return
+	}
+	c.problem = false
+	for i, s := range st.Steps {
+		if i < len(c.steps) {
+			last := c.steps[i]
+			same := last.Name == s.Name && last.State == s.State
+			if same && (last.Detail == s.Detail || s.State == runbook.StateRunning && now.Sub(c.told[i]) < detailPause) {
+				continue
+			}
+			c.steps[i] = s
+		} else {
+			c.steps = append(c.steps, s)
+		}
+		c.told[i] = now
+		c.tell(Event{At: now, Step: &s})
+	}
+	var waiting workflows.Waiting
+	if st.Waiting != nil {
+		waiting = *st.Waiting
+	}
+	if st.Waiting != nil && (waiting.For != c.waiting.For || waiting.Text != c.waiting.Text || waiting.Have != c.waiting.Have || waiting.Step != c.waiting.Step) {
+		c.tell(Event{At: now, Waiting: &waiting})
+	}
+	c.waiting = waiting
+}

@@ -1,0 +1,190 @@
+package operator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	enums "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+
+	"github.com/drawbridge-dr/drawbridge/workflows"
+	"github.com/drawbridge-dr/drawbridge/workflows/plan"
+	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
+)
+
+// Memo keys of a run: who holds the pair, with what, under which plan. They can be read while no worker answers.
+const (
+	MemoHolder    = "holder"
+	MemoOperation = "operation"
+	MemoPlanHash  = "plan_hash"
+)
+
+// Request asks for an operation.
+type Request struct {
+	Operation string // runbook.OpSetUp, …
+	Pair      string
+	// PlanHash is the hash of the requester's own copy of the plan; empty: none. The worker refuses another one.
+	PlanHash string
+	// Epoch is the one that the requester sees in the record, 0 before the first SetUp. It is part of what is signed.
+	Epoch  int64
+	Reason string
+	// By signs the request; nil: the run's requester is "unsigned", which costs one approval more.
+	By *Signer
+	// Expires bounds the signed request's life. Default 10 minutes.
+	Expires time.Duration
+	// DryRun of a Failover or Failback looks and changes nothing; it takes no lock.
+	DryRun bool
+	// Overrides that the request itself must name, such as breaking the lock of a run that is gone for good.
+	Overrides []string
+	// DebtsOnly and Decisions belong to RecoverLaggedData. Decisions are part of what is signed.
+	DebtsOnly bool
+	Decisions map[string]string
+}
+
+// Start starts an operation, or a dry run. It returns a BusyError that names the holder if the pair is not free.
+func (o *Operator) Start(ctx context.Context, r Request) (Run, error) {
+	name, err := r.workflow()
+	if err != nil {
+		return Run{}, err
+	}
+	start, err := r.start()
+	if err != nil {
+		return Run{}, err
+	}
+	id := workflows.ID(r.Pair)
+	if r.DryRun {
+		id = workflows.DryID(r.Pair, time.Now().UTC().Format("20060102T150405.000"))
+	}
+	return o.execute(ctx, r, name, id, r.input(start))
+}
+
+// execute starts a workflow under the rules of every operation.
+func (o *Operator) execute(ctx context.Context, r Request, name, id string, input any) (Run, error) {
+	holder := r.holder()
+	opts := client.StartWorkflowOptions{
+		ID:        id,
+		TaskQueue: workflows.TaskQueue,
+		// Both are needed: without the second one the SDK answers "started" and means the other run.
+		WorkflowIDConflictPolicy:                 enums.WORKFLOW_ID_CONFLICT_POLICY_FAIL,
+		WorkflowExecutionErrorWhenAlreadyStarted: true,
+		// No timeouts: one at the server would end the run without its compensation.
+		StaticSummary: r.summary(holder),
+		Memo:          map[string]any{MemoHolder: holder, MemoOperation: r.Operation, MemoPlanHash: r.PlanHash},
+		TypedSearchAttributes: temporal.NewSearchAttributes(
+			temporal.NewSearchAttributeKeyKeyword(workflows.SearchPair).ValueSet(r.Pair),
+			temporal.NewSearchAttributeKeyKeyword(workflows.SearchOperation).ValueSet(r.Operation),
+		),
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	started, err := o.temporal.ExecuteWorkflow(ctx, opts, name, input)
+	var busy *serviceerror.WorkflowExecutionAlreadyStarted
+	switch {
+	case errors.As(err, &busy):
+		return Run{}, o.busy(ctx, r.Pair, id, busy.RunId)
+	case err != nil && strings.Contains(err.Error(), "search attribute"):
+		return Run{}, fmt.Errorf("start %s of pair %s: the namespace lacks Drawbridge's search attributes; the worker registers them when it starts: %w", r.Operation, r.Pair, err)
+	case err != nil:
+		return Run{}, reached(fmt.Sprintf("start %s of pair %s", r.Operation, r.Pair), err)
+	}
+	return Run{Pair: r.Pair, ID: id, RunID: started.GetRunID(), Operation: r.Operation, DryRun: r.DryRun}, nil
+}
+
+func (r Request) holder() string {
+	if r.By == nil {
+		return runbook.Unsigned
+	}
+	return r.By.Name
+}
+
+// start is the common part of every input, with the signed request.
+func (r Request) start() (workflows.Start, error) {
+	start := workflows.Start{Pair: r.Pair, PlanHash: r.PlanHash, Reason: r.Reason}
+	if r.By == nil {
+		return start, nil
+	}
+	signed, err := r.By.sign(runbook.Command{
+		Pair: r.Pair, Operation: r.Operation, Epoch: r.Epoch, PlanHash: r.PlanHash,
+		Decision: runbook.Request, Reason: r.Reason, Overrides: r.Overrides, Choices: r.Decisions, Expires: expiry(r.Expires),
+	})
+	start.Request = &signed
+	return start, err
+}
+
+func (r Request) workflow() (string, error) {
+	switch {
+	case r.Pair == "" || strings.ContainsAny(r.Pair, "/ "):
+		return "", fmt.Errorf("pair %q is no plain name", r.Pair)
+	case r.DryRun && r.Operation != runbook.OpFailover && r.Operation != runbook.OpFailback:
+		return "", fmt.Errorf("%s has no dry run", r.Operation)
+	}
+	switch r.Operation {
+	case runbook.OpSetUp:
+		return workflows.NameSetUp, nil
+	case runbook.OpFailover:
+		return workflows.NameFailover, nil
+	case runbook.OpRecover:
+		return workflows.NameRecoverLaggedData, nil
+	case runbook.OpFailback:
+		return workflows.NameFailback, nil
+	}
+	return "", fmt.Errorf("no operation is called %q", r.Operation)
+}
+
+func (r Request) input(start workflows.Start) any {
+	switch r.Operation {
+	case runbook.OpFailover:
+		return workflows.FailoverInput{Start: start, DryRun: r.DryRun}
+	case runbook.OpRecover:
+		return workflows.RecoverInput{Start: start, DebtsOnly: r.DebtsOnly, Decisions: r.Decisions}
+	case runbook.OpFailback:
+		return workflows.FailbackInput{Start: start, DryRun: r.DryRun}
+	default:
+		return workflows.SetUpInput{Start: start}
+	}
+}
+
+// summary is the line in the Temporal UI's list.
+func (r Request) summary(holder string) string {
+	s := r.Operation
+	if r.DryRun {
+		s = "dry run of " + s
+	}
+	s += " of pair " + r.Pair + ", asked by " + holder
+	if r.Reason != "" {
+		s += ": " + r.Reason
+	}
+	const limit = 380 // the server refuses more than 400 bytes
+	if len(s) > limit {
+		s = strings.ToValidUTF8(s[:limit], "") + "…"
+	}
+	return s
+}
+
+// busy names who holds the pair, as far as it can be found out.
+func (o *Operator) busy(ctx context.Context, pair, id, runID string) error {
+	e := &BusyError{Pair: pair, ID: id, RunID: runID}
+	if info, err := o.describe(ctx, pair, id, runID); err == nil {
+		e.Operation, e.Requester, e.Started = info.Operation, info.Requester, info.Started
+	}
+	return e
+}
+
+// sign makes c the signer's.
+func (s Signer) sign(c runbook.Command) (runbook.Command, error) {
+	c.By = s.Name
+	signed, err := plan.Sign(s.key, plan.Approval(c))
+	return runbook.Command(signed), err
+}
+
+func expiry(d time.Duration) time.Time {
+	if d <= 0 {
+		d = 10 * time.Minute
+	}
+	return time.Now().UTC().Add(d).Truncate(time.Second)
+}
