@@ -36,8 +36,11 @@ const groupCommit = 256
 // a request and never answers (kfake does, now and then) is asked on a new
 // connection.
 const (
-	initTimeout = 15 * time.Second
-	initTries   = 4
+	initTimeout = 45 * time.Second
+	initTries   = 3
+	// answerTimeout bounds a single request, so that one broker that hangs does
+	// not use up the time that the others need.
+	answerTimeout = 4 * time.Second
 )
 
 func newShard(ctx context.Context, opts Options, n int32) (*shard, error) {
@@ -60,6 +63,8 @@ func tryShard(ctx context.Context, opts Options, n int32) (*shard, error) {
 		kgo.TransactionalID("drawbridge-"+opts.ClusterID+"-"+strconv.Itoa(int(n))),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.ProducerLinger(0),
+		kgo.RequestTimeoutOverhead(answerTimeout),
+		kgo.DialTimeout(answerTimeout),
 	)...)
 	if err != nil {
 		return nil, err
@@ -147,7 +152,7 @@ func fenced(err error) error {
 // ensureTopic creates the state topic where it is missing and answers with its
 // number of partitions.
 func ensureTopic(ctx context.Context, opts Options) (int32, error) {
-	client, err := kgo.NewClient(opts.Local...)
+	client, err := kgo.NewClient(append(append([]kgo.Opt{}, opts.Local...), kgo.RequestTimeoutOverhead(answerTimeout), kgo.DialTimeout(answerTimeout))...)
 	if err != nil {
 		return 0, err
 	}
@@ -176,34 +181,57 @@ func ensureTopic(ctx context.Context, opts Options) (int32, error) {
 	return int32(len(t.Partitions)), nil
 }
 
-// load writes an owner record to each shard and reads each shard up to it.
+// loadTimeout and loadTries bound reading the state: an open transaction of a
+// former owner hides what lies behind it until the broker has aborted it.
+const (
+	loadTimeout = 60 * time.Second
+	loadTries   = 3
+)
+
+// load reads each shard up to an owner record of its own.
 func (s *Store) load(ctx context.Context) error {
-	nonces := make([]string, len(s.shards))
+	var errs []error
+	for range loadTries {
+		try, cancel := context.WithTimeout(ctx, loadTimeout)
+		err := s.tryLoad(try)
+		cancel()
+		if err == nil {
+			return nil
+		}
+		errs = append(errs, err)
+		if try.Err() == nil || ctx.Err() != nil {
+			break // not for want of time
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Store) tryLoad(ctx context.Context) error {
+	s.values = map[string]json.RawMessage{}
+	nonces, err := s.own(ctx)
+	if err != nil {
+		return err
+	}
 	assign := map[int32]kgo.Offset{}
-	for i, sh := range s.shards {
-		id, epoch, err := sh.client.ProducerID(ctx)
-		if err != nil {
-			return err
-		}
-		nonces[i] = fmt.Sprintf("%d/%d", id, epoch)
-		raw, _ := json.Marshal(nonces[i])
-		value, _ := json.Marshal(envelope{V: Version, Data: raw})
-		rec := &kgo.Record{Topic: s.opts.Topic, Partition: int32(i), Key: []byte(ownerKey), Value: value}
-		if err := sh.put(ctx, []*kgo.Record{rec}); err != nil {
-			return fmt.Errorf("shard %d: take over: %w", i, err)
-		}
+	for i := range s.shards {
 		assign[int32(i)] = kgo.NewOffset().AtStart()
 	}
 	client, err := kgo.NewClient(append(append([]kgo.Opt{}, s.opts.Local...),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.RequestTimeoutOverhead(answerTimeout),
+		kgo.DialTimeout(answerTimeout),
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{s.opts.Topic: assign}),
 	)...)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	for left := len(s.shards); left > 0; {
+	done := map[int32]bool{}
+	for len(done) < len(s.shards) {
 		fetches := client.PollFetches(ctx)
+		if ctx.Err() != nil {
+			return fmt.Errorf("read: %d of %d shards were read to their end: %w", len(done), len(s.shards), ctx.Err())
+		}
 		if err := fetches.Err(); err != nil {
 			return fmt.Errorf("read: %w", err)
 		}
@@ -214,11 +242,30 @@ func (s *Store) load(ctx context.Context) error {
 				return err
 			}
 			if own {
-				left--
+				done[r.Partition] = true
 			}
 		}
 	}
 	return nil
+}
+
+// own writes an owner record to each shard and answers with their marks.
+func (s *Store) own(ctx context.Context) ([]string, error) {
+	nonces := make([]string, len(s.shards))
+	for i, sh := range s.shards {
+		id, epoch, err := sh.client.ProducerID(ctx)
+		if err != nil {
+			return nil, err
+		}
+		nonces[i] = fmt.Sprintf("%d/%d", id, epoch)
+		raw, _ := json.Marshal(nonces[i])
+		value, _ := json.Marshal(envelope{V: Version, Data: raw})
+		rec := &kgo.Record{Topic: s.opts.Topic, Partition: int32(i), Key: []byte(ownerKey), Value: value}
+		if err := sh.put(ctx, []*kgo.Record{rec}); err != nil {
+			return nil, fmt.Errorf("shard %d: take over: %w", i, err)
+		}
+	}
+	return nonces, nil
 }
 
 // apply takes one record over and tells whether it is this owner's first.

@@ -1,0 +1,200 @@
+package mirrorengine
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+)
+
+// Config is the configuration of one engine. Values come from defaults, then
+// the file, then the environment; the environment variable of a.b is
+// DRAWBRIDGE_A_B.
+type Config struct {
+	// Name is the site that the engine stands at, as in "east". It is part of
+	// client ids, by which a broker's owner knows the engine. Required.
+	Name string `yaml:"name"`
+	// Listen is the API's host:port. Default 127.0.0.1:8090. Everything but
+	// loopback wants TokenFile, and a TLS proxy in front: the engine has no TLS of
+	// its own yet.
+	Listen string `yaml:"listen"`
+	// TokenFile holds the token that callers must show. It is read at start.
+	// Default none: on loopback nobody is asked.
+	TokenFile string `yaml:"token_file"`
+	// Kafka is the local cluster: the destination of every link.
+	Kafka Kafka `yaml:"kafka"`
+	// Canary is the principal that proves that mirrors are read-only. Default
+	// none: guards are set, but never reported as proven.
+	Canary Canary `yaml:"canary"`
+	// State is where the engine keeps what must not be forgotten.
+	State State `yaml:"state"`
+	// EncryptionKeyFile holds the key that seals inline secrets of links: 32
+	// bytes in base64. Default none: links must give references instead.
+	EncryptionKeyFile string `yaml:"encryption_key_file"`
+	// Secrets is where the references of links may lead.
+	Secrets Secrets `yaml:"secrets"`
+	// Log is what the engine writes to standard error.
+	Log Log `yaml:"log"`
+}
+
+// Kafka is how to reach the local cluster.
+type Kafka struct {
+	// Bootstrap are host:port; in the environment separated by commas. Required.
+	Bootstrap []string `yaml:"bootstrap"`
+	// SecurityProtocol is PLAINTEXT (default), SASL_PLAINTEXT, SSL or SASL_SSL.
+	SecurityProtocol string `yaml:"security_protocol"`
+	// SASLMechanism is PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; required by SASL_*.
+	SASLMechanism string `yaml:"sasl_mechanism"`
+	// Username is the engine's principal; required by SASL_*. Its rights are in
+	// ARCHITECTURE.md.
+	Username string `yaml:"username"`
+	// Password is a reference: ${file:/path}, ${file:/path:key} or ${env:NAME}.
+	Password string `yaml:"password"`
+	// Principal is the engine's own, as ACLs name it: guards and fences must not
+	// shut the engine out. Default User:<username>; needed where the brokers map
+	// names (sasl.kerberos or ssl.principal.mapping.rules) or know the engine by
+	// its certificate.
+	Principal string `yaml:"principal"`
+	// TLS is for SSL and SASL_SSL.
+	TLS TLS `yaml:"tls"`
+}
+
+// principal is the engine's own, empty if it logs in as nobody.
+func (k Kafka) principal() string {
+	if k.Principal == "" && k.Username != "" {
+		return "User:" + k.Username
+	}
+	return k.Principal
+}
+
+// TLS is what connections to the local cluster trust and show, by PEM files.
+type TLS struct {
+	// CAFile has the authorities. Default the system's.
+	CAFile string `yaml:"ca_file"`
+	// CertFile and KeyFile are the engine's own certificate. Default none.
+	CertFile string `yaml:"cert_file"`
+	KeyFile  string `yaml:"key_file"`
+}
+
+// Secrets bounds the references in links' configs, which come over the API. The
+// engine's own configuration may refer to anything.
+type Secrets struct {
+	// Dirs are folders whose files links may refer to by ${file:…}. Default none.
+	Dirs []string `yaml:"dirs"`
+	// Env are the environment variables that links may refer to by ${env:…}.
+	// Default none.
+	Env []string `yaml:"env"`
+}
+
+// Canary is a principal with ALLOW WRITE on the mirrored topics that is no super
+// user; it uses the security protocol and mechanism of Kafka.
+type Canary struct {
+	Username string `yaml:"username"`
+	Password string `yaml:"password"` // a reference
+	// Principal as ACLs name it. Default User:<username>.
+	Principal string `yaml:"principal"`
+}
+
+// principal is the canary's, empty if there is none.
+func (c Canary) principal() string {
+	if c.Principal == "" && c.Username != "" {
+		return "User:" + c.Username
+	}
+	return c.Principal
+}
+
+// State is the compacted state topic on the local cluster.
+type State struct {
+	// Topic is its name. Default _drawbridge_state. Two engines with the same
+	// topic on the same cluster fence each other: the later one wins.
+	Topic string `yaml:"topic"`
+	// Shards is its number of partitions, fixed when the topic is made. Default 16.
+	Shards int32 `yaml:"shards"`
+	// ReplicationFactor of the topic when the engine makes it. Default -1, the
+	// cluster's own default.
+	ReplicationFactor int16 `yaml:"replication_factor"`
+}
+
+// Log is the engine's own log.
+type Log struct {
+	// Level is debug, info (default), warn or error.
+	Level string `yaml:"level"`
+	// Format is text (default) or json.
+	Format string `yaml:"format"`
+}
+
+// Default is the configuration that a file begins with.
+func Default() Config {
+	return Config{
+		Listen: "127.0.0.1:8090",
+		Kafka:  Kafka{SecurityProtocol: "PLAINTEXT"},
+		State:  State{Topic: "_drawbridge_state", Shards: 16, ReplicationFactor: -1},
+		Log:    Log{Level: "info", Format: "text"},
+	}
+}
+
+// Load reads path (empty: no file) over the defaults, and the environment over
+// both; unknown keys are errors. It does not Validate: flags may come on top.
+func Load(path string, getenv func(string) string) (Config, error) {
+	c := Default()
+	if path != "" {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return c, fmt.Errorf("config: %w", err)
+		}
+		dec := yaml.NewDecoder(bytes.NewReader(b), yaml.Strict())
+		if err := dec.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
+			// Without the lines around the fault: they may hold a secret.
+			return c, fmt.Errorf("config %s: %s", path, yaml.FormatError(err, false, false))
+		}
+		var more any
+		if err := dec.Decode(&more); !errors.Is(err, io.EOF) {
+			return c, fmt.Errorf("config %s: has more than one document; keep one", path)
+		}
+	}
+	return c, c.fromEnvironment(getenv)
+}
+
+// fromEnvironment puts set variables in the place of values.
+func (c *Config) fromEnvironment(getenv func(string) string) error {
+	for name, field := range map[string]*string{
+		"NAME": &c.Name, "LISTEN": &c.Listen, "TOKEN_FILE": &c.TokenFile,
+		"KAFKA_SECURITY_PROTOCOL": &c.Kafka.SecurityProtocol, "KAFKA_SASL_MECHANISM": &c.Kafka.SASLMechanism,
+		"KAFKA_USERNAME": &c.Kafka.Username, "KAFKA_PASSWORD": &c.Kafka.Password, "KAFKA_PRINCIPAL": &c.Kafka.Principal,
+		"KAFKA_TLS_CA_FILE": &c.Kafka.TLS.CAFile, "KAFKA_TLS_CERT_FILE": &c.Kafka.TLS.CertFile, "KAFKA_TLS_KEY_FILE": &c.Kafka.TLS.KeyFile,
+		"CANARY_USERNAME": &c.Canary.Username, "CANARY_PASSWORD": &c.Canary.Password, "CANARY_PRINCIPAL": &c.Canary.Principal,
+		"STATE_TOPIC": &c.State.Topic, "ENCRYPTION_KEY_FILE": &c.EncryptionKeyFile,
+		"LOG_LEVEL": &c.Log.Level, "LOG_FORMAT": &c.Log.Format,
+	} {
+		if v := getenv(environment + name); v != "" {
+			*field = v
+		}
+	}
+	if v := getenv(environment + "KAFKA_BOOTSTRAP"); v != "" {
+		c.Kafka.Bootstrap = strings.Split(v, ",")
+	}
+	shards, err := number(getenv, "STATE_SHARDS", int64(c.State.Shards), 32)
+	c.State.Shards = int32(shards) //nolint:gosec // parsed with 32 bits
+	factor, err2 := number(getenv, "STATE_REPLICATION_FACTOR", int64(c.State.ReplicationFactor), 16)
+	c.State.ReplicationFactor = int16(factor) //nolint:gosec // parsed with 16 bits
+	return errors.Join(err, err2)
+}
+
+const environment = "DRAWBRIDGE_"
+
+func number(getenv func(string) string, name string, byDefault int64, bits int) (int64, error) {
+	v := getenv(environment + name)
+	if v == "" {
+		return byDefault, nil
+	}
+	n, err := strconv.ParseInt(v, 10, bits)
+	if err != nil {
+		return byDefault, fmt.Errorf("environment variable %s%s: '%s' is no whole number of %d bits", environment, name, v, bits)
+	}
+	return n, nil
+}

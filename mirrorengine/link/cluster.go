@@ -1,0 +1,231 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// requestTimeout bounds every single request to a broker; a connection that is
+// held beyond it counts as lost.
+const requestTimeout = 10 * time.Second
+
+// answerTimeout is how long one broker of the local cluster may keep a request
+// that any of them could answer, beyond the request's own wait.
+const answerTimeout = 4 * time.Second
+
+// cluster is one side of a link: a client and what it knows of the topics'
+// leaders. Data requests go to a leader by Broker(id).Request, because only so
+// do batches pass as they are.
+type cluster struct {
+	client *kgo.Client
+	adm    *kadm.Client
+
+	mu      sync.RWMutex // guards what follows
+	topics  map[string]topicMeta
+	contact time.Time // last answer of any broker
+}
+
+type topicMeta struct {
+	id      [16]byte
+	leaders []int32
+	err     error
+}
+
+// topicPartition names a partition on one side.
+type topicPartition struct {
+	topic     string
+	partition int32
+}
+
+func newCluster(client *kgo.Client) *cluster {
+	return &cluster{client: client, adm: kadm.NewClient(client), topics: map[string]topicMeta{}}
+}
+
+// refresh asks for the topics' ids and leaders.
+func (c *cluster) refresh(ctx context.Context, topics ...string) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	req := kmsg.NewPtrMetadataRequest()
+	req.AllowAutoTopicCreation = false
+	for _, t := range topics {
+		rt := kmsg.NewMetadataRequestTopic()
+		rt.Topic = kmsg.StringPtr(t)
+		req.Topics = append(req.Topics, rt)
+	}
+	if len(topics) == 0 {
+		req.Topics = []kmsg.MetadataRequestTopic{}
+	}
+	res, err := req.RequestWith(ctx, c.client)
+	if err != nil {
+		return fmt.Errorf("metadata: %w", err)
+	}
+	c.touch()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, t := range res.Topics {
+		if t.Topic == nil {
+			continue
+		}
+		m := topicMeta{id: t.TopicID, err: kerr.ErrorForCode(t.ErrorCode), leaders: make([]int32, len(t.Partitions))}
+		for _, p := range t.Partitions {
+			if int(p.Partition) < len(m.leaders) {
+				m.leaders[p.Partition] = p.Leader
+			}
+		}
+		c.topics[*t.Topic] = m
+	}
+	return nil
+}
+
+func (c *cluster) touch() {
+	c.mu.Lock()
+	c.contact = time.Now()
+	c.mu.Unlock()
+}
+
+func (c *cluster) lastContact() time.Time {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.contact
+}
+
+func (c *cluster) topic(name string) (topicMeta, bool) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	m, ok := c.topics[name]
+	return m, ok
+}
+
+// leader finds the partition's leader, asking once when it is not known.
+func (c *cluster) leader(ctx context.Context, topic string, partition int32) (int32, [16]byte, error) {
+	for asked := false; ; asked = true {
+		m, ok := c.topic(topic)
+		switch {
+		case ok && m.err == nil && int(partition) < len(m.leaders) && m.leaders[partition] >= 0:
+			return m.leaders[partition], m.id, nil
+		case asked && ok && m.err != nil:
+			return 0, m.id, fmt.Errorf("topic %s: %w", topic, m.err)
+		case asked:
+			return 0, m.id, fmt.Errorf("topic %s partition %d has no leader: %w", topic, partition, kerr.LeaderNotAvailable)
+		}
+		if err := c.refresh(ctx, topic); err != nil {
+			return 0, m.id, err
+		}
+	}
+}
+
+// forget drops what is known of a topic, so that the next use asks again.
+func (c *cluster) forget(topic string) {
+	c.mu.Lock()
+	delete(c.topics, topic)
+	c.mu.Unlock()
+}
+
+// request sends to one broker and notes the contact.
+func request[R kmsg.Response](ctx context.Context, c *cluster, broker int32, req kmsg.Request) (R, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	var zero R
+	res, err := c.client.Broker(int(broker)).Request(ctx, req)
+	if err != nil {
+		return zero, err
+	}
+	c.touch()
+	return res.(R), nil
+}
+
+// Timestamps and replica ids of ListOffsets (ListOffsetsRequest.json). Replica
+// -2 is the debugging consumer: to it the leader tells its log end instead of
+// the high watermark (ReplicaManager.fetchOffset; test/brokerfacts).
+const (
+	offsetLatest    = -1
+	offsetEarliest  = -2
+	replicaConsumer = -1
+	replicaDebug    = -2
+)
+
+// offsets asks the leaders for offsets of many partitions, one request per
+// broker. Partitions whose leader did not answer are missing from the result
+// and named in the error.
+func (c *cluster) offsets(ctx context.Context, replica int32, timestamp int64, parts ...topicPartition) (map[topicPartition]int64, error) {
+	byBroker := map[int32]map[string][]int32{}
+	var errs []error
+	for _, tp := range parts {
+		b, _, err := c.leader(ctx, tp.topic, tp.partition)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if byBroker[b] == nil {
+			byBroker[b] = map[string][]int32{}
+		}
+		byBroker[b][tp.topic] = append(byBroker[b][tp.topic], tp.partition)
+	}
+	out := map[topicPartition]int64{}
+	for b, topics := range byBroker {
+		req := kmsg.NewPtrListOffsetsRequest()
+		req.ReplicaID = replica
+		for t, ps := range topics {
+			rt := kmsg.NewListOffsetsRequestTopic()
+			rt.Topic = t
+			for _, p := range ps {
+				rp := kmsg.NewListOffsetsRequestTopicPartition()
+				rp.Partition = p
+				rp.Timestamp = timestamp
+				rt.Partitions = append(rt.Partitions, rp)
+			}
+			req.Topics = append(req.Topics, rt)
+		}
+		res, err := request[*kmsg.ListOffsetsResponse](ctx, c, b, req)
+		if err != nil {
+			for t := range topics {
+				c.forget(t)
+			}
+			errs = append(errs, fmt.Errorf("offsets of broker %d: %w", b, err))
+			continue
+		}
+		for _, t := range res.Topics {
+			for _, p := range t.Partitions {
+				if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+					c.forget(t.Topic)
+					errs = append(errs, fmt.Errorf("offset of %s partition %d: %w", t.Topic, p.Partition, err))
+					continue
+				}
+				out[topicPartition{t.Topic, p.Partition}] = p.Offset
+			}
+		}
+	}
+	return out, errors.Join(errs...)
+}
+
+// offset is offsets for one partition.
+func (c *cluster) offset(ctx context.Context, replica int32, timestamp int64, topic string, partition int32) (int64, error) {
+	tp := topicPartition{topic, partition}
+	res, err := c.offsets(ctx, replica, timestamp, tp)
+	if err != nil {
+		return 0, err
+	}
+	return res[tp], nil
+}
+
+// stableOffset is the source's last stable offset: a transaction is open from
+// there on if it lies before the high watermark.
+func (c *cluster) stableOffset(ctx context.Context, topic string, partition int32) (int64, error) {
+	res, err := c.adm.ListCommittedOffsets(ctx, topic)
+	if err != nil {
+		return 0, err
+	}
+	o, ok := res.Lookup(topic, partition)
+	if !ok {
+		return 0, fmt.Errorf("topic %s has no partition %d", topic, partition)
+	}
+	return o.Offset, o.Err
+}

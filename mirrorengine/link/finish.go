@@ -1,0 +1,255 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/batch"
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/state"
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/status"
+)
+
+// fenceTarget is a partition of the local cluster and the stamp that may write
+// there until the fence stands.
+type fenceTarget struct {
+	tp    topicPartition
+	stamp batch.Stamp
+}
+
+// fence writes an abort marker with the next epoch behind everything that our
+// producer id wrote, one request per leader: from then on the broker refuses
+// batches of the older epoch (ProducerAppendInfo.checkProducerEpoch), also
+// those of a paused replica of ours. It answers per partition; nil means that
+// the marker stands. Markers are not deduplicated: after an error the log end
+// must be read before another is sent.
+func (m *Manager) fence(ctx context.Context, targets []fenceTarget) map[topicPartition]error {
+	out := map[topicPartition]error{}
+	byBroker := map[int32][]fenceTarget{}
+	for _, t := range targets {
+		b, _, err := m.local.leader(ctx, t.tp.topic, t.tp.partition)
+		if err != nil {
+			out[t.tp] = err
+			continue
+		}
+		byBroker[b] = append(byBroker[b], t)
+	}
+	for b, ts := range byBroker {
+		req := kmsg.NewPtrWriteTxnMarkersRequest()
+		for _, t := range ts {
+			mk := kmsg.NewWriteTxnMarkersRequestMarker()
+			mk.ProducerID = t.stamp.ProducerID
+			mk.ProducerEpoch = t.stamp.ProducerEpoch + 1
+			mk.Committed = false
+			rt := kmsg.NewWriteTxnMarkersRequestMarkerTopic()
+			rt.Topic, rt.Partitions = t.tp.topic, []int32{t.tp.partition}
+			mk.Topics = append(mk.Topics, rt)
+			req.Markers = append(req.Markers, mk)
+			out[t.tp] = errors.New("the broker left the partition out of its answer")
+		}
+		res, err := request[*kmsg.WriteTxnMarkersResponse](ctx, m.local, b, req)
+		if err != nil {
+			for _, t := range ts {
+				out[t.tp] = fmt.Errorf("broker %d: %w", b, err)
+			}
+			continue
+		}
+		for _, mk := range res.Markers {
+			for _, t := range mk.Topics {
+				for _, p := range t.Partitions {
+					out[topicPartition{t.Topic, p.Partition}] = kerr.ErrorForCode(p.ErrorCode)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// newProducerID asks for an idempotent producer id (InitProducerId without a
+// transactional id gives a new one each time).
+func (m *Manager) newProducerID(ctx context.Context) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	res, err := kmsg.NewPtrInitProducerIDRequest().RequestWith(ctx, m.local.client)
+	if err == nil {
+		err = kerr.ErrorForCode(res.ErrorCode)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("producer id from the destination: %w", err)
+	}
+	return res.ProducerID, nil
+}
+
+// finish ends mirrors that are PENDING_STOPPED, together: owners stop, our
+// writer is fenced on every partition, the log ends are read, the stop offsets
+// committed, and only then is a mirror STOPPED and its guard released. What
+// fails stays PENDING_STOPPED with the reason and is tried again.
+func (l *Link) finish(ctx context.Context, mirrors []*MirrorTopic) {
+	pause := retryMin
+	for len(mirrors) > 0 && ctx.Err() == nil {
+		var again []*MirrorTopic
+		for m, err := range l.finishOnce(ctx, mirrors) {
+			if err != nil && ctx.Err() == nil {
+				l.log.Error("a mirror could not be ended, trying again", "topic", m.name(), "error", err, "pause", pause)
+				m.note(err)
+				again = append(again, m)
+			}
+		}
+		mirrors = again
+		if len(mirrors) == 0 {
+			return
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
+		pause = min(pause*2, retryMax)
+	}
+}
+
+func (l *Link) finishOnce(ctx context.Context, mirrors []*MirrorTopic) map[*MirrorTopic]error {
+	out := map[*MirrorTopic]error{}
+	for _, m := range mirrors {
+		m.setEnding()
+		m.halt()
+		out[m] = m.located(ctx)
+	}
+	// Recorded before the fence: a crash between the two must not find a fenced
+	// mirror that believes it may go on.
+	l.recordAll(ctx, out, func(m *MirrorTopic) (mirrorRecord, error) {
+		r := m.record()
+		r.Fenced = true
+		return r, nil
+	})
+	levels := l.fenceAll(ctx, out)
+	for m, err := range out {
+		if err == nil {
+			out[m] = l.commitStop(ctx, m, levels)
+		}
+		if out[m] == nil {
+			out[m] = l.openLedger(ctx, m)
+		}
+	}
+	if err := l.settleGroups(ctx, without(out)); err != nil {
+		// No group keeps a mirror from ending; its state says what is wrong.
+		l.log.Error("group offsets could not all be settled", "error", err)
+	}
+	done := l.recordAll(ctx, out, func(m *MirrorTopic) (mirrorRecord, error) {
+		return m.next(status.StopFinished, func(r *mirrorRecord) { r.Intent, r.Reason = "", "" })
+	})
+	for _, m := range done {
+		l.log.Info("mirror stopped", "topic", m.name())
+	}
+	for m, err := range l.mgr.releaseGuards(ctx, l, done) {
+		// The mirror is STOPPED all the same; its description says that the guard
+		// still stands, and the watcher goes on trying.
+		l.log.Error("the read-only guard could not be removed yet", "topic", m.name(), "error", err)
+	}
+	return out
+}
+
+// recordAll writes the next record of each mirror that is still without error,
+// in one transaction, and answers with those that were written.
+func (l *Link) recordAll(ctx context.Context, mirrors map[*MirrorTopic]error, next func(*MirrorTopic) (mirrorRecord, error)) []*MirrorTopic {
+	recs := map[*MirrorTopic]mirrorRecord{}
+	var entries []state.Entry
+	for m, err := range mirrors {
+		if err != nil {
+			continue
+		}
+		m.change.Lock()
+		defer m.change.Unlock()
+		rec, err := next(m)
+		if err != nil {
+			mirrors[m] = err
+			continue
+		}
+		recs[m] = rec
+		entries = append(entries, state.Entry{Key: mirrorKey(rec.Link, rec.Topic), Value: rec})
+	}
+	err := l.mgr.put(ctx, 0, entries...)
+	var done []*MirrorTopic
+	for m, rec := range recs {
+		if err != nil {
+			mirrors[m] = err
+			continue
+		}
+		m.adopt(rec)
+		done = append(done, m)
+	}
+	return done
+}
+
+// fenceAll fences every partition of the mirrors that are still without error
+// and answers with the level reached, by partition.
+func (l *Link) fenceAll(ctx context.Context, mirrors map[*MirrorTopic]error) map[topicPartition]string {
+	levels := map[topicPartition]string{}
+	var targets []fenceTarget
+	for m, err := range mirrors {
+		if err != nil {
+			continue
+		}
+		for _, p := range m.parts() {
+			targets = append(targets, fenceTarget{p.dst, p.fenceStamp()})
+		}
+	}
+	denied := false
+	for tp, err := range l.mgr.fence(ctx, targets) {
+		switch {
+		case err == nil:
+			levels[tp] = l.mgr.writerFence
+		case errors.Is(err, kerr.ClusterAuthorizationFailed):
+			levels[tp], denied = api.WriterFenceNotPermitted, true
+		default:
+			for m := range mirrors {
+				if m.name() == tp.topic {
+					mirrors[m] = fmt.Errorf("fence our writer on %s partition %d: %w", tp.topic, tp.partition, err)
+				}
+			}
+		}
+	}
+	if denied {
+		// Without the marker a late batch of ours is waited out: no request of
+		// this engine lives longer.
+		select {
+		case <-ctx.Done():
+		case <-time.After(requestTimeout):
+		}
+	}
+	return levels
+}
+
+// commitStop reads where the mirror really ended and commits it.
+func (l *Link) commitStop(ctx context.Context, m *MirrorTopic, levels map[topicPartition]string) error {
+	byShard := map[int32][]state.Entry{}
+	stops := map[*partition]*stopRecord{}
+	for _, p := range m.parts() {
+		if err := p.settle(ctx); err != nil {
+			return fmt.Errorf("read where %s partition %d ended: %w", m.name(), p.n, err)
+		}
+		p.mu.Lock()
+		source, dest := p.pos.source, p.pos.dest
+		p.mu.Unlock()
+		s := &stopRecord{Partition: p.n, SourceStop: source, DestStop: dest, Fence: levels[p.dst], At: time.Now().UTC()}
+		stops[p] = s
+		byShard[p.shard] = append(byShard[p.shard], state.Entry{Key: stopKey(m.topicID(), p.n), Value: s})
+	}
+	for _, shard := range slices.Sorted(maps.Keys(byShard)) {
+		if err := l.mgr.put(ctx, shard, byShard[shard]...); err != nil {
+			return fmt.Errorf("commit stop offsets of %s: %w", m.name(), err)
+		}
+	}
+	for p, s := range stops {
+		p.mu.Lock()
+		p.stop = s
+		p.mu.Unlock()
+	}
+	return nil
+}

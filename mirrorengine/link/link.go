@@ -1,0 +1,374 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/status"
+)
+
+// sourceGrace is how long a silent source still counts as reachable.
+const sourceGrace = 5 * time.Second
+
+// watchEvery is how often a link looks at its source and at its mirrors' logs.
+const watchEvery = time.Second
+
+// Link is one cluster link: the clients of its source and its mirror topics.
+// Run it to mirror; everything else may be called at any time.
+type Link struct {
+	mgr *Manager
+	log *slog.Logger
+	src *cluster
+
+	mu       sync.Mutex // guards what follows; taken before MirrorTopic.mu
+	rec      linkRecord
+	cfg      Config
+	mirrors  map[string]*MirrorTopic
+	readers  map[int32]*reader
+	tasks    map[string]api.LinkTask
+	srcError error     // last failure to reach the source
+	srcDown  time.Time // since when it does not answer
+	run      context.Context
+
+	groups    groupSync  // own locks, see there
+	ledgerRun sync.Mutex // one ledger task at a time; taken before all other locks
+
+	broken bool // its secrets could not be read at load; only its watcher uses it
+
+	cancel context.CancelFunc // of Run, nil before it
+	ended  chan struct{}      // closed when Run has returned
+
+	// guards serialises changes of the mirrors' guards: read, write down, make.
+	guards sync.Mutex
+	// rejoining serialises Rejoin: all topics are looked at before one is started.
+	rejoining sync.Mutex
+
+	// work counts goroutines that end with run: readers, finishes, failures.
+	work sync.WaitGroup
+}
+
+func newLink(mgr *Manager, rec linkRecord) (*Link, error) {
+	cfg, err := mgr.configOf(rec)
+	if err != nil {
+		return nil, fmt.Errorf("link %s: %w", rec.Name, err)
+	}
+	opts, err := ClientOptions(cfg, mgr.opts.Resolve)
+	if err != nil {
+		return nil, fmt.Errorf("link %s: %w", rec.Name, err)
+	}
+	return linkWith(mgr, rec, cfg, opts)
+}
+
+// loadLink is newLink for a link that exists: one whose secrets cannot be read
+// now must not keep the engine, and with it the failover of its mirrors, from
+// working. Such a link reaches no source until they can be read (mend).
+func loadLink(mgr *Manager, rec linkRecord) (*Link, error) {
+	l, broken := newLink(mgr, rec)
+	if broken == nil {
+		return l, nil
+	}
+	mgr.log.Error("a link cannot reach its source, trying again", "link", rec.Name, "error", broken)
+	cfg, err := Parse(rec.Configs)
+	if err != nil {
+		return nil, broken
+	}
+	l, err = linkWith(mgr, rec, cfg, []kgo.Opt{
+		kgo.SeedBrokers(cfg.Bootstrap...),
+		kgo.Dialer(func(context.Context, string, string) (net.Conn, error) { return nil, broken }),
+	})
+	if err == nil {
+		l.broken = true
+	}
+	return l, err
+}
+
+func linkWith(mgr *Manager, rec linkRecord, cfg Config, opts []kgo.Opt) (*Link, error) {
+	client, err := kgo.NewClient(append(opts, kgo.ClientID(mgr.clientID(rec.Name)), kgo.RetryTimeout(requestTimeout))...)
+	if err != nil {
+		return nil, fmt.Errorf("link %s: %w", rec.Name, err)
+	}
+	return &Link{
+		mgr: mgr, log: mgr.log.With("link", rec.Name), src: newCluster(client),
+		rec: rec, cfg: cfg, mirrors: map[string]*MirrorTopic{}, readers: map[int32]*reader{},
+		tasks: map[string]api.LinkTask{}, ended: make(chan struct{}),
+	}, nil
+}
+
+// mend starts a broken link anew once its secrets can be read.
+func (l *Link) mend(ctx context.Context) {
+	rec := l.record()
+	cfg, err := l.mgr.configOf(rec)
+	if err == nil {
+		_, err = ClientOptions(cfg, l.mgr.opts.Resolve)
+	}
+	if err != nil {
+		return
+	}
+	l.broken = false
+	l.mgr.running.Go(func() { // replace waits for this link to end
+		if err := l.mgr.replace(context.WithoutCancel(ctx), l, rec); err != nil {
+			l.log.Error("a link whose secrets are back could not be started anew", "error", err)
+		}
+	})
+}
+
+// Run mirrors until ctx ends.
+func (l *Link) Run(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer l.src.client.Close()
+	defer l.work.Wait()
+	defer l.haltAll()
+	defer cancel()
+	l.mu.Lock()
+	l.run = ctx
+	l.mu.Unlock()
+	l.pauseAll(ctx)
+	var finishing []*MirrorTopic
+	for _, m := range l.all() {
+		if l.revive(ctx, m) {
+			finishing = append(finishing, m)
+		}
+	}
+	if len(finishing) > 0 {
+		l.background(func(ctx context.Context) { l.finish(ctx, finishing) })
+	}
+	l.background(l.keepConfigs)
+	l.background(l.keepGuards)
+	l.background(l.keepGroups)
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for {
+		if l.broken {
+			l.mend(ctx)
+		}
+		l.watch(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// revive brings a mirror back to what its record says; true means that its end
+// is to be finished.
+func (l *Link) revive(ctx context.Context, m *MirrorTopic) bool {
+	rec := m.record()
+	switch {
+	case rec.Status == status.PendingMirror.String():
+		l.background(func(ctx context.Context) { l.complete(ctx, m) })
+	case rec.Status == status.PendingStopped.String() && (rec.Intent == string(api.VerbFailover) || rec.Fenced):
+		return true
+	case runs(rec.Status):
+		m.start(ctx)
+	}
+	return false
+}
+
+// runs tells whether a mirror of that status moves records.
+func runs(s string) bool {
+	switch s {
+	case status.Active.String(), status.SourceUnavailable.String(), status.PendingStopped.String():
+		return true
+	}
+	return false
+}
+
+// background runs work that ends with the link.
+func (l *Link) background(f func(ctx context.Context)) {
+	l.mu.Lock()
+	ctx := l.run
+	l.mu.Unlock()
+	if ctx == nil || ctx.Err() != nil {
+		return
+	}
+	l.work.Go(func() { f(ctx) })
+}
+
+func (l *Link) haltAll() {
+	for _, m := range l.all() {
+		m.halt()
+	}
+}
+
+// all lists the mirrors in the order of their names.
+func (l *Link) all() []*MirrorTopic {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := make([]*MirrorTopic, 0, len(l.mirrors))
+	for _, name := range slices.Sorted(maps.Keys(l.mirrors)) {
+		out = append(out, l.mirrors[name])
+	}
+	return out
+}
+
+func (l *Link) mirror(topic string) (*MirrorTopic, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	m := l.mirrors[topic]
+	if m == nil {
+		return nil, api.MirrorNotFound(l.rec.Name, topic)
+	}
+	return m, nil
+}
+
+func (l *Link) config() Config {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.cfg
+}
+
+func (l *Link) record() linkRecord {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.rec
+}
+
+// reader finds the fetch loop of the broker that leads a source partition.
+func (l *Link) reader(ctx context.Context, tp topicPartition) (*reader, [16]byte, error) {
+	broker, id, err := l.src.leader(ctx, tp.topic, tp.partition)
+	if err != nil {
+		return nil, id, fmt.Errorf("leader of source %s partition %d: %w", tp.topic, tp.partition, err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r := l.readers[broker]
+	if r == nil {
+		r = &reader{
+			broker: broker, src: l.src, subs: map[*subscription]struct{}{}, wake: make(chan struct{}, 1),
+			limits: l.cfg.Fetch,
+		}
+		l.readers[broker] = r
+		run := l.run
+		l.work.Go(func() { r.run(run) })
+	}
+	return r, id, nil
+}
+
+// watch looks at the source and at the mirrors once.
+func (l *Link) watch(ctx context.Context) {
+	mirrors := l.all()
+	var topics []string
+	for _, m := range mirrors {
+		if rec := m.record(); !final(rec.Status) {
+			topics = append(topics, rec.SourceTopic)
+		}
+	}
+	err := l.src.refresh(ctx, topics...)
+	if ctx.Err() != nil {
+		return
+	}
+	l.sourceAnswered(ctx, mirrors, err)
+	if err == nil {
+		for _, m := range mirrors {
+			l.compare(ctx, m)
+		}
+	}
+	l.lookForForeign(ctx, mirrors)
+	l.drainPromotes(ctx, mirrors)
+	l.mgr.metrics.observe(l)
+}
+
+// final: the mirror will not read its source again.
+func final(s string) bool { return s == status.Stopped.String() }
+
+// sourceAnswered keeps the link's state and the mirrors' SOURCE_UNAVAILABLE.
+func (l *Link) sourceAnswered(ctx context.Context, mirrors []*MirrorTopic, err error) {
+	now := time.Now()
+	l.mu.Lock()
+	was := l.srcError
+	l.srcError = err
+	if err == nil {
+		l.srcDown = time.Time{}
+	} else if l.srcDown.IsZero() {
+		l.srcDown = now
+	}
+	down, cfg := l.srcDown, l.cfg
+	l.mu.Unlock()
+	if (was == nil) != (err == nil) {
+		l.log.Warn("source reachability changed", "reachable", err == nil, "error", err)
+	}
+	lost := !down.IsZero() && now.Sub(down) > cfg.AvailabilityCheck*time.Duration(cfg.AvailabilityFailures)
+	for _, m := range mirrors {
+		switch m.record().Status {
+		case status.Active.String():
+			if lost {
+				_ = m.apply(ctx, status.SourceLost, nil)
+			}
+		case status.SourceUnavailable.String():
+			if err == nil {
+				_ = m.apply(ctx, status.SourceFound, nil)
+			}
+		}
+	}
+}
+
+// reachable tells whether the source answered lately.
+func (l *Link) reachable() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.srcError == nil && time.Since(l.src.lastContact()) < sourceGrace
+}
+
+// compare holds a mirror against its source topic: deleted, made anew, shrunk,
+// grown.
+func (l *Link) compare(ctx context.Context, m *MirrorTopic) {
+	rec := m.record()
+	if !runs(rec.Status) {
+		return
+	}
+	t, ok := l.src.topic(rec.SourceTopic)
+	switch {
+	case !ok:
+	case errors.Is(t.err, kerr.UnknownTopicOrPartition):
+		m.failed(ctx, &failure{api.MirrorErrorSourceDeleted, fmt.Sprintf("source topic %s does not exist any more; fail the mirror over to keep its records, or delete the topic", rec.SourceTopic)})
+	case t.err != nil:
+		l.log.Warn("source topic cannot be described", "topic", rec.SourceTopic, "error", t.err)
+	case t.id != [16]byte{} && idString(t.id) != rec.SourceTopicID:
+		m.failed(ctx, &failure{api.MirrorErrorSourceIDChanged, fmt.Sprintf("source topic %s was deleted and made anew; fail the mirror over to keep its records, or delete the topic and create the mirror again", rec.SourceTopic)})
+	case len(t.leaders) < int(rec.Partitions):
+		m.failed(ctx, &failure{api.MirrorErrorPartitionsDecreased, fmt.Sprintf("source topic %s has %d partitions, the mirror %d", rec.SourceTopic, len(t.leaders), rec.Partitions)})
+	case len(t.leaders) > int(rec.Partitions):
+		if err := l.grow(ctx, m, int32(len(t.leaders))); err != nil && ctx.Err() == nil {
+			l.log.Error("a mirror could not follow its source's new partitions, trying again", "topic", rec.Topic, "error", err)
+		}
+	}
+}
+
+// lookForForeign compares the mirrors' log ends with what this engine wrote.
+func (l *Link) lookForForeign(ctx context.Context, mirrors []*MirrorTopic) {
+	var tps []topicPartition
+	byTP := map[topicPartition]*partition{}
+	for _, m := range mirrors {
+		if !runs(m.record().Status) {
+			continue
+		}
+		for _, p := range m.parts() {
+			if p.located() {
+				tps = append(tps, p.dst)
+				byTP[p.dst] = p
+			}
+		}
+	}
+	ends, _ := l.mgr.local.offsets(ctx, replicaConsumer, offsetLatest, tps...)
+	for tp, end := range ends {
+		p := byTP[tp]
+		p.mu.Lock()
+		beyond := end > p.pos.dest
+		p.mu.Unlock()
+		if beyond {
+			p.suspectForeign()
+		}
+	}
+}

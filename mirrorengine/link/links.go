@@ -1,0 +1,269 @@
+package link
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/state"
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/status"
+)
+
+// linkName is what a link may be called: it becomes part of keys and paths.
+var linkName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,200}$`)
+
+// CreateLink makes a link after its configs were read, its source answered and
+// the source is the cluster that the request names.
+func (m *Manager) CreateLink(ctx context.Context, name string, req api.CreateLink, validateOnly, validateLink bool) error {
+	if !linkName.MatchString(name) {
+		return api.InvalidLinkName()
+	}
+	if _, err := m.link(name); err == nil {
+		return api.LinkExists()
+	}
+	configs := map[string]string{}
+	for _, c := range req.Configs {
+		if c.Value != nil {
+			configs[c.Name] = *c.Value
+		}
+	}
+	cfg, err := Parse(configs)
+	if err != nil {
+		return api.BadRequest("%v", err)
+	}
+	sealed, err := m.seal(name, configs)
+	if err != nil {
+		return err
+	}
+	rec := linkRecord{Name: name, ID: req.ClusterLinkID, SourceClusterID: req.SourceClusterID, Configs: sealed, CreatedAt: time.Now().UTC()}
+	if rec.ID == "" {
+		rec.ID = uuid.NewString()
+	}
+	if validateLink {
+		id, err := m.probe(ctx, rec, cfg)
+		if err != nil {
+			return err
+		}
+		switch {
+		case rec.SourceClusterID == "":
+			rec.SourceClusterID = id
+		case rec.SourceClusterID != id:
+			return api.BadRequest("source_cluster_id is %s, but the cluster at %s is %s; correct the id or bootstrap.servers", rec.SourceClusterID, configs["bootstrap.servers"], id)
+		}
+		if id == m.clusterID {
+			return api.BadRequest("the source at %s is this cluster itself (%s); a link needs two clusters", configs["bootstrap.servers"], id)
+		}
+	}
+	if validateOnly {
+		return nil
+	}
+	l, err := newLink(m, rec)
+	if err != nil {
+		return api.BadRequest("%v", err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.links[name] != nil {
+		l.src.client.Close()
+		return api.LinkExists()
+	}
+	if err := m.put(ctx, 0, state.Entry{Key: linkKey(name), Value: rec}); err != nil {
+		l.src.client.Close()
+		return err
+	}
+	m.links[name] = l
+	if m.run != nil && m.run.Err() == nil {
+		m.launch(l)
+	}
+	m.log.Info("link created", "link", name, "source_cluster_id", rec.SourceClusterID)
+	return nil
+}
+
+// probe asks the source before anything is written.
+func (m *Manager) probe(ctx context.Context, rec linkRecord, cfg Config) (string, error) {
+	opts, err := ClientOptions(cfg, m.opts.Resolve)
+	if err != nil {
+		return "", api.BadRequest("%v", err)
+	}
+	id, code, err := Probe(ctx, opts)
+	if err != nil {
+		return "", api.BadRequest("the source of cluster link '%s' refused or did not answer (%s): %v", rec.Name, code, err)
+	}
+	return id, nil
+}
+
+// Links lists all links.
+func (m *Manager) Links(ctx context.Context) ([]api.Link, error) {
+	var out []api.Link
+	for _, l := range m.all() {
+		out = append(out, l.describe(false))
+	}
+	return out, nil
+}
+
+// Link describes one link.
+func (m *Manager) Link(_ context.Context, name string, tasks bool) (api.Link, error) {
+	l, err := m.link(name)
+	if err != nil {
+		return api.Link{}, err
+	}
+	return l.describe(tasks), nil
+}
+
+// describe is the link on the wire.
+func (l *Link) describe(tasks bool) api.Link {
+	mirrors := l.all()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := api.Link{
+		SourceClusterID: &l.rec.SourceClusterID, LinkName: l.rec.Name, LinkID: l.rec.ID,
+		ClusterLinkID: shortID(l.rec.ID), TopicNames: []string{}, LinkState: api.LinkActive, LinkError: api.LinkErrorNone,
+	}
+	if l.srcError != nil && time.Since(l.srcDown) > sourceGrace {
+		code, message := classify(l.srcError), l.srcError.Error()
+		out.LinkError, out.LinkErrorMessage = code, &message
+		out.LinkState = api.LinkUnavailable
+		if code == api.LinkErrorAuthentication {
+			out.LinkState = api.LinkFailed
+		}
+	}
+	if l.cfg.Paused {
+		out.LinkState = api.LinkPaused
+	}
+	counts := map[string]int32{}
+	for _, m := range mirrors {
+		out.TopicNames = append(out.TopicNames, m.name())
+		counts[category(m.record().Status)]++
+	}
+	for _, c := range []string{"ACTIVE", "PAUSED", "PENDING", "IN_ERROR", "NOT_APPLICABLE"} {
+		if counts[c] > 0 {
+			out.CategoryCounts = append(out.CategoryCounts, api.CategoryCount{StateCategory: c, Count: counts[c]})
+		}
+	}
+	if tasks {
+		for _, name := range []string{api.TaskOffsetSync, api.TaskConfigSync} {
+			if t, ok := l.tasks[name]; ok {
+				out.Tasks = append(out.Tasks, t)
+			} else {
+				out.Tasks = append(out.Tasks, api.LinkTask{TaskName: name, State: "NOT_CONFIGURED", Errors: []api.TaskError{}})
+			}
+		}
+	}
+	return out
+}
+
+func category(s string) string {
+	switch s {
+	case status.Active.String():
+		return "ACTIVE"
+	case status.Paused.String(), status.LinkPaused.String():
+		return "PAUSED"
+	case status.Failed.String(), status.LinkFailed.String(), status.SourceUnavailable.String():
+		return "IN_ERROR"
+	case status.Stopped.String():
+		return "NOT_APPLICABLE"
+	}
+	return "PENDING"
+}
+
+// shortID is the contract's 22 characters of a dashed UUID.
+func shortID(id string) string {
+	u, err := uuid.Parse(id)
+	if err != nil {
+		return id
+	}
+	return idString(u)
+}
+
+// DeleteLink removes a link. Mirrors that still run, and lagged data that is
+// undecided, need force; segments and stop offsets stay in any case.
+func (m *Manager) DeleteLink(ctx context.Context, name string, force, validateOnly bool) error {
+	l, err := m.link(name)
+	if err != nil {
+		return err
+	}
+	if err := m.admit(ctx, l); err != nil {
+		return err
+	}
+	var recs []mirrorRecord
+	for _, mt := range l.all() {
+		rec := mt.record()
+		if !force && rec.Status != status.Stopped.String() {
+			return api.BadRequest("cluster link '%s' still has mirror topics (%s is %s); promote or fail them over first, or delete with force=true, which ends them where they stand", name, rec.Topic, rec.Status)
+		}
+		recs = append(recs, rec)
+	}
+	if open := m.undecided(name); !force && open != "" {
+		return api.BadRequest("cluster link '%s' has undecided lagged data: %s; append, export or discard it first, or delete with force=true, which loses the ledger", name, open)
+	}
+	if validateOnly {
+		return nil
+	}
+	if force {
+		if err := l.endAll(ctx); err != nil {
+			return err
+		}
+	}
+	entries := []state.Entry{{Key: linkKey(name)}}
+	for _, r := range recs {
+		// What maps its offsets outlives the link (Segments).
+		entries = append(entries, state.Entry{Key: formerKey(name, r.Topic), Value: r})
+	}
+	m.mu.Lock()
+	delete(m.links, name)
+	m.mu.Unlock()
+	l.stop()
+	for _, k := range m.linkKeys(name) { // only now: its tasks wrote until they ended
+		entries = append(entries, state.Entry{Key: k})
+	}
+	if err := m.put(ctx, 0, entries...); err != nil {
+		return fmt.Errorf("delete cluster link %s: %w", name, err)
+	}
+	for _, r := range recs {
+		m.metrics.forget(name, r.Topic)
+	}
+	m.log.Info("link deleted", "link", name, "force", force)
+	return nil
+}
+
+// linkKeys are the keys of shard 0 that go with a link.
+func (m *Manager) linkKeys(name string) []string {
+	var out []string
+	for _, prefix := range []string{mirrorPrefix(name), "group/" + name + "/", "ledger/" + name + "/", "operation/" + name} {
+		out = append(out, m.store.Keys(prefix)...)
+	}
+	return out
+}
+
+// endAll fails over every mirror that is not STOPPED and waits for it.
+func (l *Link) endAll(ctx context.Context) error {
+	var ending []*MirrorTopic
+	for _, m := range l.all() {
+		rec := m.record()
+		if rec.Status == status.Stopped.String() || m.ending() {
+			continue
+		}
+		if rec.Status != status.PendingStopped.String() {
+			if err := m.apply(ctx, status.FailoverRequested, func(r *mirrorRecord) { r.Before, r.Intent = r.Status, string(api.VerbFailover) }); err != nil {
+				return err
+			}
+		}
+		ending = append(ending, m)
+	}
+	l.finish(ctx, ending)
+	return ctx.Err()
+}
+
+// stop ends the link's goroutines and waits for them.
+func (l *Link) stop() {
+	if l.cancel == nil {
+		l.src.client.Close()
+		return
+	}
+	l.cancel()
+	<-l.ended
+}

@@ -1,0 +1,164 @@
+package link
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/status"
+)
+
+func TestMirrorHoldsTheSourcesRecordsAtTheSameOffsets(t *testing.T) {
+	src, dst := newSite(t, "src"), newSite(t, "dst")
+	src.topic(t, "orders", 2, nil)
+	src.produce(t, "orders", 0, 0, 10)
+	m, _ := newEngine(t, dst)
+	newTestLink(t, m, src, nil)
+	newTestMirror(t, m, "orders")
+	src.produce(t, "orders", 0, 10, 10)
+	src.produce(t, "orders", 1, 100, 3)
+	awaitLagZero(t, m, src, "orders")
+	if got, want := values(dst.read(t, "orders", 0, 0, 20)), values(src.read(t, "orders", 0, 0, 20)); got != want {
+		t.Errorf("got %s\nwant %s", got, want)
+	}
+	if got := values(dst.read(t, "orders", 1, 0, 3)); got != "v100 v101 v102" {
+		t.Errorf("partition 1: %s", got)
+	}
+}
+
+func TestMirrorGoesOnAfterARestartFromTheDestinationsTail(t *testing.T) {
+	src, dst := newSite(t, "src"), newSite(t, "dst")
+	src.topic(t, "orders", 1, nil)
+	src.produce(t, "orders", 0, 0, 10)
+	m, stop := newEngine(t, dst)
+	newTestLink(t, m, src, nil)
+	newTestMirror(t, m, "orders")
+	awaitLagZero(t, m, src, "orders")
+	stop()
+	src.produce(t, "orders", 0, 10, 10)
+	m, _ = newEngine(t, dst)
+	awaitLagZero(t, m, src, "orders")
+	if got, want := values(dst.read(t, "orders", 0, 0, 20)), values(src.read(t, "orders", 0, 0, 20)); got != want {
+		t.Errorf("got %s\nwant %s", got, want)
+	}
+}
+
+func TestFailoverNeedsNoSourceAndKeepsTheStopOffsets(t *testing.T) {
+	src, dst := newSite(t, "src"), newSite(t, "dst")
+	src.topic(t, "orders", 1, nil)
+	m, stop := newEngine(t, dst)
+	newTestLink(t, m, src, nil)
+	newTestMirror(t, m, "orders")
+	src.produce(t, "orders", 0, 0, 7)
+	awaitLagZero(t, m, src, "orders")
+	src.Close()
+	alter(t, m, api.VerbFailover, "orders")
+	awaitStatus(t, m, "orders", status.Stopped)
+	check := func(m *Manager) {
+		t.Helper()
+		got, err := m.Mirror(t.Context(), "l", "orders", false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if o := got.MirrorLags[0].LastSourceFetchOffset; o != 7 {
+			t.Errorf("last source fetch offset %d, want 7", o)
+		}
+	}
+	check(m)
+	dst.produce(t, "orders", 0, 7, 1)
+	stop()
+	m, _ = newEngine(t, dst)
+	check(m)
+	res, err := m.AlterMirrors(t.Context(), "l", api.VerbFailover, api.AlterMirrors{MirrorTopicNames: []string{"orders"}}, false)
+	if err != nil || res[0].Err() == nil {
+		t.Fatalf("failover of a stopped mirror: %v %v", err, res)
+	}
+}
+
+func TestPromoteDrainsAndStops(t *testing.T) {
+	src, dst := newSite(t, "src"), newSite(t, "dst")
+	src.topic(t, "orders", 3, nil)
+	m, _ := newEngine(t, dst)
+	newTestLink(t, m, src, nil)
+	newTestMirror(t, m, "orders")
+	for p := range int32(3) {
+		src.produce(t, "orders", p, 0, 50)
+	}
+	alter(t, m, api.VerbPromote, "orders")
+	awaitStatus(t, m, "orders", status.Stopped)
+	for p := range int32(3) {
+		if n := len(dst.read(t, "orders", p, 0, 50)); n != 50 {
+			t.Errorf("partition %d holds %d records", p, n)
+		}
+	}
+}
+
+func TestAWriteByOthersFailsTheMirror(t *testing.T) {
+	src, dst := newSite(t, "src"), newSite(t, "dst")
+	src.topic(t, "orders", 1, nil)
+	src.produce(t, "orders", 0, 0, 5)
+	m, _ := newEngine(t, dst)
+	newTestLink(t, m, src, nil)
+	newTestMirror(t, m, "orders")
+	awaitLagZero(t, m, src, "orders")
+	dst.produce(t, "orders", 0, 666, 1)
+	awaitStatus(t, m, "orders", status.Failed)
+	got, err := m.Mirror(t.Context(), "l", "orders", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.MirrorTopicError != api.MirrorErrorIllegalState || len(got.StateTransitionErrors) == 0 {
+		t.Errorf("%+v", got)
+	}
+	alter(t, m, api.VerbFailover, "orders")
+	awaitStatus(t, m, "orders", status.Stopped)
+}
+
+func TestMirrorFollowsTheSourcesPartitions(t *testing.T) {
+	src, dst := newSite(t, "src"), newSite(t, "dst")
+	src.topic(t, "orders", 1, nil)
+	m, _ := newEngine(t, dst)
+	newTestLink(t, m, src, nil)
+	newTestMirror(t, m, "orders")
+	if _, err := src.adm.UpdatePartitions(t.Context(), 3, "orders"); err != nil {
+		t.Fatal(err)
+	}
+	src.produce(t, "orders", 2, 0, 4)
+	eventually(t, "the mirror has three partitions", func() error {
+		got, err := m.Mirror(t.Context(), "l", "orders", false)
+		if err == nil && got.NumPartitions != 3 {
+			err = fmt.Errorf("%d partitions", got.NumPartitions)
+		}
+		return err
+	})
+	if got := values(dst.read(t, "orders", 2, 0, 4)); got != "v0 v1 v2 v3" {
+		t.Errorf("partition 2: %s", got)
+	}
+}
+
+func TestAMirrorWhoseTopicWasDeletedCanBeMadeAnew(t *testing.T) {
+	src, dst := newSite(t, "src"), newSite(t, "dst")
+	src.topic(t, "orders", 1, nil)
+	src.produce(t, "orders", 0, 0, 5)
+	m, _ := newEngine(t, dst)
+	newTestLink(t, m, src, nil)
+	newTestMirror(t, m, "orders")
+	awaitLagZero(t, m, src, "orders")
+	again := func() error {
+		return m.CreateMirror(t.Context(), "l", api.CreateMirror{SourceTopicName: "orders", ReplicationFactor: 1})
+	}
+	if err := again(); !errors.Is(err, api.ErrBadRequest) {
+		t.Fatalf("over an existing topic: %v", err)
+	}
+	alter(t, m, api.VerbFailover, "orders")
+	awaitStatus(t, m, "orders", status.Stopped)
+	if _, err := dst.adm.DeleteTopic(t.Context(), "orders"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the mirror is made anew", again)
+	awaitLagZero(t, m, src, "orders")
+	if got := values(dst.read(t, "orders", 0, 0, 5)); got != "v0 v1 v2 v3 v4" {
+		t.Errorf("got %s", got)
+	}
+}

@@ -1,0 +1,334 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/state"
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/status"
+)
+
+// Mirrors lists the mirrors of a link, or of all for api.AllLinks.
+func (m *Manager) Mirrors(_ context.Context, link, wanted string) ([]api.Mirror, error) {
+	links := m.all()
+	if link != api.AllLinks {
+		l, err := m.link(link)
+		if err != nil {
+			return nil, err
+		}
+		links = []*Link{l}
+	}
+	var out []api.Mirror
+	for _, l := range links {
+		for _, mt := range l.all() {
+			if d := mt.describe(false); wanted == "" || d.MirrorStatus == wanted {
+				out = append(out, d)
+			}
+		}
+	}
+	return out, nil
+}
+
+// Mirror describes one mirror.
+func (m *Manager) Mirror(_ context.Context, link, topic string, transitionErrors bool) (api.Mirror, error) {
+	l, err := m.link(link)
+	if err != nil {
+		return api.Mirror{}, err
+	}
+	mt, err := l.mirror(topic)
+	if err != nil {
+		return api.Mirror{}, err
+	}
+	return mt.describe(transitionErrors), nil
+}
+
+// AlterMirrors promotes, fails over, pauses or resumes mirrors, each with its
+// own result. It answers when the wish stands in the state topic; ending goes on
+// in the background and shows as PENDING_STOPPED, then STOPPED.
+func (m *Manager) AlterMirrors(ctx context.Context, link string, verb api.MirrorVerb, req api.AlterMirrors, validateOnly bool) ([]api.AlterMirrorResult, error) {
+	l, err := m.link(link)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.admit(ctx, l); err != nil {
+		return nil, err
+	}
+	names, err := l.named(req)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]api.AlterMirrorResult, len(names))
+	var ending []*MirrorTopic
+	for i, name := range names {
+		out[i].MirrorTopicName = name
+		out[i].MirrorLags = []api.MirrorLag{}
+		mt, err := l.mirror(name)
+		if err != nil {
+			out[i].Refuse(err)
+			continue
+		}
+		if err := l.alter(ctx, mt, verb, validateOnly); err != nil {
+			out[i].Refuse(err)
+		} else if verb == api.VerbFailover && !validateOnly {
+			ending = append(ending, mt)
+		}
+		out[i].MirrorLags = mt.lags()
+	}
+	if len(ending) > 0 {
+		l.background(func(ctx context.Context) { l.finish(ctx, ending) })
+	}
+	return out, nil
+}
+
+// named resolves names or a pattern; a pattern that matches nothing is told.
+func (l *Link) named(req api.AlterMirrors) ([]string, error) {
+	if req.MirrorTopicNamePattern == "" {
+		names := slices.Clone(req.MirrorTopicNames)
+		slices.Sort(names)
+		return slices.Compact(names), nil
+	}
+	re, err := regexp.Compile("^(?:" + req.MirrorTopicNamePattern + ")$")
+	if err != nil {
+		return nil, api.BadRequest("mirror_topic_name_pattern %q is no regular expression: %v", req.MirrorTopicNamePattern, err)
+	}
+	var names []string
+	for _, m := range l.all() {
+		if re.MatchString(m.name()) {
+			names = append(names, m.name())
+		}
+	}
+	if len(names) == 0 {
+		return nil, api.BadRequest("no mirror topic of cluster link '%s' matches the pattern %q", l.record().Name, req.MirrorTopicNamePattern)
+	}
+	return names, nil
+}
+
+// alter applies one verb to one mirror.
+func (l *Link) alter(ctx context.Context, m *MirrorTopic, verb api.MirrorVerb, validateOnly bool) error {
+	event := map[api.MirrorVerb]status.Event{
+		api.VerbPromote: status.PromoteRequested, api.VerbFailover: status.FailoverRequested,
+		api.VerbPause: status.Pause, api.VerbResume: status.Resume,
+	}[verb]
+	if _, err := m.next(event, nil); err != nil {
+		return err
+	}
+	if verb == api.VerbPromote {
+		if err := l.promotable(ctx, m); err != nil {
+			return err
+		}
+	}
+	if validateOnly {
+		return nil
+	}
+	err := m.apply(ctx, event, func(r *mirrorRecord) {
+		if verb == api.VerbPromote || verb == api.VerbFailover {
+			if r.Intent == "" {
+				r.Before = m.record().Status
+			}
+			r.Intent = string(verb)
+			r.StateTime = time.Now().UTC()
+		}
+	})
+	if err != nil {
+		return err
+	}
+	switch verb {
+	case api.VerbPause:
+		m.halt()
+	case api.VerbResume, api.VerbPromote:
+		m.startIn(l)
+	case api.VerbFailover:
+	}
+	return nil
+}
+
+// startIn starts the mirror under the link's context.
+func (m *MirrorTopic) startIn(l *Link) {
+	l.mu.Lock()
+	ctx := l.run
+	l.mu.Unlock()
+	if ctx != nil && ctx.Err() == nil {
+		m.start(ctx)
+	}
+}
+
+// promotable refuses a promote that could never drain.
+func (l *Link) promotable(ctx context.Context, m *MirrorTopic) error {
+	ctx, cancel := context.WithTimeout(ctx, sourceGrace)
+	defer cancel()
+	if _, err := l.sourceEnds(ctx, m); err != nil {
+		return api.Malformed("Topic '%s' cannot be promoted: its source does not answer (%v). Failover does not need the source and accepts the loss of what was not mirrored.", m.name(), err)
+	}
+	return nil
+}
+
+// sourceEnds asks the source now for the high watermarks of a mirror.
+func (l *Link) sourceEnds(ctx context.Context, m *MirrorTopic) (map[*partition]int64, error) {
+	parts := m.parts()
+	tps := make([]topicPartition, len(parts))
+	for i, p := range parts {
+		tps[i] = p.src
+	}
+	ends, err := l.src.offsets(ctx, replicaConsumer, offsetLatest, tps...)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[*partition]int64, len(parts))
+	for i, p := range parts {
+		out[p] = ends[tps[i]]
+		p.mu.Lock()
+		p.lag.sample(time.Now(), ends[tps[i]])
+		p.mu.Unlock()
+	}
+	return out, nil
+}
+
+// drainPromotes ends the promoted mirrors that have nothing left to mirror and
+// gives up those that made no progress in time.
+func (l *Link) drainPromotes(ctx context.Context, mirrors []*MirrorTopic) {
+	var drained []*MirrorTopic
+	for _, m := range mirrors {
+		rec := m.record()
+		if rec.Status != status.PendingStopped.String() || rec.Intent != string(api.VerbPromote) || rec.Fenced || m.ending() {
+			continue
+		}
+		ok, why := l.isDrained(ctx, m)
+		switch {
+		case ok:
+			m.setEnding()
+			drained = append(drained, m)
+		case time.Since(m.lastProgress()) > l.config().PromoteTimeout:
+			l.giveUp(ctx, m, why)
+		}
+	}
+	if len(drained) > 0 {
+		l.background(func(ctx context.Context) { l.finish(ctx, drained) })
+	}
+}
+
+// isDrained compares the source's ends, asked now, with the mirror.
+func (l *Link) isDrained(ctx context.Context, m *MirrorTopic) (bool, string) {
+	ctx, cancel := context.WithTimeout(ctx, sourceGrace)
+	defer cancel()
+	ends, err := l.sourceEnds(ctx, m)
+	if err != nil {
+		return false, fmt.Sprintf("the source does not answer: %v", err)
+	}
+	for p, end := range ends {
+		p.mu.Lock()
+		at, known, stalled := p.pos.source, p.pos.known, p.stalled
+		p.mu.Unlock()
+		if !known || at < end {
+			why := fmt.Sprintf("partition %d stands at %d of %d", p.n, at, end)
+			if stalled != "" {
+				why += ": " + stalled
+			}
+			if lso, err := l.src.stableOffset(ctx, p.src.topic, p.n); err == nil && lso < end {
+				why += fmt.Sprintf(": a transaction is open at the source from offset %d on; end it (kafka-transactions.sh find-hanging), or fail over without it", lso)
+			}
+			return false, why
+		}
+	}
+	return true, ""
+}
+
+// giveUp turns a promote that cannot drain back and remembers why.
+func (l *Link) giveUp(ctx context.Context, m *MirrorTopic, why string) {
+	reason := fmt.Sprintf("promote given up after %s without progress: %s", l.config().PromoteTimeout, why)
+	if err := m.takeBack(ctx, "TIMEOUT", reason); err != nil {
+		l.log.Error("a promote could not be given up", "topic", m.name(), "error", err)
+		return
+	}
+	l.log.Warn("promote given up, the mirror goes on", "topic", m.name(), "reason", why)
+}
+
+// takeBack turns a stop back into what the mirror was before.
+func (m *MirrorTopic) takeBack(ctx context.Context, code, reason string) error {
+	before, err := status.Parse(m.record().Before)
+	if err != nil {
+		return err
+	}
+	event, err := status.GiveUp(before)
+	if err != nil {
+		return err
+	}
+	err = m.apply(ctx, event, func(r *mirrorRecord) {
+		r.Intent, r.Before = "", ""
+		r.remember(code, reason)
+	})
+	if err == nil && !runs(before.String()) {
+		m.halt()
+	}
+	return err
+}
+
+// revoke turns the mirrors that an operation was draining back to ACTIVE, but
+// for those whose writer is already fenced. It answers with the names that are
+// past the point of no return.
+func (l *Link) revoke(ctx context.Context) ([]string, error) {
+	var past []string
+	var errs []error
+	for _, m := range l.all() {
+		rec := m.record()
+		switch {
+		case rec.Status == status.Stopped.String():
+		case rec.Status != status.PendingStopped.String():
+		case rec.Fenced || rec.Intent == string(api.VerbFailover) || m.ending():
+			past = append(past, rec.Topic)
+		default:
+			errs = append(errs, m.takeBack(ctx, "REVOKED", "the operation that promoted it was revoked"))
+		}
+	}
+	return past, errors.Join(errs...)
+}
+
+// Segments gives the exact map of a mirror's offsets.
+func (m *Manager) Segments(_ context.Context, link, topic string) (api.Segments, error) {
+	var rec mirrorRecord
+	ok, err := m.store.Get(mirrorKey(link, topic), &rec)
+	if err == nil && !ok {
+		ok, err = m.store.Get(formerKey(link, topic), &rec)
+	}
+	if err != nil {
+		return api.Segments{}, err
+	}
+	if !ok {
+		if _, err := m.link(link); err != nil {
+			return api.Segments{}, err
+		}
+		return api.Segments{}, api.MirrorNotFound(link, topic)
+	}
+	out := api.Segments{Topic: rec.Topic, SourceTopic: rec.SourceTopic, SourceClusterID: rec.SourceClusterID, DestClusterID: rec.DestClusterID}
+	for n := range rec.Partitions {
+		segs, err := loadSegments(m.store, rec.TopicID, n)
+		if err != nil {
+			return out, err
+		}
+		ps := api.PartitionSegments{Partition: n, SourceStop: -1, DestStop: -1}
+		var stop stopRecord
+		if ok, err := m.store.Get(stopKey(rec.TopicID, n), &stop); err != nil {
+			return out, err
+		} else if ok {
+			ps.SourceStop, ps.DestStop = stop.SourceStop, stop.DestStop
+		}
+		for _, s := range segs {
+			ps.Segments = append(ps.Segments, api.Segment(s))
+		}
+		out.Partitions = append(out.Partitions, ps)
+	}
+	return out, nil
+}
+
+// deleteMirrorRecords forgets a mirror but for segments and stop offsets.
+func (m *Manager) deleteMirrorRecords(ctx context.Context, recs ...mirrorRecord) error {
+	var entries []state.Entry
+	for _, r := range recs {
+		entries = append(entries, state.Entry{Key: mirrorKey(r.Link, r.Topic)})
+	}
+	return m.put(ctx, 0, entries...)
+}

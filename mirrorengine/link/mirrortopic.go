@@ -1,0 +1,323 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/batch"
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/state"
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/status"
+)
+
+// MirrorTopic is one mirror of a link. It owns its status, which changes only
+// by status.Next and only after the change stands in the state topic, and its
+// partitions, which run while the status says so.
+type MirrorTopic struct {
+	link *Link
+	log  *slog.Logger
+
+	mu         sync.Mutex // guards what follows; taken before partition.mu
+	rec        mirrorRecord
+	partitions []*partition
+	ctx        context.Context    // of the running partitions
+	cancel     context.CancelFunc // nil when halted
+	finishing  bool               // an end is under way
+	running    sync.WaitGroup
+
+	// change serialises status changes: read, decide, persist, take over.
+	change sync.Mutex
+}
+
+// transitionsKept bounds the errors that a description shows.
+const transitionsKept = 10
+
+func newMirror(l *Link, rec mirrorRecord) *MirrorTopic {
+	m := &MirrorTopic{link: l, rec: rec, log: l.log.With("topic", rec.Topic)}
+	for n := range rec.Partitions {
+		m.partitions = append(m.partitions, m.newPartition(n))
+	}
+	return m
+}
+
+// newPartition is called with the record's topic id known.
+func (m *MirrorTopic) newPartition(n int32) *partition {
+	p := &partition{
+		mirror: m, n: n,
+		src:   topicPartition{m.rec.SourceTopic, n},
+		dst:   topicPartition{m.rec.Topic, n},
+		shard: m.link.mgr.store.ShardOf(m.rec.TopicID, n),
+		log:   m.log.With("partition", n),
+		wake:  make(chan struct{}, 1),
+	}
+	var stop stopRecord
+	if ok, err := m.link.mgr.store.Get(stopKey(m.rec.TopicID, n), &stop); ok && err == nil {
+		p.stop = &stop
+	}
+	return p
+}
+
+func (m *MirrorTopic) name() string { return m.record().Topic }
+
+func (m *MirrorTopic) topicID() string { return m.record().TopicID }
+
+func (m *MirrorTopic) record() mirrorRecord {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.rec
+}
+
+func (m *MirrorTopic) parts() []*partition {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.partitions)
+}
+
+// start runs the partitions if they do not run yet.
+func (m *MirrorTopic) start(ctx context.Context) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.cancel != nil {
+		return
+	}
+	run, cancel := context.WithCancel(ctx)
+	m.ctx, m.cancel = run, cancel
+	for _, p := range m.partitions {
+		m.launch(run, p)
+	}
+}
+
+// launch runs one partition; a failure there fails the mirror. Called with mu.
+func (m *MirrorTopic) launch(ctx context.Context, p *partition) {
+	m.running.Go(func() {
+		var f *failure
+		if err := p.run(ctx); errors.As(err, &f) {
+			m.link.background(func(ctx context.Context) { m.failed(ctx, f) })
+		}
+	})
+}
+
+// halt stops the partitions and waits for what they have under way.
+func (m *MirrorTopic) halt() {
+	m.mu.Lock()
+	cancel := m.cancel
+	m.cancel = nil
+	m.mu.Unlock()
+	if cancel != nil {
+		cancel()
+	}
+	m.running.Wait()
+}
+
+// ending tells whether an end is under way; setEnding says so.
+func (m *MirrorTopic) ending() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.finishing
+}
+
+func (m *MirrorTopic) setEnding() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.finishing = true
+}
+
+// lastProgress is when a partition last moved, or when the status changed.
+func (m *MirrorTopic) lastProgress() time.Time {
+	at := m.record().StateTime
+	for _, p := range m.parts() {
+		p.mu.Lock()
+		if p.moved.After(at) {
+			at = p.moved
+		}
+		p.mu.Unlock()
+	}
+	return at
+}
+
+// failed turns the mirror FAILED for the reason that one of its partitions
+// gave; the others stop with it, so that nothing is half alive.
+func (m *MirrorTopic) failed(ctx context.Context, f *failure) {
+	err := m.apply(ctx, status.Fault, func(r *mirrorRecord) {
+		r.Error, r.Reason = f.code, f.reason
+		r.remember(f.code, f.reason)
+	})
+	if err != nil {
+		m.log.Warn("a failing mirror keeps its status", "error", err, "reason", f.reason)
+		return
+	}
+	m.log.Error("mirror FAILED", "code", f.code, "reason", f.reason)
+	m.halt()
+}
+
+// apply changes the status by an event: decide, persist, take over.
+func (m *MirrorTopic) apply(ctx context.Context, e status.Event, change func(*mirrorRecord)) error {
+	m.change.Lock()
+	defer m.change.Unlock()
+	rec, err := m.next(e, change)
+	if err != nil {
+		return err
+	}
+	if err := m.link.mgr.put(ctx, 0, state.Entry{Key: mirrorKey(rec.Link, rec.Topic), Value: rec}); err != nil {
+		return fmt.Errorf("record %s of mirror topic %s: %w", rec.Status, rec.Topic, err)
+	}
+	m.adopt(rec)
+	return nil
+}
+
+// next is the record after an event, or the refusal.
+func (m *MirrorTopic) next(e status.Event, change func(*mirrorRecord)) (mirrorRecord, error) {
+	rec := m.record()
+	from, err := status.Parse(rec.Status)
+	if err != nil {
+		return rec, err
+	}
+	to, err := status.Next(from, e)
+	if err != nil {
+		var refused *status.Refusal
+		if errors.As(err, &refused) {
+			return rec, api.Malformed("%s", refused.Text(rec.Topic, rec.Link))
+		}
+		return rec, err
+	}
+	if to != from {
+		rec.StateTime = time.Now().UTC()
+	}
+	rec.Status = to.String()
+	rec.Transition = slices.Clone(rec.Transition)
+	if change != nil {
+		change(&rec)
+	}
+	return rec, nil
+}
+
+func (m *MirrorTopic) adopt(rec mirrorRecord) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.rec = rec
+}
+
+// edit changes the record without a change of status.
+func (m *MirrorTopic) edit(ctx context.Context, change func(*mirrorRecord)) error {
+	m.change.Lock()
+	defer m.change.Unlock()
+	rec := m.record()
+	rec.Transition = slices.Clone(rec.Transition)
+	change(&rec)
+	if err := m.link.mgr.put(ctx, 0, state.Entry{Key: mirrorKey(rec.Link, rec.Topic), Value: rec}); err != nil {
+		return err
+	}
+	m.adopt(rec)
+	return nil
+}
+
+// note remembers an error of a transition that is still under way.
+func (m *MirrorTopic) note(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.rec.Reason = err.Error()
+	m.rec.Transition = slices.Clone(m.rec.Transition)
+	m.rec.remember(api.MirrorErrorIllegalState, err.Error())
+}
+
+func (r *mirrorRecord) remember(code, message string) {
+	r.Transition = append(r.Transition, transitionError{Time: time.Now().UTC(), Code: code, Message: message})
+	if n := len(r.Transition); n > transitionsKept {
+		r.Transition = r.Transition[n-transitionsKept:]
+	}
+}
+
+// located makes sure that each partition knows where it stands, from the
+// destination alone; it is called with the owner halted.
+func (m *MirrorTopic) located(ctx context.Context) error {
+	for _, p := range m.parts() {
+		if p.located() {
+			continue
+		}
+		if err := p.settle(ctx); err != nil {
+			return fmt.Errorf("%s partition %d: %w", m.name(), p.n, err)
+		}
+	}
+	return nil
+}
+
+func (p *partition) located() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.pos.known
+}
+
+// fenceStamp is the stamp under which a late batch of ours could still land.
+func (p *partition) fenceStamp() batch.Stamp {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.pos.stamp
+}
+
+// lagNow is the partition's lag as the contract has it. A partition never
+// fetched answers -1 for the offset.
+func (p *partition) lagNow() api.MirrorLag {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	lag := api.MirrorLag{Partition: p.n, LastSourceFetchOffset: -1}
+	hw := p.lag.highWatermark()
+	switch {
+	case p.stop != nil:
+		lag.LastSourceFetchOffset = p.stop.SourceStop
+		lag.Lag = max(0, hw-p.stop.SourceStop)
+	case p.pos.known:
+		lag.LastSourceFetchOffset = p.pos.source
+		lag.Lag = max(0, hw-p.pos.source)
+	}
+	return lag
+}
+
+// progress is the partition's live state.
+func (p *partition) progress(now time.Time) api.PartitionProgress {
+	contact := p.mirror.link.src.lastContact()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	hw := p.lag.highWatermark()
+	out := api.PartitionProgress{
+		Partition: p.n, SourceHighWatermark: hw, SourcePosition: p.pos.source, DestEnd: p.pos.dest,
+		LagRecords: max(0, hw-p.pos.source), RecordsPerSecond: p.lag.rate(), Stalled: p.stalled,
+		LagSeconds: p.lag.seconds(now, p.pos.source, contact, sourceGrace),
+	}
+	if !p.pos.known {
+		out.SourcePosition, out.DestEnd = -1, -1
+	}
+	if p.stop != nil {
+		out.SourcePosition, out.DestEnd, out.LagRecords = p.stop.SourceStop, p.stop.DestStop, max(0, hw-p.stop.SourceStop)
+		out.SourceStop, out.DestStop = &p.stop.SourceStop, &p.stop.DestStop
+	}
+	return out
+}
+
+// describe is the mirror on the wire.
+func (m *MirrorTopic) describe(transitionErrors bool) api.Mirror {
+	rec := m.record()
+	out := api.Mirror{
+		LinkName: rec.Link, MirrorTopicName: rec.Topic, SourceTopicName: rec.SourceTopic,
+		NumPartitions: rec.Partitions, MirrorLags: m.lags(), MirrorStatus: rec.Status,
+		MirrorTopicError: rec.Error, StateTimeMs: rec.StateTime.UnixMilli(),
+	}
+	if transitionErrors {
+		for _, t := range rec.Transition {
+			out.StateTransitionErrors = append(out.StateTransitionErrors, api.TransitionError{ErrorCode: t.Code, ErrorMessage: t.Message})
+		}
+	}
+	return out
+}
+
+func (m *MirrorTopic) lags() []api.MirrorLag {
+	out := []api.MirrorLag{}
+	for _, p := range m.parts() {
+		out = append(out, p.lagNow())
+	}
+	return out
+}

@@ -1,0 +1,139 @@
+package link
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"time"
+
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/offsetmap"
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/state"
+)
+
+// What the state topic holds of links and mirrors. Links, mirrors and all that
+// concerns a pair stand in shard 0; segments and stop offsets in the shard of
+// their partition.
+
+// linkRecord is a cluster link; Configs as given, secrets as references or
+// sealed.
+type linkRecord struct {
+	Name            string            `json:"name"`
+	ID              string            `json:"id"` // dashed UUID
+	SourceClusterID string            `json:"source_cluster_id"`
+	Configs         map[string]string `json:"configs"`
+	CreatedAt       time.Time         `json:"created_at"`
+}
+
+// mirrorRecord is a mirror topic of a link.
+type mirrorRecord struct {
+	Link          string `json:"link"`
+	Topic         string `json:"topic"`
+	SourceTopic   string `json:"source_topic"`
+	TopicID       string `json:"topic_id"` // empty until the topic is made
+	SourceTopicID string `json:"source_topic_id"`
+	// SourceClusterID and DestClusterID outlive the link with the segments.
+	SourceClusterID string `json:"source_cluster_id"`
+	DestClusterID   string `json:"dest_cluster_id"`
+	Status          string `json:"status"`
+	// Intent is "promote" or "failover" while PENDING_STOPPED; Before is the
+	// status to go back to when a promote is given up.
+	Intent string `json:"intent,omitempty"`
+	Before string `json:"before,omitempty"`
+	// Fenced: the writer fence has been put; from here on there is no way back.
+	Fenced            bool              `json:"fenced,omitempty"`
+	Error             string            `json:"error"`
+	Reason            string            `json:"reason,omitempty"`
+	StateTime         time.Time         `json:"state_time"`
+	Transition        []transitionError `json:"transition_errors,omitempty"`
+	ReplicationFactor int16             `json:"replication_factor,omitempty"`
+	Configs           map[string]string `json:"configs,omitempty"`
+	Partitions        int32             `json:"partitions"`
+	WriterFence       string            `json:"writer_fence,omitempty"`
+	Guard             string            `json:"guard,omitempty"`
+	// Rejoined mirrors started over an existing topic.
+	Rejoined bool `json:"rejoined,omitempty"`
+}
+
+type transitionError struct {
+	Time    time.Time `json:"time"`
+	Code    string    `json:"code"`
+	Message string    `json:"message"`
+}
+
+// segmentsRecord is one write-ahead piece of a partition's map.
+type segmentsRecord struct {
+	Segments []offsetmap.Segment `json:"segments"`
+}
+
+// stopRecord is where a mirrored partition ended.
+type stopRecord struct {
+	Partition  int32     `json:"partition"`
+	SourceStop int64     `json:"source_stop"`
+	DestStop   int64     `json:"dest_stop"`
+	Fence      string    `json:"fence"` // api.WriterFence…
+	At         time.Time `json:"at"`
+}
+
+func linkKey(name string) string          { return "link/" + name }
+func mirrorKey(link, topic string) string { return "mirror/" + link + "/" + topic }
+func formerKey(link, topic string) string { return "former/" + link + "/" + topic }
+func mirrorPrefix(link string) string     { return "mirror/" + link + "/" }
+func segmentPrefix(topicID string, p int32) string {
+	return fmt.Sprintf("segment/%s/%06d/", topicID, p)
+}
+func segmentKey(topicID string, p int32, dest int64) string {
+	return fmt.Sprintf("%s%020d", segmentPrefix(topicID, p), dest)
+}
+func stopKey(topicID string, p int32) string { return fmt.Sprintf("stop/%s/%06d", topicID, p) }
+
+// idString writes a topic id as Kafka's tools do.
+func idString(id [16]byte) string { return base64.RawURLEncoding.EncodeToString(id[:]) }
+
+// put writes to the state topic; an error there is final for the process,
+// since memory and topic may have parted.
+func (m *Manager) put(ctx context.Context, shard int32, entries ...state.Entry) error {
+	err := m.store.Put(ctx, shard, entries...)
+	if err != nil && ctx.Err() == nil {
+		m.fail(err)
+	}
+	return err
+}
+
+// loadSegments reads a partition's map from the state topic.
+func loadSegments(s *state.Store, topicID string, p int32) ([]offsetmap.Segment, error) {
+	recs, err := state.All[segmentsRecord](s, segmentPrefix(topicID, p))
+	if err != nil {
+		return nil, err
+	}
+	var segs []offsetmap.Segment
+	for _, r := range recs {
+		segs = append(segs, r.Segments...)
+	}
+	return segs, nil
+}
+
+// trimEntries are the writes that cut a stored map back to the segments before
+// dest: whole pieces are removed, the piece that holds the cut is rewritten.
+func trimEntries(s *state.Store, topicID string, p int32, dest int64) ([]state.Entry, error) {
+	var out []state.Entry
+	for _, k := range s.Keys(segmentPrefix(topicID, p)) {
+		var rec segmentsRecord
+		if _, err := s.Get(k, &rec); err != nil {
+			return nil, err
+		}
+		keep := rec.Segments[:0:0]
+		for _, seg := range rec.Segments {
+			if seg.DestStart < dest {
+				keep = append(keep, seg)
+			}
+		}
+		switch {
+		case len(keep) == len(rec.Segments):
+		case len(keep) == 0:
+			out = append(out, state.Entry{Key: k})
+		default:
+			out = append(out, state.Entry{Key: k, Value: segmentsRecord{Segments: keep}})
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,419 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/offsetmap"
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/state"
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/status"
+)
+
+// mirrorConfigs are what a mirror topic needs so that batches pass as they are:
+// the codec stays, the records keep their times.
+var mirrorConfigs = map[string]string{
+	"compression.type":                    "producer",
+	"message.timestamp.type":              "CreateTime",
+	"message.timestamp.before.max.ms":     "9223372036854775807",
+	"message.timestamp.after.max.ms":      "9223372036854775807",
+	"message.timestamp.difference.max.ms": "",
+}
+
+// notSynced are topic configs that stay the destination's own affair.
+func notSynced(name string) bool {
+	switch name {
+	case "follower.replication.throttled.replicas", "leader.replication.throttled.replicas":
+		return true
+	}
+	return strings.HasPrefix(name, "remote.") || strings.HasPrefix(name, "local.retention.") || strings.HasPrefix(name, "confluent.")
+}
+
+// CreateMirror makes a mirror topic. It answers when the topic stands and its
+// first segments are written; mirroring starts at once.
+func (m *Manager) CreateMirror(ctx context.Context, link string, req api.CreateMirror) error {
+	l, err := m.link(link)
+	if err != nil {
+		return err
+	}
+	if err := m.admit(ctx, l); err != nil {
+		return err
+	}
+	if req.SourceTopicName == "" {
+		return api.BadRequest("source_topic_name is missing")
+	}
+	if req.MirrorTopicName != "" && req.MirrorTopicName != req.SourceTopicName {
+		return api.BadRequest("Topic renaming for mirroring not yet supported")
+	}
+	topic := req.SourceTopicName
+	if err := l.src.refresh(ctx, topic); err != nil {
+		return api.Unavailable("the source of cluster link '%s' does not answer: %v", link, err)
+	}
+	src, _ := l.src.topic(topic)
+	if src.err != nil {
+		return api.BadRequest("source topic '%s' cannot be mirrored: %v", topic, src.err)
+	}
+	if err := m.local.refresh(ctx, topic); err != nil {
+		return api.Unavailable("the local cluster does not answer: %v", err)
+	}
+	dst, ok := m.local.topic(topic)
+	switch {
+	case ok && dst.err == nil && l.has(topic):
+		return api.BadRequest("Topic '%s' is already a mirror topic of cluster link '%s'. To build it anew, delete the topic first.", topic, link)
+	case ok && dst.err == nil:
+		return api.BadRequest("Topic '%s' already exists on this cluster: a mirror cannot be made over an existing topic. Delete it first if its records are not needed, or rejoin it after a planned move.", topic)
+	}
+	m.local.forget(topic)
+	// A mirror whose topic was deleted is over: the new one takes its place.
+	if old, err := l.mirror(topic); err == nil {
+		old.halt()
+	}
+	rec := mirrorRecord{
+		Link: link, Topic: topic, SourceTopic: topic, SourceTopicID: idString(src.id),
+		SourceClusterID: l.record().SourceClusterID, DestClusterID: m.clusterID,
+		Status: status.PendingMirror.String(), Error: api.MirrorErrorNone, StateTime: time.Now().UTC(),
+		ReplicationFactor: req.ReplicationFactor, Partitions: int32(len(src.leaders)),
+		WriterFence: m.writerFence, Guard: api.GuardNone, Configs: map[string]string{},
+	}
+	for _, c := range req.Configs {
+		if c.Value != nil {
+			rec.Configs[c.Name] = *c.Value
+		}
+	}
+	// Recorded first: a topic that exists without it would be somebody else's.
+	if err := m.put(ctx, 0, state.Entry{Key: mirrorKey(link, topic), Value: rec}); err != nil {
+		return err
+	}
+	mt := &MirrorTopic{link: l, rec: rec, log: l.log.With("topic", topic)}
+	l.mu.Lock()
+	l.mirrors[topic] = mt
+	l.mu.Unlock()
+	made, err := l.build(ctx, mt)
+	switch {
+	case err == nil:
+		mt.startIn(l)
+	case made:
+		l.background(func(ctx context.Context) { l.complete(ctx, mt) })
+		return fmt.Errorf("mirror topic '%s' was made, its first segments were not; the engine goes on with it: %w", topic, err)
+	default:
+		l.mu.Lock()
+		delete(l.mirrors, topic)
+		l.mu.Unlock()
+		return errors.Join(err, m.deleteMirrorRecords(ctx, rec))
+	}
+	return nil
+}
+
+func (l *Link) has(topic string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.mirrors[topic] != nil
+}
+
+// complete goes on with a mirror whose creation was interrupted.
+func (l *Link) complete(ctx context.Context, m *MirrorTopic) {
+	pause := retryMin
+	for ctx.Err() == nil {
+		_, err := l.build(ctx, m)
+		if err == nil {
+			m.startIn(l)
+			return
+		}
+		l.log.Error("a mirror's creation was interrupted and cannot go on yet", "topic", m.name(), "error", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
+		pause = min(pause*2, retryMax)
+	}
+}
+
+// build makes guard, topic and first segments, each only where it is missing.
+// made tells that the topic stands and is ours.
+func (l *Link) build(ctx context.Context, m *MirrorTopic) (made bool, err error) {
+	rec := m.record()
+	if rec.Rejoined {
+		return true, l.openRejoined(ctx, m)
+	}
+	configs, err := l.wantedConfigs(ctx, rec)
+	if err != nil {
+		return false, err
+	}
+	// The guard first: between the topic and its guard nobody must get in.
+	guard, err := l.mgr.setGuard(ctx, l, rec.Topic)
+	if err != nil {
+		return false, fmt.Errorf("read-only guard of %s: %w", rec.Topic, err)
+	}
+	rf := rec.ReplicationFactor
+	if rf == 0 {
+		rf = -1
+	}
+	res, err := l.mgr.local.adm.CreateTopic(ctx, rec.Partitions, rf, configs, rec.Topic)
+	if err == nil {
+		err = res.Err
+	}
+	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
+		return false, api.BadRequest("mirror topic '%s' could not be created: %v %s", rec.Topic, err, res.ErrMessage)
+	}
+	existed := err != nil
+	id, err := l.awaitTopic(ctx, rec.Topic, rec.Partitions)
+	if err != nil {
+		return true, err
+	}
+	if existed {
+		if err := l.empty(ctx, rec); err != nil {
+			return false, err
+		}
+	}
+	if err := m.edit(ctx, func(r *mirrorRecord) { r.TopicID, r.Guard = idString(id), guard }); err != nil {
+		return true, err
+	}
+	if err := l.firstSegments(ctx, m, 0, rec.Partitions); err != nil {
+		return true, err
+	}
+	m.mu.Lock()
+	m.partitions = nil
+	for n := range rec.Partitions {
+		m.partitions = append(m.partitions, m.newPartition(n))
+	}
+	m.mu.Unlock()
+	return true, m.apply(ctx, status.Activated, nil)
+}
+
+// empty refuses a topic that holds records although its mirror has no segment
+// yet: somebody else made it between our look and our creation.
+func (l *Link) empty(ctx context.Context, rec mirrorRecord) error {
+	var tps []topicPartition
+	for n := range rec.Partitions {
+		tps = append(tps, topicPartition{rec.Topic, n})
+	}
+	ends, err := l.mgr.local.offsets(ctx, replicaDebug, offsetLatest, tps...)
+	if err != nil {
+		return err
+	}
+	for tp, end := range ends {
+		if end > 0 {
+			return api.BadRequest("Topic '%s' already exists on this cluster and partition %d holds records: a mirror cannot be made over it.", tp.topic, tp.partition)
+		}
+	}
+	return nil
+}
+
+// awaitTopic waits until all of a new topic's partitions have leaders.
+func (l *Link) awaitTopic(ctx context.Context, topic string, partitions int32) ([16]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, 3*requestTimeout)
+	defer cancel()
+	for {
+		l.mgr.local.forget(topic)
+		_, id, err := l.mgr.local.leader(ctx, topic, partitions-1)
+		if err == nil {
+			ready := true
+			t, _ := l.mgr.local.topic(topic)
+			for _, b := range t.leaders {
+				ready = ready && b >= 0
+			}
+			if ready {
+				return id, nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return id, fmt.Errorf("mirror topic %s was created but has no leaders yet: %w", topic, errors.Join(err, ctx.Err()))
+		case <-time.After(retryMin):
+		}
+	}
+}
+
+// firstSegments writes the first segment of partitions [from, to) that have
+// none: where the source is read from, and under which producer id.
+func (l *Link) firstSegments(ctx context.Context, m *MirrorTopic, from, to int32) error {
+	rec := m.record()
+	for n := from; n < to; n++ {
+		if len(l.mgr.store.Keys(segmentPrefix(rec.TopicID, n))) > 0 {
+			continue
+		}
+		start, err := l.startOffset(ctx, rec.SourceTopic, n, n >= rec.Partitions)
+		if err != nil {
+			return err
+		}
+		id, err := l.mgr.newProducerID(ctx)
+		if err != nil {
+			return err
+		}
+		seg := offsetmap.Segment{SourceStart: start, ProducerID: id, SourceLeaderEpoch: -1}
+		err = l.mgr.put(ctx, l.mgr.store.ShardOf(rec.TopicID, n), state.Entry{
+			Key: segmentKey(rec.TopicID, n, 0), Value: segmentsRecord{Segments: []offsetmap.Segment{seg}}})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// startOffset is where a partition's mirror begins (mirror.start.offset.spec).
+// A partition that the source grew later begins at its start, whatever the spec.
+func (l *Link) startOffset(ctx context.Context, topic string, n int32, grown bool) (int64, error) {
+	spec := l.config().StartOffset
+	at := int64(offsetEarliest)
+	switch {
+	case grown || spec == "" || spec == "earliest":
+	case spec == "latest":
+		at = offsetLatest
+	default:
+		t, err := time.Parse(time.RFC3339, spec)
+		if err != nil {
+			return 0, api.BadRequest("mirror.start.offset.spec %q is neither earliest, latest nor an ISO-8601 time", spec)
+		}
+		at = t.UnixMilli()
+	}
+	off, err := l.src.offset(ctx, replicaConsumer, at, topic, n)
+	if err == nil && off < 0 { // no record at or after that time
+		off, err = l.src.offset(ctx, replicaConsumer, offsetLatest, topic, n)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("start offset of source %s partition %d: %w", topic, n, err)
+	}
+	return off, nil
+}
+
+// grow follows the source's partition count.
+func (l *Link) grow(ctx context.Context, m *MirrorTopic, partitions int32) error {
+	rec := m.record()
+	if t, ok := l.mgr.local.topic(rec.Topic); !ok || len(t.leaders) < int(partitions) {
+		res, err := l.mgr.local.adm.UpdatePartitions(ctx, int(partitions), rec.Topic)
+		if err == nil {
+			err = res.Error()
+		}
+		if err != nil && !errors.Is(err, kerr.InvalidPartitions) {
+			return fmt.Errorf("grow to %d partitions: %w", partitions, err)
+		}
+	}
+	if _, err := l.awaitTopic(ctx, rec.Topic, partitions); err != nil {
+		return err
+	}
+	if err := l.firstSegments(ctx, m, rec.Partitions, partitions); err != nil {
+		return err
+	}
+	if err := m.edit(ctx, func(r *mirrorRecord) { r.Partitions = partitions }); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var fresh []*partition
+	for n := int32(len(m.partitions)); n < partitions; n++ {
+		p := m.newPartition(n)
+		m.partitions = append(m.partitions, p)
+		fresh = append(fresh, p)
+	}
+	if m.cancel != nil {
+		for _, p := range fresh {
+			m.launch(m.ctx, p)
+		}
+	}
+	l.log.Info("mirror followed its source's partitions", "topic", rec.Topic, "partitions", partitions)
+	return nil
+}
+
+// wantedConfigs are the mirror topic's configs: the source's own settings, what
+// the request set, and what a mirror needs.
+func (l *Link) wantedConfigs(ctx context.Context, rec mirrorRecord) (map[string]*string, error) {
+	src, err := l.src.adm.DescribeTopicConfigs(ctx, rec.SourceTopic)
+	if err == nil {
+		_, err = src.On(rec.SourceTopic, nil)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("configs of source topic %s: %w", rec.SourceTopic, err)
+	}
+	want := map[string]*string{}
+	for _, rc := range src {
+		if rc.Err != nil {
+			return nil, fmt.Errorf("configs of source topic %s: %w", rec.SourceTopic, rc.Err)
+		}
+		for _, c := range rc.Configs {
+			if c.Source == kmsg.ConfigSourceDynamicTopicConfig && c.Value != nil && !notSynced(c.Key) {
+				want[c.Key] = c.Value
+			}
+		}
+	}
+	for k, v := range rec.Configs {
+		want[k] = &v
+	}
+	for k, v := range mirrorConfigs {
+		delete(want, k)
+		if v != "" {
+			want[k] = &v
+		}
+	}
+	return want, nil
+}
+
+// syncConfigs brings the mirrors' configs to what the source has now. Names
+// that the source has dropped are reset.
+func (l *Link) syncConfigs(ctx context.Context) error {
+	var errs []error
+	for _, m := range l.all() {
+		rec := m.record()
+		if !runs(rec.Status) {
+			continue
+		}
+		want, err := l.wantedConfigs(ctx, rec)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		errs = append(errs, l.mgr.alterTopic(ctx, rec.Topic, want))
+	}
+	return errors.Join(errs...)
+}
+
+// alterTopic sets what differs and resets what should not be set.
+func (m *Manager) alterTopic(ctx context.Context, topic string, want map[string]*string) error {
+	now, err := m.local.adm.DescribeTopicConfigs(ctx, topic)
+	if err != nil {
+		return fmt.Errorf("configs of %s: %w", topic, err)
+	}
+	have := map[string]string{}
+	for _, rc := range now {
+		if rc.Err != nil {
+			return fmt.Errorf("configs of %s: %w", topic, rc.Err)
+		}
+		for _, c := range rc.Configs {
+			if c.Source == kmsg.ConfigSourceDynamicTopicConfig && c.Value != nil {
+				have[c.Key] = *c.Value
+			}
+		}
+	}
+	var changes []kadm.AlterConfig
+	for k, v := range want {
+		if old, ok := have[k]; !ok || old != *v {
+			changes = append(changes, kadm.AlterConfig{Op: kadm.SetConfig, Name: k, Value: v})
+		}
+	}
+	for k := range maps.Keys(have) {
+		if want[k] == nil && !notSynced(k) {
+			changes = append(changes, kadm.AlterConfig{Op: kadm.DeleteConfig, Name: k})
+		}
+	}
+	if len(changes) == 0 {
+		return nil
+	}
+	res, err := m.local.adm.AlterTopicConfigs(ctx, changes, topic)
+	if err != nil {
+		return fmt.Errorf("configs of %s: %w", topic, err)
+	}
+	for _, r := range res {
+		if r.Err != nil {
+			return fmt.Errorf("configs of %s: %w %s", topic, r.Err, r.ErrMessage)
+		}
+	}
+	m.log.Info("topic configs synced", "topic", topic, "changes", len(changes))
+	return nil
+}

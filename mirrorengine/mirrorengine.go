@@ -1,0 +1,158 @@
+package mirrorengine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/link"
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/rest"
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/secret"
+)
+
+var _ rest.Links = (*link.Manager)(nil)
+
+// Engine is one mirroring engine, listening and connected to its local cluster.
+type Engine struct {
+	listener net.Listener
+	manager  *link.Manager
+	server   *rest.Server
+}
+
+// New opens the API's address, connects to the local cluster and takes over the
+// state topic; nothing is mirrored and nobody is answered before Run. version
+// is given out in descriptions. Close it in any case.
+//
+// The address comes first: an engine that cannot serve must not take the state
+// over from one that does.
+func New(ctx context.Context, cfg Config, version string, logger *slog.Logger) (*Engine, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("config: %w", err)
+	}
+	token, err := readToken(cfg.TokenFile)
+	if err != nil {
+		return nil, err
+	}
+	var sealer *secret.Sealer
+	if cfg.EncryptionKeyFile != "" {
+		if sealer, err = secret.NewSealer(cfg.EncryptionKeyFile); err != nil {
+			return nil, fmt.Errorf("encryption_key_file: %w", err)
+		}
+	}
+	local, err := cfg.Kafka.clientOptions(cfg.Kafka.Username, cfg.Kafka.Password)
+	if err != nil {
+		return nil, fmt.Errorf("kafka: %w", err)
+	}
+	var canary []kgo.Opt
+	if cfg.Canary.Username != "" {
+		if canary, err = cfg.Kafka.clientOptions(cfg.Canary.Username, cfg.Canary.Password); err != nil {
+			return nil, fmt.Errorf("canary: %w", err)
+		}
+	}
+	listener, err := rest.Listen(ctx, cfg.Listen, token)
+	if err != nil {
+		return nil, err
+	}
+	registry := newRegistry(version)
+	manager, err := link.New(ctx, link.Options{
+		Local: local, Canary: canary, Name: cfg.Name, Version: version,
+		Principal: cfg.Kafka.principal(), CanaryPrincipal: cfg.Canary.principal(),
+		StateTopic: cfg.State.Topic, Shards: cfg.State.Shards, ReplicationFactor: cfg.State.ReplicationFactor,
+		Resolve: secret.Scope{Dirs: cfg.Secrets.Dirs, Env: cfg.Secrets.Env}.Resolve,
+		Sealer:  sealer, Logger: logger, Registry: registry,
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("start the engine of %s: %w", cfg.Name, err), listener.Close())
+	}
+	server := rest.New(rest.Options{
+		Links: manager, Token: token, Version: version, Ready: manager.Ready,
+		Metrics: metricsHandler(registry, logger), Logger: logger,
+	})
+	return &Engine{listener: listener, manager: manager, server: server}, nil
+}
+
+// Addr is the API's address, with the port that was given for port 0.
+func (e *Engine) Addr() net.Addr { return e.listener.Addr() }
+
+// Run mirrors and serves until ctx ends (nil), or until one of them cannot go
+// on.
+func (e *Engine) Run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return e.manager.Run(ctx) })
+	group.Go(func() error { return e.server.Run(ctx, e.listener) })
+	return group.Wait()
+}
+
+// Close releases the address and the clients; call it after Run has returned.
+func (e *Engine) Close() {
+	_ = e.listener.Close() // Run has closed it, unless it was never called
+	e.manager.Close()
+}
+
+// clientOptions are a client of the local cluster as one principal. They are
+// made by way of a link's configuration, so that both ends of a link dial, log
+// in and trust alike.
+func (k Kafka) clientOptions(user, password string) ([]kgo.Opt, error) {
+	values := map[string]string{
+		"bootstrap.servers": strings.Join(k.Bootstrap, ","),
+		"security.protocol": k.SecurityProtocol,
+	}
+	if user != "" {
+		module := "scram.ScramLoginModule"
+		if k.SASLMechanism == "PLAIN" {
+			module = "plain.PlainLoginModule"
+		}
+		values["sasl.mechanism"] = k.SASLMechanism
+		values["sasl.jaas.config"] = fmt.Sprintf(`org.apache.kafka.common.security.%s required username="%s" password="%s";`,
+			module, quoted.Replace(user), quoted.Replace(password))
+	}
+	for key, file := range map[string]string{
+		"ssl.truststore.location":        k.TLS.CAFile,
+		"ssl.keystore.certificate.chain": fileReference(k.TLS.CertFile),
+		"ssl.keystore.key":               fileReference(k.TLS.KeyFile),
+	} {
+		if file != "" {
+			values[key] = file
+		}
+	}
+	cfg, err := link.Parse(values)
+	if err != nil {
+		return nil, err
+	}
+	return link.ClientOptions(cfg, secret.Resolve)
+}
+
+// quoted escapes what would end a quoted value of a login line.
+var quoted = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
+
+func fileReference(path string) string {
+	if path == "" {
+		return ""
+	}
+	return "${file:" + path + "}"
+}
+
+// readToken reads the API's token; no file is no token.
+func readToken(path string) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	token, err := secret.File(path)
+	if err != nil {
+		return "", fmt.Errorf("token_file: %w", err)
+	}
+	if len(token) < minToken {
+		return "", fmt.Errorf("token_file: the token has %d characters, at least %d are wanted; write one by: openssl rand -hex 32", len(token), minToken)
+	}
+	return token, nil
+}
+
+// minToken is the least length of a token, in bytes: shorter ones can be tried
+// out.
+const minToken = 16

@@ -1,0 +1,107 @@
+package rest
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"net/http"
+	"runtime/debug"
+	"strings"
+
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
+)
+
+// authorized lets pass who shows the token. The probes are open: kubelet has no
+// token, and they tell nothing but a state.
+func (s *Server) authorized(next http.Handler) http.Handler {
+	if s.opts.Token == "" {
+		return next
+	}
+	want := sha256.Sum256([]byte(s.opts.Token))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		open := r.URL.Path == api.PathHealth || r.URL.Path == api.PathReady
+		got := sha256.Sum256([]byte(shown(r)))
+		// Digests are compared so that neither content nor length of the token
+		// shows in the time that a refusal takes.
+		if !open && subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
+			w.Header().Set("WWW-Authenticate", `Bearer realm="drawbridge"`)
+			writeError(w, api.Unauthorized())
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// shown is the token of a request. Basic is there for the contract's own tools,
+// which send an API key and its secret; the name is not looked at.
+func shown(r *http.Request) string {
+	if _, password, ok := r.BasicAuth(); ok {
+		return password
+	}
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.TrimSpace(token)
+}
+
+// sameOrigin refuses changes that a web page of another origin makes a browser
+// send: on loopback there is no token to stop it.
+func (s *Server) sameOrigin(next http.Handler) http.Handler {
+	guard := http.NewCrossOriginProtection()
+	guard.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		writeError(w, api.Forbidden("Request comes from a web page of another origin."))
+	}))
+	return guard.Handler(next)
+}
+
+// jsonOnly gives unknown paths and methods a JSON body too; clients show the
+// body's message and nothing else.
+func jsonOnly(mux *http.ServeMux) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h, pattern := mux.Handler(r)
+		if pattern != "" {
+			mux.ServeHTTP(w, r)
+			return
+		}
+		refused := &discarded{header: http.Header{}}
+		h.ServeHTTP(refused, r)
+		if refused.status == http.StatusMethodNotAllowed {
+			w.Header().Set("Allow", refused.header.Get("Allow"))
+			writeError(w, &api.Error{
+				Status: http.StatusMethodNotAllowed, ErrorCode: api.CodeMethodNotAllowed,
+				Message: "HTTP 405 Method Not Allowed",
+			})
+			return
+		}
+		writeError(w, api.NotFound("HTTP 404 Not Found"))
+	})
+}
+
+// recovered answers a panic of a handler with a 500 and goes on serving.
+func (s *Server) recovered(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			v := recover()
+			if v == nil {
+				return
+			}
+			if v == http.ErrAbortHandler { //nolint:errorlint // net/http's own protocol: this very value.
+				panic(v)
+			}
+			s.opts.Logger.ErrorContext(r.Context(), "api call panicked",
+				"method", r.Method, "path", r.URL.Path, "panic", v, "stack", string(debug.Stack()))
+			writeError(w, api.Internal("The engine failed on this call; its log has the details."))
+		}()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// discarded keeps the status and headers of an answer, not its text.
+type discarded struct {
+	header http.Header
+	status int
+}
+
+func (d *discarded) Header() http.Header         { return d.header }
+func (d *discarded) WriteHeader(status int)      { d.status = status }
+func (d *discarded) Write(b []byte) (int, error) { return len(b), nil }

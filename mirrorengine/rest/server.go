@@ -1,0 +1,192 @@
+package rest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
+)
+
+// Options are what a Server needs.
+type Options struct {
+	// Links is the engine.
+	Links Links
+	// Token is what callers must show, as a bearer token or as the password of
+	// HTTP Basic; empty: nobody is asked (loopback only, see Listen).
+	Token string
+	// Version is given out by GET /drawbridge/v1/engine.
+	Version string
+	// Ready tells why the engine cannot serve, nil if it can.
+	Ready func() error
+	// Metrics serves /metrics.
+	Metrics http.Handler
+	// Logger gets one line per change and per fault of the engine.
+	Logger *slog.Logger
+}
+
+// Server answers the contract.
+type Server struct {
+	opts    Options
+	handler http.Handler
+}
+
+// Time-outs of the HTTP server. Answers have none: appending a ledger may take
+// hours, and ends with the caller's connection.
+const (
+	headerTimeout = 10 * time.Second
+	idleTimeout   = 2 * time.Minute
+	shutdownGrace = 10 * time.Second
+)
+
+// New makes a Server.
+func New(opts Options) *Server {
+	s := &Server{opts: opts}
+	s.handler = s.recovered(s.sameOrigin(s.authorized(jsonOnly(s.routes()))))
+	return s
+}
+
+// ServeHTTP answers one request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+
+// Run serves on ln until ctx ends, then gives calls under way a grace of ten
+// seconds. It closes ln.
+func (s *Server) Run(ctx context.Context, ln net.Listener) error {
+	server := &http.Server{
+		Handler:           s,
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		ErrorLog:          slog.NewLogLogger(s.opts.Logger.Handler(), slog.LevelDebug),
+	}
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		if err := server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serve the engine's API on %s: %w", ln.Addr(), err)
+		}
+		return nil
+	})
+	group.Go(func() error {
+		<-groupCtx.Done()
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
+		defer cancel()
+		if server.Shutdown(grace) != nil {
+			return server.Close() // cuts calls that would not end; their outcome is in the state topic
+		}
+		return nil
+	})
+	return group.Wait()
+}
+
+// Listen opens the API's address, and refuses one that others can reach while
+// no token is demanded.
+func Listen(ctx context.Context, address, token string) (net.Listener, error) {
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listen for the engine's API: %w", err)
+	}
+	tcp, ok := ln.Addr().(*net.TCPAddr)
+	if token == "" && (!ok || !tcp.IP.IsLoopback()) {
+		return nil, errors.Join(
+			fmt.Errorf("listen for the engine's API on %s: not a loopback address, and no token is set; whoever reaches it could promote mirrors; set token_file (TLS is not built in yet: put a TLS proxy in front), or listen on 127.0.0.1", ln.Addr()),
+			ln.Close())
+	}
+	return ln, nil
+}
+
+// handler is one endpoint; its error becomes the error body.
+type handler func(w http.ResponseWriter, r *request) error
+
+// request is a call with what the router knows about it.
+type request struct {
+	*http.Request
+	// base is the absolute URL of the collection of clusters, in the prefix that
+	// the caller used; links to other resources start with it.
+	base string
+}
+
+func (s *Server) routes() *http.ServeMux {
+	mux := http.NewServeMux()
+	for _, prefix := range []string{api.PrefixKafka, api.PrefixStandalone} {
+		s.contract(mux, prefix)
+	}
+	s.extensions(mux)
+	if s.opts.Metrics != nil {
+		mux.Handle("GET "+api.PathMetrics, s.opts.Metrics)
+	}
+	s.handle(mux, "GET "+api.PathHealth, "", func(w http.ResponseWriter, _ *request) error {
+		return writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
+	})
+	s.handle(mux, "GET "+api.PathReady, "", func(w http.ResponseWriter, _ *request) error {
+		if s.opts.Ready != nil {
+			if err := s.opts.Ready(); err != nil {
+				return api.Unavailable("not ready: %v", err)
+			}
+		}
+		return writeJSON(w, http.StatusOK, map[string]string{"status": "ready"})
+	})
+	return mux
+}
+
+// handle registers h; it reads the operation's headers into the context, and
+// logs changes and faults.
+func (s *Server) handle(mux *http.ServeMux, pattern, prefix string, h handler) {
+	mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		began := time.Now()
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		scheme := "http"
+		if r.TLS != nil {
+			scheme = "https"
+		}
+		ctx, err := withOperation(r)
+		if err == nil {
+			req := &request{Request: r.WithContext(ctx), base: scheme + "://" + r.Host + prefix + "/clusters"}
+			err = h(w, req)
+		}
+		answer := toAPI(err)
+		if answer != nil {
+			writeError(w, answer)
+		}
+		s.log(r, answer, err, time.Since(began))
+	})
+}
+
+// log writes a line for each change and each fault of ours; reads and
+// refusals of reads are for debugging.
+func (s *Server) log(r *http.Request, answer *api.Error, err error, took time.Duration) {
+	level, status := slog.LevelDebug, http.StatusOK
+	if answer != nil {
+		status = answer.Status
+	}
+	switch {
+	case status >= http.StatusInternalServerError:
+		level = slog.LevelError
+		if r.URL.Path == api.PathReady {
+			level = slog.LevelDebug // the probe asks every few seconds; the cause is logged where it arises
+		}
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		level = slog.LevelInfo
+	}
+	attrs := []slog.Attr{
+		slog.String("method", r.Method), slog.String("path", r.URL.Path),
+		slog.Int("status", status), slog.Duration("took", took),
+	}
+	for _, key := range []string{"link", "topic"} { // the path's wildcards have the log's names
+		if v := r.PathValue(key); v != "" {
+			attrs = append(attrs, slog.String(key, v))
+		}
+	}
+	if id := r.Header.Get(api.HeaderOperation); id != "" {
+		attrs = append(attrs, slog.String("run_id", id))
+	}
+	if err != nil {
+		attrs = append(attrs, slog.String("error", err.Error()))
+	}
+	s.opts.Logger.LogAttrs(r.Context(), level, "api call", attrs...)
+}
