@@ -18,23 +18,38 @@ import (
 // brokers may not, and some do not let us write markers at all.
 func (m *Manager) probeWriterFence(ctx context.Context) (string, error) {
 	topic := m.opts.StateTopic + "_probe"
-	retention := "60000"
-	res, err := m.local.adm.CreateTopic(ctx, 1, m.opts.ReplicationFactor, map[string]*string{"retention.ms": &retention}, topic)
-	if err == nil {
-		err = res.Err
-	}
-	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
-		return "", fmt.Errorf("scratch topic %s for the writer fence: %w", topic, err)
-	}
 	var level string
-	err = m.retry(ctx, "probe the writer fence", func(ctx context.Context) error {
-		level, err = m.tryWriterFence(ctx, topicPartition{topic, 0})
+	err := m.retry(ctx, "probe the writer fence", func(ctx context.Context) error {
+		err := m.scratchTopic(ctx, topic)
+		if err == nil {
+			level, err = m.tryWriterFence(ctx, topicPartition{topic, 0})
+		}
 		return err
 	})
 	if err == nil {
 		m.log.Info("writer fence probed", "writer_fence", level)
 	}
 	return level, err
+}
+
+// scratchTopic makes the probe's topic where it is missing.
+func (m *Manager) scratchTopic(ctx context.Context, topic string) error {
+	if err := m.local.refresh(ctx, topic); err != nil {
+		return err
+	}
+	if t, ok := m.local.topic(topic); ok && t.err == nil {
+		return nil
+	}
+	retention := "60000"
+	res, err := m.local.adm.CreateTopic(ctx, 1, m.opts.ReplicationFactor, map[string]*string{"retention.ms": &retention}, topic)
+	if err == nil {
+		err = res.Err
+	}
+	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
+		return fmt.Errorf("scratch topic %s for the writer fence: %w", topic, err)
+	}
+	m.local.forget(topic)
+	return nil
 }
 
 func (m *Manager) tryWriterFence(ctx context.Context, tp topicPartition) (string, error) {
