@@ -29,7 +29,9 @@ type ExitError struct {
 }
 
 func (e *ExitError) Error() string {
-	return fmt.Sprintf("drctl %s: exit code %d: %s", strings.Join(e.Args, " "), e.Code, strings.TrimSpace(e.Stderr))
+	// The last line is the reason; what comes before it was shown as progress.
+	lines := strings.Split(strings.TrimSpace(e.Stderr), "\n")
+	return fmt.Sprintf("drctl %s: exit code %d: %s", e.Args[0], e.Code, lines[len(lines)-1])
 }
 
 // Binary is the executable.

@@ -80,12 +80,20 @@ func (s *System) plan() (plan.Plan, error) {
 		if err != nil {
 			return p, err
 		}
+		// References of links are resolved by the engine, which looks into its own
+		// folder only.
+		source, err := s.passwordFile(filepath.Join(site.Name, "engine"), "source", s.super.Password)
+		if err != nil {
+			return p, err
+		}
 		p.Sites = append(p.Sites, plan.Site{
 			Name: site.Name,
 			Kafka: plan.Kafka{Bootstrap: site.Kafka.Bootstrap(), Security: plan.Security{
 				Protocol: "SASL_PLAINTEXT", Mechanism: "PLAIN", Username: s.super.Name, PasswordFile: super,
 			}},
-			Engine: plan.Engine{URL: site.Engine.URL()},
+			Engine: plan.Engine{URL: site.Engine.URL(), LinkSecurity: plan.Security{
+				Protocol: "SASL_PLAINTEXT", Mechanism: "PLAIN", Username: s.super.Name, PasswordFile: source,
+			}},
 			Consul: plan.Consul{Address: site.Consul.Address()},
 			Canary: &plan.Security{Protocol: "SASL_PLAINTEXT", Mechanism: "PLAIN", Username: s.canary.Name, PasswordFile: canary},
 		})

@@ -22,6 +22,9 @@ type Worker struct {
 
 // startWorker writes the worker's configuration and starts it.
 func (s *System) startWorker(ctx context.Context) error {
+	if err := os.MkdirAll(s.Reports, 0o755); err != nil {
+		return err
+	}
 	ports, err := local.FreePorts(1)
 	if err != nil {
 		return err
@@ -29,7 +32,7 @@ func (s *System) startWorker(ctx context.Context) error {
 	dir := filepath.Join(s.cfg.Dir, "worker")
 	w := &Worker{addr: "127.0.0.1:" + strconv.Itoa(ports[0])}
 	raw, err := yaml.Marshal(map[string]any{
-		"plans": filepath.Dir(s.PlanFile), "listen": w.addr,
+		"listen": w.addr, "plans_dir": filepath.Dir(s.PlanFile), "reports_dir": s.Reports,
 		"temporal": map[string]any{"address": s.Temporal.HostPort(), "namespace": s.Temporal.Namespace()},
 	})
 	if err != nil {

@@ -1,0 +1,379 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/drawbridge-dr/drawbridge/workflows"
+	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
+)
+
+// reach finds out whether a cluster answers; no answer within reachTimeout is
+// none.
+func (k *kafka) reach(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
+	defer cancel()
+	// ApiVersions would be answered before the login; metadata is not.
+	if _, err := k.metadata(ctx); err != nil {
+		return fmt.Errorf("cluster of site %s: %w", k.site, err)
+	}
+	return nil
+}
+
+// metadata asks now, never from a cache. No topics are no topics.
+func (k *kafka) metadata(ctx context.Context, topics ...string) (*kmsg.MetadataResponse, error) {
+	req := kmsg.NewPtrMetadataRequest()
+	req.AllowAutoTopicCreation = false
+	req.Topics = []kmsg.MetadataRequestTopic{}
+	for _, t := range topics {
+		rt := kmsg.NewMetadataRequestTopic()
+		rt.Topic = kmsg.StringPtr(t)
+		req.Topics = append(req.Topics, rt)
+	}
+	return req.RequestWith(ctx, k.client)
+}
+
+func (k *kafka) clusterID(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	m, err := k.metadata(ctx)
+	if err != nil {
+		return "", fmt.Errorf("cluster of site %s: %w", k.site, err)
+	}
+	if m.ClusterID == nil {
+		return "", fmt.Errorf("cluster of site %s tells no cluster id", k.site)
+	}
+	return *m.ClusterID, nil
+}
+
+// brokers are the ids of the brokers that are up, in order.
+func (k *kafka) brokers(ctx context.Context) ([]int32, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	m, err := k.metadata(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("brokers of site %s: %w", k.site, err)
+	}
+	var ids []int32
+	for _, b := range m.Brokers {
+		ids = append(ids, b.NodeID)
+	}
+	slices.Sort(ids)
+	if len(ids) == 0 {
+		return nil, fmt.Errorf("the cluster of site %s names no broker", k.site)
+	}
+	return ids, nil
+}
+
+// topics gives the leaders of each topic by partition; one that does not exist
+// is left out.
+func (k *kafka) topics(ctx context.Context, names ...string) (map[string]map[int32]int32, error) {
+	out := map[string]map[int32]int32{}
+	if len(names) == 0 {
+		return out, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	m, err := k.metadata(ctx, names...)
+	if err != nil {
+		return nil, fmt.Errorf("topics of site %s: %w", k.site, err)
+	}
+	for _, t := range m.Topics {
+		switch err := kerr.ErrorForCode(t.ErrorCode); {
+		case errors.Is(err, kerr.UnknownTopicOrPartition):
+		case err != nil && !errors.Is(err, kerr.LeaderNotAvailable):
+			return nil, fmt.Errorf("topic %s of site %s: %w", *t.Topic, k.site, err)
+		case t.Topic != nil:
+			out[*t.Topic] = map[int32]int32{}
+			for _, p := range t.Partitions {
+				out[*t.Topic][p.Partition] = p.Leader
+			}
+		}
+	}
+	return out, nil
+}
+
+func (k *kafka) grow(ctx context.Context, topic string, partitions int) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	got, err := k.adm.UpdatePartitions(ctx, partitions, topic)
+	if err == nil {
+		err = got.Error()
+	}
+	if err != nil && !errors.Is(err, kerr.InvalidPartitions) { // somebody was quicker
+		return fmt.Errorf("grow topic %s of site %s to %d partitions: %w", topic, k.site, partitions, err)
+	}
+	return nil
+}
+
+// Isolations and replica ids of ListOffsets.
+const (
+	asConsumer = -1 // log end as consumers see it: the high watermark
+	asDebugger = -2 // the true log end
+	committed  = 1  // the last stable offset
+)
+
+// offsets lists one kind of offset of every partition of topics.
+func (k *kafka) offsets(ctx context.Context, parts map[string]map[int32]int32, timestamp int64, replica int32, isolation int8) (map[string]map[int32]int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	req := kmsg.NewPtrListOffsetsRequest()
+	req.ReplicaID, req.IsolationLevel = replica, isolation
+	for t, ps := range parts {
+		rt := kmsg.NewListOffsetsRequestTopic()
+		rt.Topic = t
+		for p := range ps {
+			rp := kmsg.NewListOffsetsRequestTopicPartition()
+			rp.Partition, rp.Timestamp, rp.CurrentLeaderEpoch = p, timestamp, -1
+			rt.Partitions = append(rt.Partitions, rp)
+		}
+		req.Topics = append(req.Topics, rt)
+	}
+	out := map[string]map[int32]int64{}
+	for _, shard := range k.client.RequestSharded(ctx, req) {
+		if shard.Err != nil {
+			return nil, fmt.Errorf("offsets at site %s: %w", k.site, shard.Err)
+		}
+		for _, t := range shard.Resp.(*kmsg.ListOffsetsResponse).Topics {
+			if out[t.Topic] == nil {
+				out[t.Topic] = map[int32]int64{}
+			}
+			for _, p := range t.Partitions {
+				if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+					return nil, fmt.Errorf("offsets of %s partition %d at site %s: %w", t.Topic, p.Partition, k.site, err)
+				}
+				out[t.Topic][p.Partition] = p.Offset
+			}
+		}
+	}
+	for t, ps := range parts {
+		for p := range ps {
+			if _, ok := out[t][p]; !ok {
+				return nil, fmt.Errorf("the cluster of site %s left %s partition %d out of its answer", k.site, t, p)
+			}
+		}
+	}
+	return out, nil
+}
+
+// ends lists where the partitions of topics end, sorted; topics that do not
+// exist are missing.
+//
+// High is read before End: a high watermark that has reached a log end read
+// later covers all that was there.
+func (k *kafka) ends(ctx context.Context, topics []string) ([]runbook.LogEnd, error) {
+	parts, err := k.topics(ctx, topics...)
+	if err != nil {
+		return nil, err
+	}
+	const earliest, latest = -2, -1
+	out := []runbook.LogEnd{}
+	if len(parts) == 0 {
+		return out, nil
+	}
+	var got [4]map[string]map[int32]int64
+	for i, q := range []struct {
+		at        int64
+		replica   int32
+		isolation int8
+	}{{earliest, asConsumer, 0}, {latest, asConsumer, committed}, {latest, asConsumer, 0}, {latest, asDebugger, 0}} {
+		if got[i], err = k.offsets(ctx, parts, q.at, q.replica, q.isolation); err != nil {
+			return nil, err
+		}
+	}
+	for t, ps := range parts {
+		for p := range ps {
+			out = append(out, runbook.LogEnd{
+				Topic: t, Partition: p, Start: got[0][t][p], Stable: got[1][t][p], High: got[2][t][p], End: got[3][t][p], Expected: -1,
+			})
+		}
+	}
+	slices.SortFunc(out, func(a, b runbook.LogEnd) int {
+		if c := compare(a.Topic, b.Topic); c != 0 {
+			return c
+		}
+		return int(a.Partition - b.Partition)
+	})
+	return out, nil
+}
+
+// AwaitDrained waits until the source's logs stand still at their high
+// watermark and last stable offset, and the mirrors hold all of it.
+func (a *Activities) AwaitDrained(ctx context.Context, in workflows.AwaitDrainedInput) (workflows.AwaitDrainedResult, error) {
+	defer a.beat(ctx)()
+	out := workflows.AwaitDrainedResult{Ends: []runbook.LogEnd{}}
+	k, err := a.kafka(in.Source)
+	if err != nil {
+		return out, settle(err)
+	}
+	out.Drained, err = poll(ctx, in.Within, func(ctx context.Context) (bool, error) {
+		ends, err := k.ends(ctx, in.Topics)
+		if err != nil {
+			return false, err
+		}
+		_, by, err := a.progress(ctx, in.Destination, in.Link)
+		if err != nil {
+			return false, err
+		}
+		out.Behind = missing(in.Topics, ends)
+		for i := range ends {
+			e := &ends[i]
+			e.Expected = -1
+			for _, p := range by[e.Topic].Partitions {
+				if p.Partition == e.Partition {
+					e.Expected = p.SourcePosition
+				}
+			}
+			switch where := fmt.Sprintf("%s/%d", e.Topic, e.Partition); {
+			case e.End != e.High || e.End != e.Stable:
+				out.Behind = append(out.Behind, fmt.Sprintf("%s at %s: log end %d, high watermark %d, last stable offset %d", where, in.Source.Name, e.End, e.High, e.Stable))
+			case e.Expected < e.End:
+				out.Behind = append(out.Behind, fmt.Sprintf("%s: mirrored up to %d of %d", where, e.Expected, e.End))
+			}
+		}
+		out.Ends = ends
+		return len(out.Behind) == 0, nil
+	})
+	return out, settle(err)
+}
+
+// missing names topics without a log.
+func missing(topics []string, ends []runbook.LogEnd) []string {
+	var out []string
+	for _, t := range topics {
+		if !slices.ContainsFunc(ends, func(e runbook.LogEnd) bool { return e.Topic == t }) {
+			out = append(out, t+": does not exist")
+		}
+	}
+	return out
+}
+
+// CompareLogEnds compares a site's true log ends with the source stop offsets
+// that the keeper's engine has of it.
+func (a *Activities) CompareLogEnds(ctx context.Context, in workflows.CompareLogEndsInput) (workflows.CompareLogEndsResult, error) {
+	defer a.beat(ctx)()
+	k, err := a.kafka(in.Site)
+	if err != nil {
+		return workflows.CompareLogEndsResult{}, settle(err)
+	}
+	e, err := a.engine(in.Keeper)
+	if err != nil {
+		return workflows.CompareLogEndsResult{}, settle(err)
+	}
+	ends, err := k.ends(ctx, in.Topics)
+	if err != nil {
+		return workflows.CompareLogEndsResult{}, settle(err)
+	}
+	out := workflows.CompareLogEndsResult{Ends: ends, Equal: len(missing(in.Topics, ends)) == 0}
+	for _, t := range in.Topics {
+		s, err := e.Segments(ctx, in.Link.Name, t)
+		if err != nil {
+			return out, settle(fmt.Errorf("stop offsets of %s on link %s at engine %s: %w", t, in.Link.Name, in.Keeper.Name, err))
+		}
+		stops := map[int32]int64{}
+		for _, p := range s.Partitions {
+			stops[p.Partition] = p.SourceStop
+		}
+		n := 0
+		for i := range ends {
+			if ends[i].Topic != t {
+				continue
+			}
+			n++
+			stop, ok := stops[ends[i].Partition]
+			if !ok {
+				stop = -1
+			}
+			ends[i].Expected = stop
+			out.Equal = out.Equal && stop >= 0 && ends[i].End == stop
+		}
+		out.Equal = out.Equal && n == len(stops)
+	}
+	return out, nil
+}
+
+// MeasureCopy counts records by offsets (control records and gaps of compacted
+// topics count too: it is an upper bound) and bytes by the leaders' log sizes.
+func (a *Activities) MeasureCopy(ctx context.Context, in workflows.MeasureCopyInput) (workflows.MeasureCopyResult, error) {
+	k, err := a.kafka(in.Source)
+	if err != nil {
+		return workflows.MeasureCopyResult{}, settle(err)
+	}
+	ends, err := k.ends(ctx, in.Topics)
+	if err != nil {
+		return workflows.MeasureCopyResult{}, settle(err)
+	}
+	out := workflows.MeasureCopyResult{Bytes: -1}
+	seen := map[string]bool{}
+	for _, e := range ends {
+		out.Records += max(0, e.High-e.Start)
+		seen[e.Topic] = true
+	}
+	out.Topics = len(seen)
+	parts, err := k.topics(ctx, in.Topics...)
+	if err != nil {
+		return out, settle(err)
+	}
+	if bytes, err := k.bytes(ctx, parts); err == nil {
+		out.Bytes = bytes
+	} else {
+		a.logger(in.Call).Info("log sizes are not told", "site", in.Source.Name, "error", err)
+	}
+	return out, nil
+}
+
+func (k *kafka) bytes(ctx context.Context, parts map[string]map[int32]int32) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	req := kmsg.NewPtrDescribeLogDirsRequest()
+	req.Topics = []kmsg.DescribeLogDirsRequestTopic{}
+	for t, ps := range parts {
+		rt := kmsg.NewDescribeLogDirsRequestTopic()
+		rt.Topic = t
+		for p := range ps {
+			rt.Partitions = append(rt.Partitions, p)
+		}
+		req.Topics = append(req.Topics, rt)
+	}
+	sizes := map[string]map[int32]int64{}
+	for _, shard := range k.client.RequestSharded(ctx, req) {
+		if shard.Err != nil {
+			return 0, shard.Err
+		}
+		for _, d := range shard.Resp.(*kmsg.DescribeLogDirsResponse).Dirs {
+			if err := kerr.ErrorForCode(d.ErrorCode); err != nil {
+				return 0, err
+			}
+			for _, t := range d.Topics {
+				for _, p := range t.Partitions {
+					if leader, ok := parts[t.Topic][p.Partition]; ok && leader == shard.Meta.NodeID && !p.IsFuture {
+						if sizes[t.Topic] == nil {
+							sizes[t.Topic] = map[int32]int64{}
+						}
+						sizes[t.Topic][p.Partition] = p.Size
+					}
+				}
+			}
+		}
+	}
+	var sum int64
+	for t, ps := range parts {
+		for p := range ps {
+			n, ok := sizes[t][p]
+			if !ok {
+				return 0, fmt.Errorf("no size of %s partition %d", t, p)
+			}
+			sum += n
+		}
+	}
+	return sum, nil
+}
+
+// settleACLs bounds how long an ACL change may take to reach every broker.
+const settleACLs = 15 * time.Second

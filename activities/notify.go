@@ -1,0 +1,244 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/PagerDuty/go-pagerduty"
+	"github.com/slack-go/slack"
+
+	"github.com/drawbridge-dr/drawbridge/workflows"
+)
+
+// What Notify says of a channel beside a problem.
+const (
+	sent          = "sent"
+	notConfigured = "not configured"
+	notAsked      = "not asked"
+)
+
+// notifyWithin bounds a notification in all, below its step's time-out, so that
+// the step ends by itself.
+const notifyWithin = 8 * time.Second
+
+// threads are the first messages of runs in Slack. They are kept in memory: a
+// run that outlives its worker goes on in a second thread.
+type threads struct {
+	mu   sync.Mutex // guards open
+	open map[string]thread
+}
+
+type thread struct{ channel, ts string }
+
+func (t *threads) get(run string) (thread, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	th, ok := t.open[run]
+	return th, ok
+}
+
+// put notes a run's thread. Old ones are dropped wholesale: a lost one costs a
+// second thread.
+func (t *threads) put(run string, th thread) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.open == nil || len(t.open) > 1000 {
+		t.open = map[string]thread{}
+	}
+	t.open[run] = th
+}
+
+// Notify tells both channels at the same time. It never fails: what went wrong
+// is its result.
+func (a *Activities) Notify(ctx context.Context, in workflows.NotifyInput) (workflows.NotifyResult, error) {
+	ctx, cancel := context.WithTimeout(ctx, notifyWithin)
+	defer cancel()
+	var out workflows.NotifyResult
+	var wg sync.WaitGroup
+	wg.Go(func() { out.Slack = a.told("slack", in, a.tellSlack(ctx, in)) })
+	wg.Go(func() { out.PagerDuty = a.told("pagerduty", in, a.tellPagerDuty(ctx, in)) })
+	wg.Wait()
+	return out, nil
+}
+
+// Outcomes that are no problem.
+var (
+	errNotConfigured = errors.New(notConfigured)
+	errNotAsked      = errors.New(notAsked)
+)
+
+func (a *Activities) told(channel string, in workflows.NotifyInput, err error) string {
+	switch {
+	case err == nil:
+		return sent
+	case errors.Is(err, errNotConfigured), errors.Is(err, errNotAsked):
+		return err.Error()
+	}
+	a.logger(in.Call).Warn("notification was not sent", "channel", channel, "kind", in.Kind, "error", err)
+	return err.Error()
+}
+
+// again tries a second time where the server names a pause that fits.
+func again(ctx context.Context, try func() (wait time.Duration, err error)) error {
+	wait, err := try()
+	deadline, ok := ctx.Deadline()
+	if err == nil || wait <= 0 || ok && time.Until(deadline) < wait+time.Second {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return err
+	case <-time.After(wait):
+	}
+	_, err = try()
+	return err
+}
+
+func (a *Activities) tellSlack(ctx context.Context, in workflows.NotifyInput) error {
+	cfg := in.Notify.Slack
+	if cfg == nil {
+		return errNotConfigured
+	}
+	if cfg.Webhook != "" {
+		url, err := resolve(cfg.Webhook)
+		if err != nil {
+			return err
+		}
+		msg := &slack.WebhookMessage{Text: slackText(in)}
+		return a.hide(url, again(ctx, func() (time.Duration, error) {
+			return limited(slack.PostWebhookCustomHTTPContext(ctx, url, a.http, msg))
+		}))
+	}
+	token, err := resolve(cfg.Token)
+	if err != nil {
+		return err
+	}
+	opts := []slack.Option{slack.OptionHTTPClient(a.http)}
+	if a.opts.SlackAPI != "" {
+		opts = append(opts, slack.OptionAPIURL(strings.TrimSuffix(a.opts.SlackAPI, "/")+"/"))
+	}
+	c := slack.New(token, opts...)
+	return a.hide(token, again(ctx, func() (time.Duration, error) { return limited(a.post(ctx, c, cfg.Channel, in)) }))
+}
+
+// post writes the run's first message, or into its thread; the end of a run
+// also changes the first message, so that the channel shows it.
+func (a *Activities) post(ctx context.Context, c *slack.Client, channel string, in workflows.NotifyInput) error {
+	text := slack.MsgOptionText(slackText(in), false)
+	first, ok := a.threads.get(in.Call.OperationID)
+	if !ok {
+		channel, ts, err := c.PostMessageContext(ctx, channel, text)
+		if err == nil {
+			a.threads.put(in.Call.OperationID, thread{channel, ts})
+		}
+		return err
+	}
+	if _, _, err := c.PostMessageContext(ctx, first.channel, text, slack.MsgOptionTS(first.ts)); err != nil {
+		return err
+	}
+	if in.Kind != workflows.NotifyFinished {
+		return nil
+	}
+	_, _, _, err := c.UpdateMessageContext(ctx, first.channel, first.ts, text)
+	return err
+}
+
+// limited reads the pause that Slack asks for.
+func limited(err error) (time.Duration, error) {
+	var limit *slack.RateLimitedError
+	if errors.As(err, &limit) {
+		return limit.RetryAfter, err
+	}
+	return 0, err
+}
+
+// slackText escapes what Slack would read as mark-up: names of other people's
+// topics and groups are in it.
+func slackText(in workflows.NotifyInput) string {
+	escape := strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace
+	text := "*" + escape(in.Title) + "*"
+	if in.Text != "" {
+		text += "\n" + escape(in.Text)
+	}
+	return text + "\n" + escape(fmt.Sprintf("pair %s, operation %s", in.Call.Pair, in.Call.OperationID))
+}
+
+// hide takes a secret out of an error: a URL error repeats the URL.
+func (a *Activities) hide(secret string, err error) error {
+	if err == nil || secret == "" || !strings.Contains(err.Error(), secret) {
+		return err
+	}
+	return errors.New(strings.ReplaceAll(err.Error(), secret, "(secret)"))
+}
+
+// summaryLimit is PagerDuty's, in characters.
+const summaryLimit = 1024
+
+// tellPagerDuty pages, or resolves the run's page when it finished. One run is
+// one incident; a group that people move is one of its own.
+func (a *Activities) tellPagerDuty(ctx context.Context, in workflows.NotifyInput) error {
+	cfg := in.Notify.PagerDuty
+	switch {
+	case cfg == nil:
+		return errNotConfigured
+	case !in.Page && in.Kind != workflows.NotifyFinished:
+		return errNotAsked
+	}
+	key, err := resolve(cfg.RoutingKey)
+	if err != nil {
+		return err
+	}
+	ev := &pagerduty.V2Event{RoutingKey: key, Action: "trigger", DedupKey: "drawbridge/" + in.Call.Pair + "/" + in.Call.OperationID, Client: "Drawbridge"}
+	if in.Kind == workflows.NotifyMove {
+		ev.DedupKey += "/" + in.Title
+	}
+	if !in.Page {
+		ev.Action = "resolve"
+	} else {
+		summary := in.Title
+		if in.Text != "" {
+			summary += ": " + in.Text
+		}
+		if r := []rune(summary); len(r) > summaryLimit {
+			summary = string(r[:summaryLimit])
+		}
+		ev.Payload = &pagerduty.V2Payload{
+			Summary: summary, Source: "drawbridge/" + in.Call.Pair, Severity: "critical",
+			Details: map[string]string{"pair": in.Call.Pair, "operation": in.Call.Operation, "operation_id": in.Call.OperationID, "text": in.Text},
+		}
+	}
+	var opts []pagerduty.ClientOptions
+	if a.opts.PagerDutyAPI != "" {
+		opts = append(opts, pagerduty.WithV2EventsAPIEndpoint(strings.TrimSuffix(a.opts.PagerDutyAPI, "/")))
+	}
+	c := pagerduty.NewClient("", opts...)
+	var wait time.Duration
+	c.HTTPClient = watchLimit{a.http, &wait}
+	return a.hide(key, again(ctx, func() (time.Duration, error) {
+		wait = 0
+		_, err := c.ManageEventWithContext(ctx, ev)
+		return wait, err
+	}))
+}
+
+// watchLimit notes the pause of a 429, which the client's error does not keep.
+type watchLimit struct {
+	http *http.Client
+	wait *time.Duration
+}
+
+func (w watchLimit) Do(r *http.Request) (*http.Response, error) {
+	res, err := w.http.Do(r)
+	if err == nil && res.StatusCode == http.StatusTooManyRequests {
+		*w.wait = time.Second
+		if d, perr := time.ParseDuration(res.Header.Get("Retry-After") + "s"); perr == nil && d > 0 {
+			*w.wait = d
+		}
+	}
+	return res, err
+}

@@ -1,0 +1,193 @@
+package activities
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/drawbridge-dr/drawbridge/workflows"
+	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
+)
+
+// fakeSlack knows chat.postMessage and chat.update, and nothing else.
+type fakeSlack struct {
+	mu    sync.Mutex // guards what follows
+	calls []string
+	limit int // answers 429 so often first
+	bad   []string
+}
+
+func (f *fakeSlack) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.limit > 0 {
+		f.limit--
+		w.Header().Set("Retry-After", "1")
+		w.WriteHeader(http.StatusTooManyRequests)
+		return
+	}
+	if err := r.ParseForm(); err != nil || r.Method != http.MethodPost {
+		f.bad = append(f.bad, fmt.Sprintf("%s %v", r.Method, err))
+	}
+	token := r.Form.Get("token")
+	if auth := r.Header.Get("Authorization"); auth != "" {
+		token = strings.TrimPrefix(auth, "Bearer ")
+	}
+	if token != "xoxb-secret" {
+		fmt.Fprint(w, `{"ok":false,"error":"invalid_auth"}`)
+		return
+	}
+	first, _, _ := strings.Cut(r.Form.Get("text"), "\n")
+	switch r.URL.Path {
+	case "/api/chat.postMessage":
+		f.calls = append(f.calls, fmt.Sprintf("post %s thread=%s %s", r.Form.Get("channel"), r.Form.Get("thread_ts"), first))
+		fmt.Fprintf(w, `{"ok":true,"channel":"C1","ts":"%d.0"}`, len(f.calls))
+	case "/api/chat.update":
+		f.calls = append(f.calls, fmt.Sprintf("update %s ts=%s %s", r.Form.Get("channel"), r.Form.Get("ts"), first))
+		fmt.Fprint(w, `{"ok":true,"channel":"C1","ts":"1.0"}`)
+	default:
+		f.bad = append(f.bad, r.URL.Path)
+		http.NotFound(w, r)
+	}
+}
+
+// fakePager knows Events v2.
+type fakePager struct {
+	mu     sync.Mutex // guards what follows
+	events []map[string]any
+	limit  int
+	bad    []string
+}
+
+func (f *fakePager) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.limit > 0 {
+		f.limit--
+		w.WriteHeader(http.StatusTooManyRequests)
+		return
+	}
+	body, err := io.ReadAll(r.Body)
+	var ev map[string]any
+	if err != nil || json.Unmarshal(body, &ev) != nil || r.URL.Path != "/v2/enqueue" || r.Method != http.MethodPost {
+		f.bad = append(f.bad, fmt.Sprintf("%s %s %s", r.Method, r.URL.Path, body))
+	}
+	f.events = append(f.events, ev)
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusAccepted)
+	fmt.Fprint(w, `{"status":"success","message":"Event processed","dedup_key":"k"}`)
+}
+
+type notified struct {
+	*Activities
+	slack *fakeSlack
+	pager *fakePager
+	to    runbook.Notify
+}
+
+func notifying(t *testing.T) *notified {
+	t.Helper()
+	n := &notified{slack: &fakeSlack{}, pager: &fakePager{}}
+	s, p := httptest.NewServer(n.slack), httptest.NewServer(n.pager)
+	t.Cleanup(s.Close)
+	t.Cleanup(p.Close)
+	n.Activities = newActivities(t, Options{SlackAPI: s.URL + "/api", PagerDutyAPI: p.URL})
+	n.to = runbook.Notify{
+		Slack:     &runbook.Slack{Token: secretFileFor(t, "xoxb-secret"), Channel: "#dr"},
+		PagerDuty: &runbook.PagerDuty{RoutingKey: secretFileFor(t, "routing-key")},
+	}
+	return n
+}
+
+func (n *notified) tell(t *testing.T, kind, title string, page bool) workflows.NotifyResult {
+	t.Helper()
+	got, err := n.Notify(t.Context(), workflows.NotifyInput{Call: call("notify"), Notify: n.to, Kind: kind, Title: title, Text: "text of <" + kind + ">", Page: page})
+	if err != nil {
+		t.Fatalf("a notification failed its run: %v", err)
+	}
+	return got
+}
+
+func TestARunIsOneThreadAndOneIncident(t *testing.T) {
+	n := notifying(t)
+	n.tell(t, workflows.NotifyApproval, "needs <you>", true)
+	n.tell(t, workflows.NotifyPaused, "paused", false)
+	n.tell(t, workflows.NotifyMove, "move group web", true)
+	last := n.tell(t, workflows.NotifyFinished, "done", false)
+	if last != (workflows.NotifyResult{Slack: "sent", PagerDuty: "sent"}) {
+		t.Errorf("last %+v", last)
+	}
+	want := []string{
+		"post #dr thread= *needs &lt;you&gt;*", "post C1 thread=1.0 *paused*", "post C1 thread=1.0 *move group web*",
+		"post C1 thread=1.0 *done*", "update C1 ts=1.0 *done*",
+	}
+	if d := cmp.Diff(want, n.slack.calls); d != "" {
+		t.Errorf("slack (-want +got)\n%s", d)
+	}
+	var got []string
+	for _, e := range n.pager.events {
+		line := fmt.Sprintf("%v %v %v", e["event_action"], e["dedup_key"], e["routing_key"])
+		if p, ok := e["payload"].(map[string]any); ok {
+			line += fmt.Sprintf(" %v/%v/%v", p["severity"], p["source"], p["summary"])
+		}
+		got = append(got, line)
+	}
+	want = []string{
+		"trigger drawbridge/orders/failover-1 routing-key critical/drawbridge/orders/needs <you>: text of <approval>",
+		"trigger drawbridge/orders/failover-1/move group web routing-key critical/drawbridge/orders/move group web: text of <move>",
+		"resolve drawbridge/orders/failover-1 routing-key",
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("pagerduty (-want +got)\n%s", d)
+	}
+	if len(n.slack.bad)+len(n.pager.bad) > 0 {
+		t.Errorf("calls out of order: %v %v", n.slack.bad, n.pager.bad)
+	}
+}
+
+func TestAnAbsentChannelIsSaidToBeNotConfigured(t *testing.T) {
+	n := notifying(t)
+	n.to = runbook.Notify{}
+	if got := n.tell(t, workflows.NotifyPaused, "x", true); got != (workflows.NotifyResult{Slack: "not configured", PagerDuty: "not configured"}) {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestATooManyRequestsIsHonoured(t *testing.T) {
+	n := notifying(t)
+	n.slack.limit, n.pager.limit = 1, 1
+	began := time.Now()
+	if got := n.tell(t, workflows.NotifyPaused, "x", true); got != (workflows.NotifyResult{Slack: "sent", PagerDuty: "sent"}) {
+		t.Errorf("%+v", got)
+	}
+	if d := time.Since(began); d < time.Second {
+		t.Errorf("tried again after %s, Slack asked for a second", d)
+	}
+}
+
+func TestADeadOrRefusingServerNeverFailsARunNorTellsASecret(t *testing.T) {
+	n := notifying(t)
+	dead := httptest.NewServer(http.NotFoundHandler())
+	hook := dead.URL + "/services/T0/B0/hook-secret"
+	dead.Close()
+	n.to.Slack = &runbook.Slack{Webhook: secretFileFor(t, hook)}
+	n.opts.PagerDutyAPI = dead.URL
+	got := n.tell(t, workflows.NotifyPaused, "x", true)
+	for _, text := range []string{got.Slack, got.PagerDuty} {
+		if text == "sent" || text == "" || strings.Contains(text, "hook-secret") || strings.Contains(text, "routing-key") {
+			t.Errorf("a dead server gives %q", text)
+		}
+	}
+	n.to.Slack = &runbook.Slack{Token: secretFileFor(t, "xoxb-wrong"), Channel: "#dr"}
+	if got := n.tell(t, workflows.NotifyPaused, "x", false); !strings.Contains(got.Slack, "invalid_auth") || got.PagerDuty != "not asked" {
+		t.Errorf("a wrong token gives %+v", got)
+	}
+}

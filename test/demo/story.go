@@ -1,0 +1,476 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/drawbridge-dr/drawbridge/test/demo/check"
+	"github.com/drawbridge-dr/drawbridge/test/harness"
+	"github.com/drawbridge-dr/drawbridge/test/local"
+	"github.com/drawbridge-dr/drawbridge/workflows"
+	"github.com/drawbridge-dr/drawbridge/workflows/plan"
+	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
+)
+
+// Topics and groups of the story.
+const (
+	tutorialTopic = "dr-topic"
+	tutorialGroup = "cli-consumer"
+	clicksTopic   = "clicks"
+	clicksGroup   = "clicks-consumer"
+)
+
+// story is the tutorial on a running system.
+type story struct {
+	opts  Options
+	table *table
+	sys   *harness.System
+
+	tutorial, clicks *app
+	traffic          traffic
+	homecoming       chan struct{} // closed when clicks need not flow much longer
+	flowed           chan flowed   // how many there were
+
+	dry, failover, recovery, failback workflows.Result
+	primary                           map[string][]check.Stored // the returned one, before it was rebuilt
+}
+
+// flowed is the end of the clicks.
+type flowed struct {
+	records int
+	err     error
+}
+
+// play runs the story and judges it. A story that was judged is no error; ok
+// tells how it went.
+func play(ctx context.Context, opts Options, out io.Writer) (ok bool, err error) {
+	dir, err := os.MkdirTemp("", "drawbridge-demo-")
+	if err != nil {
+		return false, err
+	}
+	s := &story{opts: opts, table: &table{out: out}, traffic: newTraffic(opts.Seed), primary: map[string][]check.Stored{},
+		homecoming: make(chan struct{}), flowed: make(chan flowed, 1)}
+	s.table.printf("Drawbridge: the active/passive tutorial on %s, seed %d\ndata and logs: %s\n", opts.Kind, opts.Seed, dir)
+	defer func() {
+		if opts.Keep && ctx.Err() == nil {
+			s.table.printf("\nKEEP: everything stays up until Ctrl-C%s; data and logs are in %s\n", s.ui(), dir)
+			<-ctx.Done()
+		}
+		err = errors.Join(err, s.stop(), harness.Clean())
+		if ok && err == nil {
+			err = os.RemoveAll(dir)
+		} else {
+			s.table.printf("logs are left in %s\n", dir)
+		}
+	}()
+	report, err := s.tell(ctx, dir)
+	if err != nil && ctx.Err() != nil {
+		return false, err
+	}
+	if werr := writeReport(opts.Report, report); werr != nil {
+		return false, errors.Join(err, werr)
+	}
+	s.table.summary(report)
+	s.table.printf("report: %s\n", opts.Report)
+	return report.OK, nil
+}
+
+func (s *story) ui() string {
+	if s.sys == nil || s.sys.Temporal == nil {
+		return ""
+	}
+	return ", Temporal's UI at " + s.sys.Temporal.UIURL()
+}
+
+// tell plays the steps in order. After a failed one it judges what there is: the
+// report then says what went wrong.
+func (s *story) tell(ctx context.Context, dir string) (check.Report, error) {
+	flowing, stopFlow := context.WithCancel(ctx)
+	begun := false
+	var failed error
+	for _, step := range []struct {
+		name string
+		do   func(context.Context) (string, error)
+	}{
+		{"start two clusters, Consuls, engines, Temporal, a worker", func(ctx context.Context) (string, error) { return s.start(ctx, dir) }},
+		{"drctl setup: links, mirrors, guards, record of truth", s.setUp},
+		{"clients start under drctl exec; clicks begin to flow", func(context.Context) (string, error) {
+			err := s.startClients()
+			if err == nil {
+				begun = true
+				go func() {
+					n, err := s.traffic.flow(flowing, s.clicks, s.homecoming)
+					s.flowed <- flowed{n, err}
+				}()
+			}
+			return fmt.Sprintf("clicks: %d a second", s.traffic.PerSecond), err
+		}},
+		{"produce 1 to 5; the group reads 5", s.firstFive},
+		{"produce 6 to 10; everything is mirrored", s.secondFive},
+		{"lag 0: hold the engine's link; lag-1 to lag-3 are acknowledged", s.lag},
+		{"kill -9 the primary", s.kill},
+		{"drctl failover --dry-run", s.dryRun},
+		{"drctl failover, approved by a second person", s.failOver},
+		{"the group goes on at 6 and reads to 15", s.goOn},
+		{"the primary comes back", s.comeBack},
+		{"drctl recover: what lagged is found and appended", s.recover},
+		{"drctl failback, approved twice", s.failBack},
+		{"the group goes on at home; the standby mirrors again", s.atHome},
+	} {
+		if failed = s.table.step(ctx, step.name, step.do); failed != nil {
+			break
+		}
+	}
+	stopFlow()
+	if begun {
+		end := <-s.flowed
+		failed = errors.Join(failed, end.err)
+	}
+	if s.sys == nil || ctx.Err() != nil {
+		return check.Report{}, errors.Join(failed, ctx.Err())
+	}
+	var e check.Evidence
+	if err := s.table.step(ctx, "count what clients were told and what the clusters hold", func(ctx context.Context) (string, error) {
+		var err error
+		e, err = s.evidence(ctx)
+		return "", err
+	}); err != nil {
+		e.Faults = append(e.Faults, err.Error())
+	}
+	e.Steps = s.table.steps
+	if failed != nil {
+		e.Faults = append([]string{failed.Error()}, e.Faults...)
+	}
+	return check.Judge(e), nil
+}
+
+func within(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, d, fmt.Errorf("not within %s", d))
+}
+
+func (s *story) start(ctx context.Context, dir string) (string, error) {
+	ctx, cancel := within(ctx, 15*time.Minute) // a first use builds and fetches
+	defer cancel()
+	cfg := harness.Config{
+		Dir: dir, Kind: s.opts.Kind, UI: true,
+		Topics: []harness.Topic{{Name: tutorialTopic, Partitions: 1}, {Name: clicksTopic, Partitions: 6}},
+		Groups: []plan.Group{{Name: tutorialGroup, Move: "watch"}, {Name: clicksGroup, Move: "watch"}},
+		Progress: func(format string, args ...any) {
+			s.table.printf("      | "+format+"\n", args...)
+		},
+	}
+	for topic, group := range map[string]string{tutorialTopic: tutorialGroup, clicksTopic: clicksGroup} {
+		cfg.Principals = append(cfg.Principals,
+			harness.Principal{Name: producerOf(topic), Write: []string{topic}},
+			harness.Principal{Name: consumerOf(topic), Read: []string{topic}, Groups: []string{group}})
+	}
+	if s.opts.Mutant != "" {
+		s.table.printf("      | the engines are the mutant %s: this must end badly\n", s.opts.Mutant)
+		cfg.EngineTags, cfg.EngineEnv = []string{"mutant"}, []string{"DRAWBRIDGE_MUTANT=" + s.opts.Mutant}
+	}
+	sys, err := harness.Start(ctx, cfg)
+	if err != nil {
+		return "", err
+	}
+	s.sys = sys
+	if s.tutorial, err = newApp(sys, tutorialTopic, tutorialGroup, 0); err != nil {
+		return "", err
+	}
+	if s.clicks, err = newApp(sys, clicksTopic, clicksGroup, 200); err != nil {
+		return "", err
+	}
+	return "Temporal's UI: " + sys.Temporal.UIURL(), nil
+}
+
+// operate runs a runbook and insists on its outcome.
+func (s *story) operate(ctx context.Context, verb string, args ...string) (workflows.Result, error) {
+	ctx, cancel := within(ctx, 10*time.Minute)
+	defer cancel()
+	got, err := s.sys.Operate(ctx, harness.Operation{
+		Verb: verb, Args: args, Progress: s.table.progress(),
+		Answered: func(w workflows.Waiting) {
+			s.table.printf("      > %s approves: %s", harness.Approver, w.Text)
+			if len(w.Overrides) > 0 {
+				s.table.printf("; takes upon himself: %s", strings.Join(w.Overrides, ", "))
+			}
+			s.table.printf("\n")
+		},
+	})
+	if err != nil {
+		return got, err
+	}
+	for _, f := range got.Report.Findings {
+		s.table.printf("      ! %s\n", f)
+	}
+	if got.Report.Error != "" {
+		return got, fmt.Errorf("outcome %s: %s", got.Outcome, got.Report.Error)
+	}
+	return got, nil
+}
+
+func (s *story) setUp(ctx context.Context) (string, error) {
+	got, err := s.operate(ctx, "setup")
+	if err == nil && got.Outcome != runbook.Done {
+		err = fmt.Errorf("outcome %q: %v", got.Outcome, got.Report.Findings)
+	}
+	return fmt.Sprintf("%v is active at epoch %d", got.Active, got.Epoch), err
+}
+
+func (s *story) startClients() error {
+	// The tutorial's consumer reads 5 records and rests.
+	if err := s.tutorial.limit(s.sys.Home.Name, 5); err != nil {
+		return err
+	}
+	return errors.Join(s.tutorial.start(), s.clicks.start())
+}
+
+func numbers(from, to int) []string {
+	var out []string
+	for i := from; i <= to; i++ {
+		out = append(out, fmt.Sprint(i))
+	}
+	return out
+}
+
+var laggards = []string{"lag-1", "lag-2", "lag-3"}
+
+func (s *story) firstFive(ctx context.Context) (string, error) {
+	ctx, cancel := within(ctx, 2*time.Minute)
+	defer cancel()
+	if err := s.tutorial.produce(numbers(1, 5)...); err != nil {
+		return "", err
+	}
+	err := inOrder(ctx,
+		func(ctx context.Context) error { return s.tutorial.awaitAcked(ctx, numbers(1, 5)...) },
+		func(ctx context.Context) error {
+			return s.tutorial.awaitRead(ctx, s.sys.Home.Name, numbers(1, 5)...)
+		},
+		func(ctx context.Context) error { return s.tutorial.awaitSettled(ctx, s.sys.Home) })
+	return "group " + tutorialGroup + " has committed offset 5", err
+}
+
+func (s *story) secondFive(ctx context.Context) (string, error) {
+	ctx, cancel := within(ctx, 3*time.Minute)
+	defer cancel()
+	if err := s.tutorial.produce(numbers(6, 10)...); err != nil {
+		return "", err
+	}
+	home, standby := s.sys.Home, s.sys.Standby
+	err := inOrder(ctx,
+		func(ctx context.Context) error { return s.tutorial.awaitAcked(ctx, numbers(6, 10)...) },
+		func(ctx context.Context) error { return s.clicks.awaitAckedCount(ctx, home.Name, s.traffic.Before) },
+		func(ctx context.Context) error { return s.sys.Mirrored(ctx, home, standby, tutorialTopic, clicksTopic) },
+		func(ctx context.Context) error {
+			return s.sys.GroupFollowed(ctx, home, standby, tutorialGroup, tutorialTopic, 0, 5)
+		})
+	clicks, cerr := s.clicks.acked("")
+	return fmt.Sprintf("10 records of %s, %d of %s; the group's offset 5 is on the standby", tutorialTopic, clicks, clicksTopic), errors.Join(err, cerr)
+}
+
+// lag waits until the engine reports lag 0 and then holds its link: nothing that
+// the primary acknowledges from now on is mirrored.
+func (s *story) lag(ctx context.Context) (string, error) {
+	ctx, cancel := within(ctx, 2*time.Minute)
+	defer cancel()
+	home := s.sys.Home
+	if err := s.sys.LagZero(ctx, home, s.sys.Standby, tutorialTopic); err != nil {
+		return "", err
+	}
+	s.sys.HoldLink()
+	before, err := s.clicks.acked("")
+	if err != nil {
+		return "", err
+	}
+	if err := s.tutorial.produce(laggards...); err != nil {
+		return "", err
+	}
+	err = inOrder(ctx,
+		func(ctx context.Context) error { return s.tutorial.awaitAcked(ctx, laggards...) },
+		func(ctx context.Context) error { return s.clicks.awaitAckedCount(ctx, "", before+s.traffic.Behind) },
+		s.rest)
+	after, aerr := s.clicks.acked("")
+	return fmt.Sprintf("the primary has acknowledged %d clicks and 3 records of %s since", after-before, tutorialTopic), errors.Join(err, aerr)
+}
+
+// rest lets the clicks' group read on for a while and then wait at home, so that
+// everything that it read is committed when the primary dies. What a group has
+// read and not committed is known to nobody but itself: no forecast can count
+// it.
+func (s *story) rest(ctx context.Context) error {
+	home := s.sys.Home
+	n, err := s.clicks.reads(home.Name)
+	if err != nil {
+		return err
+	}
+	// It may read on while the limit is written; the member then stops above it.
+	if err := s.clicks.limit(home.Name, n+s.traffic.ReadOn); err != nil {
+		return err
+	}
+	err = local.WaitFor(ctx, "the clicks' group to rest", func(context.Context) error {
+		got, err := s.clicks.reads(home.Name)
+		if err == nil && got < n+s.traffic.ReadOn {
+			err = fmt.Errorf("it has read %d of %d", got, n+s.traffic.ReadOn)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return errors.Join(s.clicks.awaitSettled(ctx, home), s.tutorial.awaitSettled(ctx, home))
+}
+
+func (s *story) kill(context.Context) (string, error) {
+	return "east's brokers are gone; both groups and producers notice", s.sys.Home.Kafka.Kill()
+}
+
+func (s *story) dryRun(ctx context.Context) (string, error) {
+	ctx, cancel := within(ctx, 3*time.Minute)
+	defer cancel()
+	var err error
+	s.dry, err = s.sys.DryRun(ctx, "failover", s.table.progress())
+	if err == nil && s.dry.Report.Forecast == nil {
+		err = fmt.Errorf("it made no forecast: %s", s.dry.Report.Error)
+	}
+	if err != nil {
+		return "", err
+	}
+	cast := s.dry.Report.Forecast
+	for _, t := range cast.Topics {
+		s.table.printf("      | %s: at least %d records at risk, about %d with those of the last %.1f s; groups get at most %d again\n", t.Topic, t.Known, t.AtRisk, cast.BlindSeconds, t.Redeliver)
+	}
+	return fmt.Sprintf("%d steps would follow, needing an approval", len(s.dry.Report.Planned)), nil
+}
+
+func (s *story) failOver(ctx context.Context) (string, error) {
+	// Business goes on: 11 to 15 come as soon as clients are sent to the standby,
+	// and the resting groups may read there.
+	moved, cancel := context.WithCancel(ctx)
+	went := make(chan error, 1)
+	go func() { went <- s.onceAway(moved) }()
+	got, err := s.operate(ctx, "failover", "--yes")
+	cancel()
+	if werr := <-went; err == nil {
+		err = werr
+	}
+	s.failover = got
+	return fmt.Sprintf("RTO %.1f s; %v is active at epoch %d", float64(got.Report.RTOMillis)/1000, got.Active, got.Epoch), err
+}
+
+func (s *story) onceAway(ctx context.Context) error {
+	err := local.WaitFor(ctx, "the record of truth to name the standby", func(ctx context.Context) error {
+		r, err := s.sys.Record(ctx, s.sys.Standby)
+		if err == nil && r.Active[0] != s.sys.Standby.Name {
+			err = fmt.Errorf("%v is active", r.Active)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return s.tutorial.produce(numbers(11, 15)...)
+}
+
+func (s *story) goOn(ctx context.Context) (string, error) {
+	ctx, cancel := within(ctx, 2*time.Minute)
+	defer cancel()
+	away := s.sys.Standby.Name
+	err := inOrder(ctx,
+		func(ctx context.Context) error { return s.tutorial.awaitAcked(ctx, numbers(11, 15)...) },
+		func(ctx context.Context) error { return s.tutorial.awaitRead(ctx, away, numbers(6, 15)...) },
+		func(ctx context.Context) error { return s.clicks.awaitAckedCount(ctx, away, 500) })
+	return "clicks flow to " + away, err
+}
+
+func (s *story) comeBack(ctx context.Context) (string, error) {
+	ctx, cancel := within(ctx, 2*time.Minute)
+	defer cancel()
+	s.sys.ReleaseLink()
+	return "with its log, and nobody's clients", s.sys.Home.Kafka.Restart(ctx)
+}
+
+func (s *story) recover(ctx context.Context) (string, error) {
+	got, err := s.operate(ctx, "recover", "--append", "*")
+	s.recovery = got
+	if err != nil {
+		return "", err
+	}
+	ctx, cancel := within(ctx, 2*time.Minute)
+	defer cancel()
+	err = s.tutorial.awaitRead(ctx, s.sys.Standby.Name, laggards...)
+	var found []string
+	for topic, n := range got.Report.RPOByTopic {
+		found = append(found, fmt.Sprintf("%s %d", topic, n))
+	}
+	return "lagged records: " + strings.Join(found, ", "), err
+}
+
+func (s *story) failBack(ctx context.Context) (string, error) {
+	// The returned primary is looked at now: the failback rebuilds it.
+	for _, topic := range []string{tutorialTopic, clicksTopic} {
+		stored, err := stand(ctx, s.sys.Home, topic)
+		if err != nil {
+			return "", err
+		}
+		s.primary[topic] = stored
+	}
+	// From here on nothing rests any more.
+	if err := errors.Join(s.tutorial.limit("", -1), s.clicks.limit("", -1)); err != nil {
+		return "", err
+	}
+	got, err := s.operate(ctx, "failback", "--yes")
+	s.failback = got
+	return fmt.Sprintf("%d records were copied home; %v is active at epoch %d", got.Report.CopyRecords, got.Active, got.Epoch), err
+}
+
+func (s *story) atHome(ctx context.Context) (string, error) {
+	ctx, cancel := within(ctx, 5*time.Minute)
+	defer cancel()
+	home, standby := s.sys.Home, s.sys.Standby
+	if err := s.tutorial.produce(numbers(16, 20)...); err != nil {
+		return "", err
+	}
+	close(s.homecoming)
+	var end flowed
+	select {
+	case end = <-s.flowed:
+	case <-ctx.Done():
+		return "", fmt.Errorf("clicks flow on: %w", context.Cause(ctx))
+	}
+	s.flowed <- end // for whoever waits for it at the end
+	err := inOrder(ctx,
+		func(ctx context.Context) error { return s.tutorial.awaitAcked(ctx, numbers(16, 20)...) },
+		func(ctx context.Context) error { return s.clicks.awaitAcked(ctx, numbers(1, end.records)...) },
+		s.tutorial.awaitReadAll, s.clicks.awaitReadAll,
+		func(ctx context.Context) error { return s.sys.Mirrored(ctx, home, standby, tutorialTopic, clicksTopic) },
+		func(context.Context) error { return errors.Join(s.tutorial.stop(), s.clicks.stop()) })
+	clicks, cerr := s.clicks.acked("")
+	return fmt.Sprintf("%d clicks in all", clicks), errors.Join(err, cerr)
+}
+
+func inOrder(ctx context.Context, verbs ...func(context.Context) error) error {
+	for _, v := range verbs {
+		if err := v(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stop ends clients and system.
+func (s *story) stop() error {
+	var errs []error
+	for _, a := range []*app{s.tutorial, s.clicks} {
+		if a != nil {
+			errs = append(errs, a.stop())
+		}
+	}
+	if s.sys != nil {
+		errs = append(errs, s.sys.Stop())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"context"
+	"math"
+	"math/rand/v2"
+	"strconv"
+	"time"
+)
+
+// traffic is what DEMO_SEED varies: how clicks flow.
+type traffic struct {
+	PerSecond int // records a second
+	Before    int // acknowledged at home before the link is held
+	Behind    int // acknowledged at home after that: most of them lag
+	ReadOn    int // records that the group reads on at home after that
+	Total     int // over the whole story, at least
+}
+
+func newTraffic(seed uint64) traffic {
+	rng := rand.New(rand.NewPCG(seed, 0x647261776272)) //nolint:gosec // to be repeated, not to be secret
+	return traffic{
+		PerSecond: 150 + rng.IntN(150),
+		Before:    1500 + rng.IntN(1500),
+		Behind:    150 + rng.IntN(450),
+		ReadOn:    1 + rng.IntN(100),
+		Total:     10_200 + rng.IntN(1500),
+	}
+}
+
+// afterwards is how many records come at least once everybody is home again.
+const afterwards = 600
+
+// flow gives the application records to send, at the traffic's rate, until
+// homecoming is closed and Total is reached; the rest then comes faster, so that
+// nobody has to wait for it. It returns how many it gave.
+func (t traffic) flow(ctx context.Context, a *app, homecoming <-chan struct{}) (int, error) {
+	const beat = 50 * time.Millisecond
+	ticker := time.NewTicker(beat)
+	defer ticker.Stop()
+	began := time.Now()
+	n, last := 0, math.MaxInt
+	for n < last {
+		upTo := int(time.Since(began).Seconds() * float64(t.PerSecond))
+		select {
+		case <-ctx.Done():
+			return n, nil
+		case <-homecoming:
+			homecoming, last = nil, max(t.Total, n+afterwards)
+			continue
+		case <-ticker.C:
+		}
+		if homecoming == nil {
+			upTo = n + 10*t.PerSecond/int(time.Second/beat)
+		}
+		var names []string
+		for ; n < min(upTo, last); n++ {
+			names = append(names, strconv.Itoa(n+1))
+		}
+		if len(names) == 0 {
+			continue
+		}
+		if err := a.produce(names...); err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}

@@ -1,0 +1,126 @@
+package workflows
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
+)
+
+// gate is one wait for people.
+type gate struct {
+	accepts   []string
+	deadline  time.Time
+	step      string // failed step, for retry and skip
+	need      int
+	from      int // approvals before this one do not count here
+	overrides []string
+	verdict   string // the decision that opened it, "" while it is shut
+	by        runbook.Signed
+	choose    func(map[string]string, string) error
+}
+
+// approve waits until enough people approved, each naming all overrides.
+// fresh: approvals given earlier in this run do not count.
+func (s *story) approve(ctx workflow.Context, name, text string, overrides []string, fresh bool) error {
+	rule := s.plan.Approvals[s.op]
+	need := runbook.Needed(rule, s.requester, overrides)
+	g := &gate{accepts: []string{runbook.Approve, runbook.Deny}, need: need, overrides: overrides}
+	if fresh {
+		g.from = len(s.status.Approvals)
+	}
+	if runbook.Count(s.status.Approvals[g.from:], overrides) >= need {
+		return nil
+	}
+	return s.do(ctx, name, func(ctx workflow.Context) (string, error) {
+		wait := runbook.Seconds(rule.DeadlineSeconds)
+		g.deadline = workflow.Now(ctx).Add(wait)
+		before := s.status.Phase
+		s.wait(ctx, PhaseApproval, g, Waiting{
+			For: WaitApproval, Text: text, Deadline: g.deadline, Have: runbook.Count(s.status.Approvals[g.from:], overrides), Need: need, Roles: rule.Roles, Overrides: overrides,
+		})
+		defer s.resume(ctx, before)
+		s.notify(ctx, NotifyApproval, fmt.Sprintf("%s of %s needs %d approvals", s.op, s.status.Pair, need), text, s.op == runbook.OpFailover)
+		// Half the time gone without an answer: everybody is told again, louder.
+		ok, err := workflow.AwaitWithTimeout(ctx, wait/2, g.opened)
+		if err == nil && !ok {
+			s.notify(ctx, NotifyApproval, fmt.Sprintf("%s of %s still needs approvals", s.op, s.status.Pair), text, true)
+			ok, err = workflow.AwaitWithTimeout(ctx, wait-wait/2, g.opened)
+		}
+		switch {
+		case err != nil:
+			return "", err
+		case !ok:
+			return "", refuse(ErrNotApproved, "the deadline %s passed with %d of %d approvals", g.deadline.UTC().Format(time.RFC3339), runbook.Count(s.status.Approvals[g.from:], overrides), need)
+		case g.verdict == runbook.Deny:
+			return "", refuse(ErrNotApproved, "denied by %s: %s", g.by.By, g.by.Reason)
+		}
+		return s.approvers(g.from), nil
+	})
+}
+
+// overridden tells whether enough approvals of this run name an override.
+func (s *story) overridden(name string) bool {
+	need := runbook.Needed(s.plan.Approvals[s.op], s.requester, []string{name})
+	return runbook.Count(s.status.Approvals, []string{name}) >= need
+}
+
+func (s *story) approvers(from int) string {
+	var who []string
+	for _, a := range s.status.Approvals[from:] {
+		if a.Decision == runbook.Approve {
+			who = append(who, a.By)
+		}
+	}
+	return "by " + strings.Join(who, ", ")
+}
+
+func (g *gate) opened() bool { return g.verdict != "" }
+
+// wait shows that people are waited for; resume ends it.
+func (s *story) wait(ctx workflow.Context, phase string, g *gate, w Waiting) {
+	w.Commands = slices.Clone(g.accepts)
+	if !s.pastPivot && !s.undoing && !slices.Contains(w.Commands, runbook.Abort) {
+		w.Commands = append(w.Commands, runbook.Abort)
+	}
+	s.gate, s.status.Waiting = g, &w
+	s.phase(ctx, phase)
+	s.show(ctx)
+}
+
+func (s *story) resume(ctx workflow.Context, phase string) {
+	s.gate, s.status.Waiting = nil, nil
+	s.phase(ctx, phase)
+	s.show(ctx)
+}
+
+// pause waits, without end, until a person says retry or skip for a failed step.
+func (s *story) pause(ctx workflow.Context, name string, cause error, skippable bool) (choice, why string, err error) {
+	g := &gate{accepts: []string{runbook.Retry}, step: name}
+	if skippable {
+		g.accepts = append(g.accepts, runbook.Skip)
+	}
+	text := fmt.Sprintf("step %q failed: %s", name, brief(cause))
+	before := s.status.Phase
+	s.wait(ctx, PhasePaused, g, Waiting{For: WaitPerson, Text: text, Step: name})
+	defer s.resume(ctx, before)
+	if err := s.awaitPeople(ctx, g, NotifyPaused, text); err != nil {
+		return "", "", err
+	}
+	return g.verdict, g.by.Reason, nil
+}
+
+// awaitPeople waits without end and reminds people every hour.
+func (s *story) awaitPeople(ctx workflow.Context, g *gate, what, text string) error {
+	for {
+		s.notify(ctx, what, fmt.Sprintf("%s of %s waits for a person", s.op, s.status.Pair), text, true)
+		ok, err := workflow.AwaitWithTimeout(ctx, remind, g.opened)
+		if err != nil || ok {
+			return err
+		}
+	}
+}

@@ -1,0 +1,155 @@
+package workflows
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
+)
+
+// handle registers the query and the Updates, before anything blocks.
+func (s *story) handle(ctx workflow.Context) error {
+	if err := workflow.SetQueryHandler(ctx, QueryStatus, func() (Status, error) { return s.status, nil }); err != nil {
+		return err
+	}
+	for _, name := range []string{UpdateApprove, UpdateDeny, UpdateRetry, UpdateSkip, UpdateAbort, UpdateDecide} {
+		err := workflow.SetUpdateHandlerWithOptions(ctx, name,
+			func(ctx workflow.Context, c runbook.Command) (Ack, error) { return s.command(ctx, name, c) },
+			workflow.UpdateHandlerOptions{
+				Validator:   func(ctx workflow.Context, c runbook.Command) error { return s.judge(ctx, name, c) },
+				Description: "a signed command: " + name,
+			})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// judge decides whether a command may be taken now; it changes nothing. It runs
+// as validator (a refusal leaves no trace in the history) and again under the
+// mutex, since two commands may both pass the validator.
+func (s *story) judge(ctx workflow.Context, name string, c runbook.Command) error {
+	if c.Decision != name {
+		return refuse(ErrCommandStale, "the command is signed as %q but sent as %q", c.Decision, name)
+	}
+	if !s.ready || s.ended {
+		return refuse(ErrNothingWaits, "this run takes no command now (phase %q)", s.status.Phase)
+	}
+	if name == runbook.Abort {
+		if s.pastPivot || s.undoing {
+			return refuse(ErrNotAllowed, "the run is past the point of no return or undoing already: it only goes on; see its status for retry and skip")
+		}
+	} else if s.gate == nil || s.gate.opened() || !slices.Contains(s.gate.accepts, name) {
+		return refuse(ErrNothingWaits, "this run does not wait for %q now (phase %q)", name, s.status.Phase)
+	}
+	var g gate
+	if s.gate != nil {
+		g = *s.gate
+	}
+	deadline := g.deadline
+	if name == runbook.Abort {
+		deadline = time.Time{} // an abort is never too late
+	}
+	if r := runbook.Fits(c, s.bound(), workflow.Now(ctx), deadline); r != nil {
+		return refuse(r.Code, "%s", r.Text)
+	}
+	i := slices.IndexFunc(s.plan.People, func(p runbook.Person) bool { return p.Name == c.By })
+	if i < 0 {
+		return refuse(ErrNotAllowed, "the plan lists nobody called %q: sign with a key of the plan's people", c.By)
+	}
+	return s.entitled(name, c, s.plan.People[i], g)
+}
+
+// entitled judges whether this person may say that.
+func (s *story) entitled(name string, c runbook.Command, who runbook.Person, g gate) error {
+	rule := s.plan.Approvals[s.op]
+	switch name {
+	case runbook.Approve:
+		if r := runbook.MayApprove(c, who.Roles, rule, s.requester, g.overrides, s.status.Approvals[g.from:]); r != nil {
+			return refuse(r.Code, "%s", r.Text)
+		}
+	case runbook.Deny:
+		if !runbook.HasRole(rule, who.Roles) && c.By != s.requester {
+			return refuse(ErrNotAllowed, "%s has none of the roles that may deny: %s", c.By, strings.Join(rule.Roles, ", "))
+		}
+	case runbook.Retry, runbook.Skip:
+		if c.Step != g.step {
+			return refuse(ErrCommandStale, "this %s is for step %q, the run waits at step %q", name, c.Step, g.step)
+		}
+		if name == runbook.Skip && c.Reason == "" {
+			return refuse(ErrNotAllowed, "a skip needs a reason: it goes into the report")
+		}
+	case runbook.Decide:
+		if !runbook.HasRole(rule, who.Roles) {
+			return refuse(ErrNotAllowed, "%s has none of the roles that may decide: %s", c.By, strings.Join(rule.Roles, ", "))
+		}
+		if _, _, _, _, err := runbook.Choices(s.status.Ledger, c.Choices); err != nil {
+			return refuse(ErrNotAllowed, "%v", err)
+		}
+	}
+	return nil
+}
+
+// command carries out an accepted command.
+func (s *story) command(ctx workflow.Context, name string, c runbook.Command) (Ack, error) {
+	if err := s.mu.Lock(ctx); err != nil {
+		return Ack{}, err
+	}
+	defer s.mu.Unlock()
+	if err := s.judge(ctx, name, c); err != nil {
+		return Ack{}, err
+	}
+	free, _ := workflow.NewDisconnectedContext(ctx)
+	got, err := run(with(free, kindProbe, "signature of "+c.By), steps.VerifySignature, VerifySignatureInput{Call: s.call("verify " + name), Command: c, People: s.plan.People})
+	if err != nil {
+		return Ack{}, err
+	}
+	if !got.Valid {
+		return Ack{}, refuse(ErrCommandForged, "%s by %s: %s", name, c.By, got.Problem)
+	}
+	// The signature took time: the wait may be over by now.
+	if err := s.judge(ctx, name, c); err != nil {
+		return Ack{}, err
+	}
+	signed := runbook.Signed{By: c.By, Decision: name, At: workflow.Now(ctx), Reason: c.Reason, Overrides: c.Overrides, Step: c.Step}
+	s.status.Approvals = append(s.status.Approvals, signed)
+	for _, o := range c.Overrides {
+		if name == runbook.Approve && !slices.Contains(s.report.Overrides, o) {
+			s.report.Overrides = append(s.report.Overrides, o)
+		}
+	}
+	defer s.show(ctx)
+	return s.apply(name, c, signed)
+}
+
+func (s *story) apply(name string, c runbook.Command, signed runbook.Signed) (Ack, error) {
+	ack := Ack{OpID: s.id}
+	switch name {
+	case runbook.Abort:
+		s.aborted = &signed
+		s.cancel()
+		ack.Text = "aborted: what was done is being undone"
+	case runbook.Approve:
+		g := s.gate
+		ack.Have, ack.Need = runbook.Count(s.status.Approvals[g.from:], g.overrides), g.need
+		s.status.Waiting.Have = ack.Have
+		ack.Text = fmt.Sprintf("approved, %d of %d", ack.Have, ack.Need)
+		if ack.Have >= ack.Need {
+			g.by, g.verdict = signed, name
+		}
+	case runbook.Decide:
+		if err := s.gate.choose(c.Choices, c.By); err != nil {
+			return Ack{}, refuse(ErrNotAllowed, "%v", err)
+		}
+		ack.Text = "decided"
+	default:
+		s.gate.by, s.gate.verdict = signed, name
+		ack.Text = name + " taken"
+	}
+	return ack, nil
+}

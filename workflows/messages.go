@@ -1,0 +1,188 @@
+package workflows
+
+import (
+	"time"
+
+	"github.com/drawbridge-dr/drawbridge/client/record"
+	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
+)
+
+// TaskQueue is where the worker listens.
+const TaskQueue = "drawbridge"
+
+// Names of the workflows, as registered and as the Temporal UI shows them.
+const (
+	NameSetUp             = "SetUp"
+	NameFailover          = "Failover"
+	NameRecoverLaggedData = "RecoverLaggedData"
+	NameFailback          = "Failback"
+)
+
+// ID is the workflow id of every operation on a pair: the server allows one
+// open run per id, so one operation per pair.
+func ID(pair string) string { return "dr/" + pair }
+
+// DryID is the id of a dry run; it takes no lock. N tells dry runs apart.
+func DryID(pair, n string) string { return "dr-dry/" + pair + "/" + n }
+
+// Updates and the query of a run. Each Update takes a runbook.Command and
+// answers with an Ack; a refusal is an application error with a type of
+// errors.go.
+const (
+	UpdateApprove = "approve"
+	UpdateDeny    = "deny"
+	UpdateRetry   = "retry"
+	UpdateSkip    = "skip"
+	UpdateAbort   = "abort"
+	UpdateDecide  = "decide"
+	QueryStatus   = "status"
+)
+
+// Summary is the StaticSummary that starters put on a run; it is shown in the
+// Temporal UI and holds no secret.
+func Summary(operation, pair, by, reason string) string {
+	if by == "" {
+		by = runbook.Unsigned
+	}
+	s := operation + " of " + pair + ", asked for by " + by
+	if reason != "" {
+		s += ": " + reason
+	}
+	return s
+}
+
+// Search attributes: Keyword, but DrEpoch, which is Int. They must be registered
+// before a worker starts.
+const (
+	SearchPair      = "DrPair"
+	SearchOperation = "DrOperation"
+	SearchPhase     = "DrPhase"
+	SearchEpoch     = "DrEpoch"
+	SearchOutcome   = "DrOutcome"
+)
+
+// SearchAttributes is the list for registration: name and whether it is an Int
+// (else a Keyword).
+var SearchAttributes = []struct {
+	Name string
+	Int  bool
+}{{SearchPair, false}, {SearchOperation, false}, {SearchPhase, false}, {SearchEpoch, true}, {SearchOutcome, false}}
+
+// Start is common to all inputs; small JSON that a person can type in the UI.
+type Start struct {
+	Pair string `json:"pair"`
+	// PlanHash is the hash of the starter's copy of the plan, empty if it has
+	// none; a difference to the worker's is refused.
+	PlanHash string `json:"plan_hash,omitempty"`
+	// Request is the signed request: Decision "request", Pair, Operation,
+	// PlanHash, Epoch (the epoch that the requester sees), By, Reason, Expires.
+	// Without it the requester is "unsigned", which costs one approval more.
+	Request *runbook.Command `json:"request,omitempty"`
+	Reason  string           `json:"reason,omitempty"`
+}
+
+// SetUpInput starts SetUp.
+type SetUpInput struct{ Start }
+
+// FailoverInput starts Failover, under ID(pair), or with DryRun under DryID.
+type FailoverInput struct {
+	Start
+	DryRun bool `json:"dry_run,omitempty"`
+}
+
+// RecoverInput starts RecoverLaggedData. Decisions by topic ("append",
+// "export", "discard"; "*" for every topic not named) may come with it or by
+// the decide Update; there is no default.
+type RecoverInput struct {
+	Start
+	DebtsOnly bool              `json:"debts_only,omitempty"`
+	Decisions map[string]string `json:"decisions,omitempty"`
+}
+
+// FailbackInput starts Failback, under ID(pair), or with DryRun under DryID.
+type FailbackInput struct {
+	Start
+	DryRun bool `json:"dry_run,omitempty"`
+}
+
+// Result of every operation.
+type Result struct {
+	OpID       string         `json:"op_id"`
+	Outcome    string         `json:"outcome"`
+	Epoch      int64          `json:"epoch"`
+	Active     []string       `json:"active"`
+	Report     runbook.Report `json:"report"`
+	ReportFile string         `json:"report_file,omitempty"`
+}
+
+// Ack answers an Update.
+type Ack struct {
+	OpID string `json:"op_id"`
+	Text string `json:"text"`
+	// Have and Need count approvals.
+	Have int `json:"have,omitempty"`
+	Need int `json:"need,omitempty"`
+}
+
+// Phases of a run, for DrPhase and Status.Phase.
+const (
+	PhaseLooking  = "looking"
+	PhaseApproval = "approval"
+	PhaseActing   = "acting"
+	PhaseFrozen   = "frozen"
+	PhasePivot    = "past the pivot"
+	PhasePaused   = "paused"
+	PhaseDeciding = "deciding"
+	PhaseUndoing  = "undoing"
+	PhaseEnded    = "ended"
+)
+
+// Status is the answer to QueryStatus.
+type Status struct {
+	Pair      string    `json:"pair"`
+	Operation string    `json:"operation"`
+	OpID      string    `json:"op_id"`
+	DryRun    bool      `json:"dry_run,omitempty"`
+	Phase     string    `json:"phase"`
+	Requester string    `json:"requester"`
+	PlanHash  string    `json:"plan_hash"`
+	Epoch     int64     `json:"epoch"` // the epoch that commands must name
+	Started   time.Time `json:"started"`
+	PastPivot bool      `json:"past_pivot"`
+	Outcome   string    `json:"outcome,omitempty"`
+
+	Steps   []runbook.StepLine `json:"steps"`
+	Waiting *Waiting           `json:"waiting,omitempty"`
+
+	Approvals []runbook.Signed     `json:"approvals,omitempty"`
+	Forecast  *runbook.Forecast    `json:"forecast,omitempty"`
+	Fences    []runbook.FenceLine  `json:"fences,omitempty"`
+	Ledger    []runbook.LedgerLine `json:"ledger,omitempty"`
+	Findings  []string             `json:"findings,omitempty"`
+	Debts     []record.FenceDebt   `json:"debts,omitempty"`
+}
+
+// What a run waits for.
+const (
+	WaitApproval = "approval"
+	WaitPerson   = "person" // a failed step: retry, skip or (before the pivot) abort
+	WaitDecide   = "decide"
+)
+
+// Waiting says what a person must do now.
+type Waiting struct {
+	For  string `json:"for"`
+	Text string `json:"text"`
+	// Step failed, when For is "person".
+	Step     string    `json:"step,omitempty"`
+	Deadline time.Time `json:"deadline,omitzero"`
+	Have     int       `json:"have,omitempty"`
+	Need     int       `json:"need,omitempty"`
+	Roles    []string  `json:"roles,omitempty"`
+	// Overrides that an approval must name, one by one.
+	Overrides []string `json:"overrides,omitempty"`
+	// Topics that still need a decision.
+	Topics []string `json:"topics,omitempty"`
+	// Commands that are accepted now.
+	Commands []string `json:"commands"`
+}

@@ -1,0 +1,145 @@
+package plan
+
+// Plan is a pair's plan. After Normalise every default is written out, lists
+// are sorted and *_file shorthands have become references, so that its JSON
+// says all that the hash covers.
+type Plan struct {
+	// Pair is the name of the pair; the file is called <pair>.yaml.
+	Pair string `json:"pair"`
+	// Mode is active-passive, the default.
+	Mode string `json:"mode"`
+	// Home is the site that is active in normal life.
+	Home  string `json:"home"`
+	Sites []Site `json:"sites"`
+	// Links in both directions; default <source>-to-<destination>.
+	Links []Link `json:"links"`
+	// Topics to mirror: names, or RE2 patterns over the whole name, which
+	// start with ^.
+	Topics []string `json:"topics"`
+	Groups []Group  `json:"groups"`
+
+	Objectives Objectives      `json:"objectives"`
+	Limits     Limits          `json:"limits"`
+	People     []Person        `json:"people"`
+	Approvals  map[string]Rule `json:"approvals"`
+	Notify     Notify          `json:"notify"`
+	// Reports is the worker's folder for reports, default "reports".
+	Reports string `json:"reports"`
+}
+
+// Site is a cluster with its engine and Consul.
+type Site struct {
+	Name   string `json:"name"`
+	Kafka  Kafka  `json:"kafka"`
+	Engine Engine `json:"engine"`
+	Consul Consul `json:"consul"`
+	// Canary is the principal of the wrong-CRC probe; leave it out only where
+	// the cluster has no authorizer (a fence is then never proven).
+	Canary *Security `json:"canary,omitempty"`
+	// SecurityRef tells clients of the record where their credentials are;
+	// default the site's name.
+	SecurityRef string `json:"security_ref"`
+}
+
+// Kafka is how the worker reaches the cluster.
+type Kafka struct {
+	Bootstrap []string `json:"bootstrap"`
+	Security  Security `json:"security"`
+	// EngineBootstrap is what the other site's engine dials; default Bootstrap.
+	EngineBootstrap []string `json:"engine_bootstrap"`
+}
+
+// Security is how a principal logs in. Password is a reference; password_file
+// is short for ${file:<path>}.
+type Security struct {
+	Protocol     string `json:"protocol"`
+	Mechanism    string `json:"mechanism,omitempty"`
+	Username     string `json:"username,omitempty"`
+	Password     string `json:"password,omitempty"`
+	PasswordFile string `json:"password_file,omitempty"`
+	CAFile       string `json:"ca_file,omitempty"`
+}
+
+// Engine is the mirroring engine beside the site.
+type Engine struct {
+	URL       string `json:"url"`
+	TokenFile string `json:"token_file,omitempty"`
+	// LinkSecurity is what this engine logs in with at the other site (its
+	// references are resolved by the engine); default that site's
+	// kafka.security.
+	LinkSecurity Security `json:"link_security"`
+}
+
+// Consul is the site's own Consul: host:port or URL.
+type Consul struct {
+	Address   string `json:"address"`
+	TokenFile string `json:"token_file,omitempty"`
+}
+
+// Link is a cluster link; configs are Cluster Linking configs such as
+// consumer.offset.sync.ms.
+type Link struct {
+	Name        string            `json:"name"`
+	Source      string            `json:"source"`
+	Destination string            `json:"destination"`
+	Configs     map[string]string `json:"configs,omitempty"`
+}
+
+// Group is a consumer group and how it moves: watch, page or rebootstrap.
+type Group struct {
+	Name string `json:"name"`
+	Move string `json:"move"`
+}
+
+// Objectives of the pair; LagRecords (default 1000) is the lag per partition
+// under which a mirror counts as caught up.
+type Objectives struct {
+	RTOSeconds int64 `json:"rto_seconds"`
+	RPOSeconds int64 `json:"rpo_seconds"`
+	LagRecords int64 `json:"lag_records"`
+}
+
+// Limits of a run; see the defaults in normalise.go.
+type Limits struct {
+	FreezeSeconds       int64 `json:"freeze_seconds"`
+	WaveTopics          int64 `json:"wave_topics"`
+	HaltPercent         int64 `json:"halt_percent"`
+	ClientsSeconds      int64 `json:"clients_seconds"`
+	CatchUpSeconds      int64 `json:"catch_up_seconds"`
+	TransactionsSeconds int64 `json:"transactions_seconds"`
+}
+
+// Person may start, approve and command operations; PublicKey is base64
+// (drctl key).
+type Person struct {
+	Name      string   `json:"name"`
+	Roles     []string `json:"roles"`
+	PublicKey string   `json:"public_key"`
+	SlackID   string   `json:"slack_id,omitempty"`
+}
+
+// Rule is the approval rule for one operation (setup, failover, recover, failback).
+type Rule struct {
+	Count           int64    `json:"count"`
+	Roles           []string `json:"roles,omitempty"`
+	SelfApproval    bool     `json:"self_approval,omitempty"`
+	DeadlineSeconds int64    `json:"deadline_seconds"`
+}
+
+// Notify: an absent part is not configured, and nothing is sent there.
+type Notify struct {
+	Slack     *Slack     `json:"slack,omitempty"`
+	PagerDuty *PagerDuty `json:"pagerduty,omitempty"`
+}
+
+// Slack takes a webhook, or a token and a channel; both secrets by reference.
+type Slack struct {
+	Webhook string `json:"webhook,omitempty"`
+	Token   string `json:"token,omitempty"`
+	Channel string `json:"channel,omitempty"`
+}
+
+// PagerDuty Events v2, routing key by reference.
+type PagerDuty struct {
+	RoutingKey string `json:"routing_key"`
+}

@@ -1,0 +1,342 @@
+package workflows
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/drawbridge-dr/drawbridge/client/record"
+	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
+)
+
+// RecoverLaggedData deals with what the old primary holds and the new one never
+// got. It pays what is owed first (fences the returned cluster, writes the
+// other Consul), then counts, lets people decide per topic, acts, and says the
+// exact RPO. From its lock on a failed step waits for a person; an abort keeps
+// what was done and returns the locks.
+func RecoverLaggedData(ctx workflow.Context, in RecoverInput) (Result, error) {
+	s, err := open(ctx, runbook.OpRecover, in.Start, false)
+	if err != nil {
+		return Result{}, err
+	}
+	r := &recovery{story: s, chosen: map[string]string{}, chosenBy: map[string]string{}}
+	return s.tell(ctx, func(ctx workflow.Context) error {
+		if err := inOrder(ctx, r.orient, r.ask, r.lock, r.payFences, r.payRecords); err != nil {
+			return err
+		}
+		if in.DebtsOnly {
+			return r.done(ctx)
+		}
+		return inOrder(ctx, r.begin, r.mirrors, r.hold, r.compute,
+			func(ctx workflow.Context) error { return r.decide(ctx, in.Decisions) },
+			r.act, r.exact, r.putBack, r.done)
+	})
+}
+
+type recovery struct {
+	*story
+	old, active runbook.Site
+	link        runbook.Link // the one that ended when the pair moved
+	need        []string
+	chosen      map[string]string // topic → choice
+	chosenBy    map[string]string // topic → who chose
+	held        []HeldConfig
+}
+
+func (r *recovery) orient(workflow.Context) error {
+	if r.truth.Record == nil {
+		return refuse(ErrPrecondition, "pair %s has no record of truth: run drctl setup %s", r.status.Pair, r.status.Pair)
+	}
+	var err error
+	if r.active, err = r.plan.Site(r.rec.Active[0]); err != nil {
+		return refuse(ErrPrecondition, "%v", err)
+	}
+	if r.old, err = r.plan.Other(r.active.Name); err != nil {
+		return refuse(ErrPrecondition, "%v", err)
+	}
+	if r.link, err = r.plan.Link(r.old.Name, r.active.Name); err != nil {
+		return refuse(ErrPrecondition, "%v", err)
+	}
+	r.need, err = r.free()
+	return err
+}
+
+func (r *recovery) ask(ctx workflow.Context) error {
+	return r.approve(ctx, "approve", fmt.Sprintf("fence %s if that is owed, count what it holds and %s never got, carry out decisions", r.old.Name, r.active.Name), r.need, false)
+}
+
+func (r *recovery) lock(ctx workflow.Context) error {
+	r.phase(ctx, PhaseActing)
+	if err := r.story.lock(ctx, []runbook.Site{r.active}, r.active.Name, r.rec.Phase); err != nil {
+		return err
+	}
+	r.forward, r.changed = true, true
+	return nil
+}
+
+// payFences fences each cluster that was left without a proven fence. The fence
+// stays: it is handed to the guards when the cluster becomes a standby.
+func (r *recovery) payFences(ctx workflow.Context) error {
+	for _, d := range r.rec.Debts(record.DebtFence) {
+		site, err := r.plan.Site(d.Site)
+		if err != nil {
+			r.find("a fence is owed to %s, which the plan no longer has: %v", d.Site, err)
+			continue
+		}
+		topics, err := r.listTopics(ctx, site)
+		if err != nil {
+			return err
+		}
+		err = r.do(ctx, "pay fence debt "+site.Name, func(ctx workflow.Context) (string, error) {
+			return r.payFence(ctx, site, d, topics)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *recovery) payFence(ctx workflow.Context, site runbook.Site, d record.FenceDebt, topics []string) (string, error) {
+	ev, err := r.raiseOnce(ctx, fence{site: site, registerAt: r.active, topics: topics, groups: r.plan.GroupNames(), effort: kindLong, keep: true})
+	if err != nil {
+		return "", err
+	}
+	line := runbook.Fence(ev)
+	r.status.Fences = slices.DeleteFunc(r.status.Fences, func(l runbook.FenceLine) bool { return l.Site == site.Name })
+	r.status.Fences = append(r.status.Fences, line)
+	if !line.Proven() {
+		return "", refuse(ErrHalted, "the fence on %s is %s, not proven: %s; the debt stays open", site.Name, line.Level, line.Reason)
+	}
+	if err := r.settle(ctx, WriteDebt, "pay fence debt "+site.Name, runbook.WithoutDebt(r.rec, d, r.by(ctx))); err != nil {
+		return "", err
+	}
+	r.report.DebtsPaid = append(r.report.DebtsPaid, d)
+	return line.Level + ", debt closed", nil
+}
+
+// payRecords writes the newest record to each Consul that has not got it; only
+// when that worked is the debt taken out, by one more write to all.
+func (r *recovery) payRecords(ctx workflow.Context) error {
+	for _, d := range r.rec.Debts(record.DebtRecord) {
+		site, err := r.plan.Site(d.Site)
+		if err != nil {
+			r.find("a record is owed to %s, which the plan no longer has: %v", d.Site, err)
+			continue
+		}
+		name := "pay record debt " + site.Name
+		err = r.do(ctx, name, func(ctx workflow.Context) (string, error) {
+			if err := r.offer(ctx, site, name, r.rec); err != nil {
+				return "", fmt.Errorf("consul of %s: %w", site.Name, err)
+			}
+			delete(r.owed, site.Name)
+			if !slices.Contains(r.rec.FenceDebt, d) {
+				return "debt was closed already", nil
+			}
+			return "debt closed", r.settle(ctx, WriteDebt, name, r.rec)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *recovery) begin(ctx workflow.Context) error { return r.token(ctx, r.link) }
+
+// mirrors learns which mirrors ended; without one there is nothing to recover.
+func (r *recovery) mirrors(ctx workflow.Context) error {
+	return r.do(ctx, "stopped mirrors", func(ctx workflow.Context) (string, error) {
+		got, err := run(with(ctx, kindProbe, "mirrors of "+r.link.Name), steps.MeasureRisk, MeasureRiskInput{Call: r.call("stopped mirrors"), Site: r.active, Link: r.link})
+		if err != nil {
+			return "", err
+		}
+		r.topics = nil
+		for _, p := range got.Risk.Partitions {
+			if p.Status == runbook.StatusStopped && !slices.Contains(r.topics, p.Topic) {
+				r.topics = append(r.topics, p.Topic)
+			}
+		}
+		if len(r.topics) == 0 {
+			r.find("link %s has no stopped mirror: nothing lags", r.link.Name)
+		}
+		return fmt.Sprintf("%d stopped mirrors", len(r.topics)), nil
+	})
+}
+
+// hold keeps the old primary from deleting what is being decided on.
+func (r *recovery) hold(ctx workflow.Context) error {
+	if len(r.topics) == 0 {
+		return nil
+	}
+	err := r.do(ctx, "look at retention", func(ctx workflow.Context) (string, error) {
+		// A step of its own: a hold that is tried again must not take its own
+		// values for the old ones.
+		got, err := run(with(ctx, kindLong, "retention at "+r.old.Name), steps.HoldRetention, HoldRetentionInput{Call: r.call("look at retention"), Site: r.old, Topics: r.topics, LookOnly: true})
+		r.held = got.Held
+		return fmt.Sprintf("%d values", len(got.Held)), err
+	})
+	if err != nil {
+		return err
+	}
+	r.undo.add("hold retention", r.putBackHeld)
+	return r.do(ctx, "hold retention", func(ctx workflow.Context) (string, error) {
+		_, err := run(with(ctx, kindLong, "hold retention at "+r.old.Name), steps.HoldRetention, HoldRetentionInput{Call: r.call("hold retention"), Site: r.old, Topics: r.topics})
+		return "", err
+	})
+}
+
+func (r *recovery) putBackHeld(ctx workflow.Context) error {
+	if len(r.held) == 0 {
+		return nil
+	}
+	_, err := run(with(ctx, kindLong, "put back retention at "+r.old.Name), steps.PutBackRetention, PutBackRetentionInput{Call: r.call("put back retention"), Site: r.old, Held: r.held})
+	return err
+}
+
+func (r *recovery) putBack(ctx workflow.Context) error {
+	err := r.do(ctx, "put back retention", func(ctx workflow.Context) (string, error) { return "", r.putBackHeld(ctx) })
+	if err == nil {
+		r.undo.drop("hold retention")
+	}
+	return err
+}
+
+func (r *recovery) compute(ctx workflow.Context) error {
+	if len(r.topics) == 0 {
+		return nil
+	}
+	return r.do(ctx, "compute ledger", func(ctx workflow.Context) (string, error) {
+		got, err := run(with(ctx, kindLong, "loss ledger of "+r.link.Name), steps.ComputeLedger, r.ledger("compute ledger", nil))
+		if err != nil {
+			return "", err
+		}
+		r.status.Ledger = got.Lines
+		_, total := runbook.RPO(got.Lines)
+		return fmt.Sprintf("%d lagged records, undecided topics %d", total, len(runbook.Undecided(got.Lines))), nil
+	})
+}
+
+func (r *recovery) ledger(name string, topics []string) LedgerInput {
+	return LedgerInput{Call: r.call(name), Site: r.active, Link: r.link, Topics: topics, DecidedBy: r.requester, Reason: r.reason}
+}
+
+// choose takes decisions for topics that have none yet.
+func (r *recovery) choose(choices map[string]string, who string) error {
+	if _, _, _, _, err := runbook.Choices(r.status.Ledger, choices); err != nil {
+		return err
+	}
+	for _, t := range runbook.Undecided(r.status.Ledger) {
+		c, ok := choices[t]
+		if !ok {
+			c, ok = choices[runbook.EveryTopic]
+		}
+		if ok && r.chosen[t] == "" {
+			r.chosen[t], r.chosenBy[t] = c, who
+		}
+	}
+	return nil
+}
+
+// decide waits until every topic with lagged records has a decision. Those of
+// the input count as the requester's; there is no default.
+func (r *recovery) decide(ctx workflow.Context, given map[string]string) error {
+	for _, choices := range []map[string]string{r.choices, given} {
+		if err := r.choose(choices, r.requester); err != nil {
+			return refuse(ErrPrecondition, "%v", err)
+		}
+	}
+	if len(r.undecided()) == 0 {
+		return nil
+	}
+	return r.must(ctx, "decide", func(ctx workflow.Context) (string, error) {
+		g := &gate{accepts: []string{runbook.Decide}}
+		g.choose = func(choices map[string]string, who string) error {
+			if err := r.choose(choices, who); err != nil {
+				return err
+			}
+			r.status.Waiting.Topics = r.undecided()
+			if len(r.undecided()) == 0 {
+				g.verdict = runbook.Decide
+			}
+			return nil
+		}
+		r.wait(ctx, PhaseDeciding, g, Waiting{For: WaitDecide, Text: r.question(), Topics: r.undecided()})
+		defer r.resume(ctx, PhaseActing)
+		return "", r.awaitPeople(ctx, g, NotifyApproval, r.question())
+	})
+}
+
+func (r *recovery) question() string {
+	var lines []string
+	for _, l := range r.status.Ledger {
+		if slices.Contains(r.undecided(), l.Topic) {
+			lines = append(lines, runbook.LedgerText(l))
+		}
+	}
+	return "append, export or discard per topic: " + strings.Join(lines, "; ")
+}
+
+func (r *recovery) undecided() []string {
+	_, _, _, open, err := runbook.Choices(r.status.Ledger, r.chosen)
+	if err != nil {
+		return runbook.Undecided(r.status.Ledger)
+	}
+	return open
+}
+
+// act carries the decisions out, one step per topic, so that a failed one can
+// be retried or left alone.
+func (r *recovery) act(ctx workflow.Context) error {
+	appendTo, export, discard, _, err := runbook.Choices(r.status.Ledger, r.chosen)
+	if err != nil {
+		return err
+	}
+	r.report.RecoveryForecast = runbook.RecoveryForecast(r.status.Ledger, appendTo)
+	for _, a := range []struct {
+		name   string
+		topics []string
+		step   step[LedgerInput, LedgerResult]
+	}{
+		{"append", appendTo, steps.AppendLedger},
+		{"export", export, steps.ExportLedger},
+		{"discard", discard, steps.DiscardLedger},
+	} {
+		for _, t := range a.topics {
+			name := a.name + " " + t
+			err := r.do(ctx, name, func(ctx workflow.Context) (string, error) {
+				in := r.ledger(name, []string{t})
+				in.DecidedBy = r.chosenBy[t]
+				got, err := run(with(ctx, kindLong, name), a.step, in)
+				if err != nil {
+					return "", err
+				}
+				r.status.Ledger = got.Lines
+				if got.Exported != "" {
+					r.report.Export = got.Exported
+				}
+				return fmt.Sprintf("%d records", got.Records), nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// exact states the RPO, and what is still undecided because a step was skipped.
+func (r *recovery) exact(workflow.Context) error {
+	byTopic, total := runbook.RPO(r.status.Ledger)
+	r.report.RPOByTopic, r.report.RPOExact = byTopic, &total
+	if open := runbook.Undecided(r.status.Ledger); len(open) > 0 {
+		r.find("topics %s are still undecided: drctl recover %s goes on", strings.Join(open, ", "), r.status.Pair)
+	}
+	return nil
+}
+
+func (r *recovery) done(ctx workflow.Context) error {
+	return r.release(ctx, []runbook.Site{r.active})
+}

@@ -1,0 +1,112 @@
+package runbook
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Refusal of a command: Code is one of the Refuse constants, which are also the
+// application error types of the Updates.
+type Refusal struct {
+	Code string
+	Text string
+}
+
+func (r *Refusal) Error() string { return r.Text }
+
+// Codes of a Refusal.
+const (
+	RefuseStale      = "CommandStale"
+	RefuseLate       = "CommandLate"
+	RefuseNotAllowed = "NotAllowed"
+)
+
+// Bound is what a command must fit: the run it is for.
+type Bound struct {
+	OpID      string
+	Pair      string
+	Operation string
+	Epoch     int64
+	PlanHash  string
+}
+
+// Fits checks that c is for this run and still in time. Deadline is the end of
+// the wait, zero when there is none. Signature and roles are judged elsewhere.
+func Fits(c Command, b Bound, now, deadline time.Time) *Refusal {
+	stale := func(what string, got, want any) *Refusal {
+		return &Refusal{RefuseStale, fmt.Sprintf("this %s is for %s %v, the run has %v: look at the status and sign again", c.Decision, what, got, want)}
+	}
+	switch {
+	case c.Pair != b.Pair:
+		return stale("pair", c.Pair, b.Pair)
+	case c.Operation != b.Operation:
+		return stale("operation", c.Operation, b.Operation)
+	case c.OpID != b.OpID:
+		return stale("run", c.OpID, b.OpID)
+	case c.Epoch != b.Epoch:
+		return stale("epoch", c.Epoch, b.Epoch)
+	case c.PlanHash != b.PlanHash:
+		return stale("plan", c.PlanHash, b.PlanHash)
+	case c.Expires.IsZero():
+		return &Refusal{RefuseLate, fmt.Sprintf("this %s has no expiry: sign it again with one", c.Decision)}
+	case !now.Before(c.Expires):
+		return &Refusal{RefuseLate, fmt.Sprintf("this %s expired at %s, it is %s", c.Decision, stamp(c.Expires), stamp(now))}
+	case !deadline.IsZero() && now.After(deadline):
+		return &Refusal{RefuseLate, fmt.Sprintf("the deadline passed at %s, it is %s", stamp(deadline), stamp(now))}
+	}
+	return nil
+}
+
+// Needed is how many approvals a run needs. An unsigned requester costs one
+// more; overrides are never taken without an approval.
+func Needed(rule Approval, requester string, overrides []string) int {
+	n := rule.Count
+	if requester == Unsigned {
+		n++
+	}
+	if n == 0 && len(overrides) > 0 {
+		n = 1
+	}
+	return n
+}
+
+// MayApprove judges whether a verified person's approval counts.
+func MayApprove(c Command, roles []string, rule Approval, requester string, overrides []string, given []Signed) *Refusal {
+	no := func(format string, args ...any) *Refusal {
+		return &Refusal{RefuseNotAllowed, fmt.Sprintf(format, args...)}
+	}
+	switch {
+	case c.By == Unsigned || c.By == "":
+		return no("an unsigned approval does not count: sign it with drctl approve")
+	case c.By == requester && !rule.SelfApproval:
+		return no("%s asked for this run and may not approve it: somebody else must", c.By)
+	case !HasRole(rule, roles):
+		return no("%s has none of the roles that may approve: %s", c.By, strings.Join(rule.Roles, ", "))
+	case slices.ContainsFunc(given, func(s Signed) bool { return s.By == c.By && s.Decision == Approve && covers(s, overrides) }):
+		return no("%s has approved already: each approval is another person's", c.By)
+	}
+	if missing := Missing(overrides, c.Overrides); len(missing) > 0 {
+		return no("this approval must name the overrides %s one by one (--override): they say what is taken upon oneself", strings.Join(missing, ", "))
+	}
+	return nil
+}
+
+// HasRole: a rule without roles takes anybody of the plan.
+func HasRole(rule Approval, roles []string) bool {
+	return len(rule.Roles) == 0 || slices.ContainsFunc(rule.Roles, func(r string) bool { return slices.Contains(roles, r) })
+}
+
+// Count is how many of the given approvals name all overrides.
+func Count(given []Signed, overrides []string) int {
+	n := 0
+	for _, s := range given {
+		if s.Decision == Approve && covers(s, overrides) {
+			n++
+		}
+	}
+	return n
+}
+
+func covers(s Signed, overrides []string) bool { return len(Missing(overrides, s.Overrides)) == 0 }

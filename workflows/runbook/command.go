@@ -1,0 +1,49 @@
+package runbook
+
+import "time"
+
+// Command is what a person tells a run, signed with the person's own Ed25519
+// key. Its JSON is the one of plan.Approval: the signature covers all fields
+// but itself.
+type Command struct {
+	OpID      string `json:"op_id,omitempty"` // empty only in a request to start
+	Pair      string `json:"pair"`
+	Operation string `json:"operation"`
+	Epoch     int64  `json:"epoch"`
+	PlanHash  string `json:"plan_hash"`
+	// Decision is "request", "approve", "deny", "retry", "skip", "abort" or
+	// "decide".
+	Decision  string   `json:"decision"`
+	By        string   `json:"by"`
+	Reason    string   `json:"reason,omitempty"`
+	Overrides []string `json:"overrides,omitempty"`
+	// Step is the failed step that a retry or skip speaks of.
+	Step string `json:"step,omitempty"`
+	// Choices are decisions by topic: "append", "export" or "discard".
+	Choices map[string]string `json:"choices,omitempty"`
+	// Expires ends the command's own life; a run refuses it afterwards.
+	Expires   time.Time `json:"expires"`
+	Signature string    `json:"signature,omitempty"` // base64
+}
+
+// Decisions of a Command.
+const (
+	Request = "request"
+	Approve = "approve"
+	Deny    = "deny"
+	Retry   = "retry"
+	Skip    = "skip"
+	Abort   = "abort"
+	Decide  = "decide"
+)
+
+// Unsigned is the requester of a run that was started without a signature.
+const Unsigned = "unsigned"
+
+// Operations that change a pair.
+const (
+	OpSetUp    = "setup"
+	OpFailover = "failover"
+	OpRecover  = "recover"
+	OpFailback = "failback"
+)

@@ -1,0 +1,154 @@
+package runbook
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Overrides that an approval may name, one by one. Each says in plain words
+// what the approver takes upon them.
+const (
+	// OverrideAlive: the site that is declared lost still answers somebody.
+	OverrideAlive = "primary-alive"
+	// OverrideVantage: fewer than two vantage points could be asked.
+	OverrideVantage = "single-vantage"
+	// OverrideFence: the old side could not be fenced with proof.
+	OverrideFence = "unproven-fence"
+	// OverrideLock: another operation's lock is broken.
+	OverrideLock = "break-lock"
+	// OverrideUnhealthy: mirrors that are not ACTIVE are failed over as they are.
+	OverrideUnhealthy = "unhealthy-mirrors"
+)
+
+// Verdict of a gate: go on, or why not and which overrides would allow it.
+type Verdict struct {
+	OK bool `json:"ok"`
+	// Reasons speak for or against, in the order they were looked at.
+	Reasons []string `json:"reasons"`
+	// Overrides that must be named for the run to go on; empty when OK, or
+	// when nothing can allow it.
+	Overrides []string `json:"overrides,omitempty"`
+}
+
+func (v *Verdict) need(override, format string, args ...any) {
+	v.OK = false
+	v.Reasons = append(v.Reasons, fmt.Sprintf(format, args...))
+	if override != "" && !slices.Contains(v.Overrides, override) {
+		v.Overrides = append(v.Overrides, override)
+	}
+}
+
+func (v *Verdict) note(format string, args ...any) {
+	v.Reasons = append(v.Reasons, fmt.Sprintf(format, args...))
+}
+
+// Outage judges whether a site is lost: at least two vantage points must have
+// an answer, and none may reach it.
+func Outage(site string, seen []Vantage) Verdict {
+	v := Verdict{OK: true}
+	known := 0
+	for _, p := range seen {
+		switch {
+		case !p.Known:
+			v.note("%s could not be asked about %s%s", p.From, site, because(p.Detail))
+		case p.Reachable:
+			known++
+			v.need(OverrideAlive, "%s still reaches %s%s: a planned move loses nothing", p.From, site, because(p.Detail))
+		default:
+			known++
+			v.note("%s does not reach %s%s", p.From, site, because(p.Detail))
+		}
+	}
+	if known < 2 {
+		v.need(OverrideVantage, "only %d of %d vantage points could be asked about %s: it may be our own network that is cut", known, len(seen), site)
+	}
+	return v
+}
+
+func because(detail string) string {
+	if detail == "" {
+		return ""
+	}
+	return " (" + detail + ")"
+}
+
+// Mirror statuses that stories and gates look for, in the contract's words.
+const (
+	StatusActive  = "ACTIVE"
+	StatusStopped = "STOPPED"
+)
+
+// unhealthy mirrors stopped following their source for a reason of their own;
+// SOURCE_UNAVAILABLE and LINK_FAILED are what a lost source looks like.
+var unhealthy = []string{
+	"FAILED", "PAUSED", "LINK_PAUSED", "PENDING_MIRROR", "PENDING_SYNCHRONIZE", "PENDING_SETUP_FOR_RESTORE", "PENDING_RESTORE",
+}
+
+// Mirrors judges whether a link's mirrors may be failed over as they are: a
+// mirror that the engine gave up is behind for reasons that no lag shows.
+func Mirrors(r Risk) Verdict {
+	v := Verdict{OK: true}
+	if len(r.Partitions) == 0 {
+		v.need("", "link %s has no mirror: there is nothing to fail over to; run drctl setup while the primary lives", r.Link)
+		return v
+	}
+	seen := map[string]bool{}
+	for _, p := range r.Partitions {
+		if seen[p.Topic] {
+			continue
+		}
+		seen[p.Topic] = true
+		if slices.Contains(unhealthy, p.Status) {
+			v.need(OverrideUnhealthy, "mirror %s is %s: what it holds may be older than its lag says", p.Topic, p.Status)
+		}
+	}
+	return v
+}
+
+// Halt judges the results of a wave: more than percent failed means that a
+// person looks before anything else is ended.
+func Halt(results []TopicResult, percent int) Verdict {
+	v := Verdict{OK: true}
+	failed := Failed(results)
+	for _, f := range failed {
+		v.note("%s: %s", f.Topic, f.Error)
+	}
+	if len(results) > 0 && len(failed)*100 > percent*len(results) {
+		v.need("", "%d of %d mirrors of this wave failed, more than %d %%", len(failed), len(results), percent)
+	}
+	return v
+}
+
+// Failed filters the results that are not OK.
+func Failed(results []TopicResult) []TopicResult {
+	var out []TopicResult
+	for _, r := range results {
+		if !r.OK {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// Waves cuts topics into waves of size, in order.
+func Waves(topics []string, size int) [][]string {
+	if size < 1 {
+		size = 1
+	}
+	return slices.Collect(slices.Chunk(topics, size))
+}
+
+// Missing lists those of need that given does not name.
+func Missing(need, given []string) []string {
+	var out []string
+	for _, n := range need {
+		if !slices.Contains(given, n) {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// Text joins a verdict's reasons for people.
+func (v Verdict) Text() string { return strings.Join(v.Reasons, "; ") }

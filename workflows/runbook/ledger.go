@@ -1,0 +1,136 @@
+package runbook
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Decisions of ledger lines, in the engine's words.
+const (
+	LedgerUndecided = "undecided"
+	LedgerAppended  = "appended"
+	LedgerExported  = "exported"
+	LedgerDiscarded = "discarded"
+	LedgerNothing   = "nothing"
+)
+
+// Choices that a person has per topic.
+const (
+	ChooseAppend  = "append"
+	ChooseExport  = "export"
+	ChooseDiscard = "discard"
+)
+
+// EveryTopic stands for every topic that a choice does not name.
+const EveryTopic = "*"
+
+// Undecided lists the topics with a line that nobody decided, each once.
+func Undecided(lines []LedgerLine) []string {
+	var out []string
+	for _, l := range lines {
+		if (l.Decision == LedgerUndecided || l.Decision == "") && !slices.Contains(out, l.Topic) {
+			out = append(out, l.Topic)
+		}
+	}
+	return out
+}
+
+// Choices sorts undecided topics by what was chosen for them. A choice for a
+// topic that has nothing to decide is refused (it is likely a typing error), as
+// is an unknown word. Open are the topics without a choice: there is no default.
+func Choices(lines []LedgerLine, chosen map[string]string) (appendTo, export, discard, open []string, err error) {
+	waiting := Undecided(lines)
+	known := map[string]bool{}
+	for _, l := range lines {
+		known[l.Topic] = true
+	}
+	var faults []string
+	for _, t := range sorted(chosen) {
+		if t != EveryTopic && !known[t] {
+			faults = append(faults, fmt.Sprintf("the ledger has no topic %s", t))
+		}
+		if c := chosen[t]; c != ChooseAppend && c != ChooseExport && c != ChooseDiscard {
+			faults = append(faults, fmt.Sprintf("%q for %s is none of append, export, discard", c, t))
+		}
+	}
+	if len(faults) > 0 {
+		return nil, nil, nil, waiting, fmt.Errorf("decisions: %s", strings.Join(faults, "; "))
+	}
+	for _, t := range waiting {
+		c, ok := chosen[t]
+		if !ok {
+			c = chosen[EveryTopic]
+		}
+		switch c {
+		case ChooseAppend:
+			appendTo = append(appendTo, t)
+		case ChooseExport:
+			export = append(export, t)
+		case ChooseDiscard:
+			discard = append(discard, t)
+		default:
+			open = append(open, t)
+		}
+	}
+	return appendTo, export, discard, open, nil
+}
+
+// RPO is the exact count of records that the new primary missed, by topic and
+// in total: what was found behind the stop offsets plus what the old primary's
+// retention took before it could be read.
+func RPO(lines []LedgerLine) (byTopic map[string]int64, total int64) {
+	byTopic = map[string]int64{}
+	for _, l := range lines {
+		byTopic[l.Topic] += l.Records + l.Unrecoverable
+		total += l.Records + l.Unrecoverable
+	}
+	return byTopic, total
+}
+
+// RecoveryForecast is how many appended records each group will read again, by
+// group, at most.
+func RecoveryForecast(lines []LedgerLine, appending []string) []GroupForecast {
+	var out []GroupForecast
+	for _, l := range lines {
+		if !slices.Contains(appending, l.Topic) {
+			continue
+		}
+		for _, g := range sorted(l.Redelivered) {
+			i := slices.IndexFunc(out, func(o GroupForecast) bool { return o.Group == g && o.Topic == l.Topic })
+			if i < 0 {
+				i = len(out)
+				out = append(out, GroupForecast{Group: g, Topic: l.Topic})
+			}
+			out[i].Redelivered += l.Redelivered[g]
+		}
+	}
+	return out
+}
+
+// LedgerText is a line for people who must decide.
+func LedgerText(l LedgerLine) string {
+	s := fmt.Sprintf("%s/%d: %d records (%d bytes) at offsets %d to %d", l.Topic, l.Partition, l.Records, l.Bytes, l.From, l.To)
+	if l.Keyed > 0 {
+		s += fmt.Sprintf(", %d with keys of which %d have later records on the new primary", l.Keyed, l.Superseded)
+	}
+	if l.Compacted {
+		s += ", compacted topic"
+	}
+	if l.Unrecoverable > 0 {
+		s += fmt.Sprintf(", %d gone with the old primary's retention", l.Unrecoverable)
+	}
+	return s
+}
+
+// sorted lists a map's keys in order.
+//
+//workflowcheck:ignore
+func sorted[V any](m map[string]V) []string {
+	out := make([]string, 0, len(m))
+	for k := range m {
+		out = append(out, k)
+	}
+	slices.Sort(out)
+	return out
+}

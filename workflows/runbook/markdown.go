@@ -1,0 +1,150 @@
+package runbook
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Markdown renders the report for people: the outcome first, then the numbers,
+// then what happened, then the evidence.
+func (r Report) Markdown() string {
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	line("# %s of pair %s: %s\n", r.Operation, r.Pair, r.Outcome)
+	if r.Error != "" {
+		line("**%s**\n", cell(r.Error))
+	}
+	line("- operation `%s`, requested by %s%s", r.OpID, r.Requester, because(r.Reason))
+	line("- %s to %s", stamp(r.Started), stamp(r.Ended))
+	line("- active %s, epoch %d → %d", strings.Join(r.Active, ", "), r.EpochBefore, r.EpochAfter)
+	line("- plan `%s`%s", r.PlanHash, map[bool]string{true: " (**plan changed since start**)"}[r.PlanChanged])
+	if len(r.Overrides) > 0 {
+		line("- overrides taken: %s", strings.Join(r.Overrides, ", "))
+	}
+	r.numbers(line)
+	if len(r.Planned) > 0 {
+		line("\n## What would be done\n\n```\n%s```", Render(r.Planned))
+	}
+	if len(r.Steps) > 0 {
+		line("\n## Steps\n\n%s", Table(r.Steps))
+	}
+	r.evidence(line)
+	return b.String()
+}
+
+func (r Report) numbers(line func(string, ...any)) {
+	if r.RPOEstimate != nil || r.RPOExact != nil || len(r.RTO) > 0 {
+		line("\n## Numbers\n")
+	}
+	if len(r.RTO) > 0 {
+		line("RTO %.1f s, objective %d s\n", float64(r.RTOMillis)/1000, r.RTOSeconds)
+		line("| segment | seconds |\n|---|---|")
+		for _, s := range r.RTO {
+			line("| %s | %.1f |", s.Name, float64(s.Millis)/1000)
+		}
+		line("")
+	}
+	if r.RPOEstimate != nil {
+		line("RPO estimate: %d records", *r.RPOEstimate)
+	}
+	if r.RPOExact != nil {
+		line("RPO exact: %d records", *r.RPOExact)
+		for _, t := range sorted(r.RPOByTopic) {
+			line("- %s: %d", t, r.RPOByTopic[t])
+		}
+	}
+	if r.CopyRecords > 0 {
+		line("Copied by rebuild: %d records, %d bytes", r.CopyRecords, r.CopyBytes)
+	}
+	if f := r.Forecast; f != nil && len(f.Topics) > 0 {
+		line("\n### Forecast: %d records at risk, blind for %.1f s\n", f.AtRisk, f.BlindSeconds)
+		line("| topic | known | since then, about | lag s | read again at most |\n|---|---|---|---|---|")
+		for _, t := range f.Topics {
+			line("| %s | %d | %d | %.1f | %d |", cell(t.Topic), t.Known, t.Blind, t.LagSeconds, t.Redeliver)
+		}
+		groups(line, f.Groups)
+	}
+	groups(line, r.RecoveryForecast)
+}
+
+func groups(line func(string, ...any), list []GroupForecast) {
+	if len(list) == 0 {
+		return
+	}
+	line("\n| group | topic | read again at most | note |\n|---|---|---|---|")
+	for _, g := range list {
+		line("| %s | %s | %d | %s |", cell(g.Group), cell(g.Topic), g.Redelivered, cell(g.Problem))
+	}
+}
+
+func (r Report) evidence(line func(string, ...any)) {
+	if len(r.Fences) > 0 {
+		line("\n## Fences\n")
+		for _, f := range r.Fences {
+			line("- %s: **%s**%s, %d entries", f.Site, f.Level, because(cell(f.Reason)), f.Evidence.Entries)
+		}
+	}
+	if len(r.Clients) > 0 {
+		line("\n## Clients\n\n| group | on the old site | on the new site | moved |\n|---|---|---|---|")
+		for _, c := range r.Clients {
+			line("| %s | %d | %d | %t |", cell(c.Group), c.MembersOld, c.MembersNew, c.Moved)
+		}
+	}
+	if len(r.Ledger) > 0 {
+		line("\n## Lagged data\n")
+		for _, l := range r.Ledger {
+			line("- %s: %s%s", cell(LedgerText(l)), l.Decision, because(cell(strings.TrimSpace(l.DecidedBy+" "+l.Reason))))
+		}
+		if r.Export != "" {
+			line("\nArchived in topic `%s`.", r.Export)
+		}
+	}
+	if len(r.EndedTxns) > 0 {
+		line("\n## Transactions that were ended\n")
+		for _, t := range r.EndedTxns {
+			line("- %s on %s/%d from offset %d", cell(t.TransactionalID), cell(t.Topic), t.Partition, t.StartOffset)
+		}
+	}
+	if len(r.Approvals) > 0 {
+		line("\n## Signed commands\n")
+		for _, a := range r.Approvals {
+			line("- %s: %s %s%s%s", stamp(a.At), cell(a.By), a.Decision, because(cell(a.Reason)), map[bool]string{true: " overriding " + strings.Join(a.Overrides, ", ")}[len(a.Overrides) > 0])
+		}
+	}
+	if len(r.Findings) > 0 {
+		line("\n## Findings\n")
+		for _, f := range r.Findings {
+			line("- %s", cell(f))
+		}
+	}
+	line("\n## Debts\n")
+	if len(r.DebtsOpen) == 0 {
+		line("None open.")
+	}
+	for _, d := range r.DebtsOpen {
+		line("- open: %s owed to %s since %s%s; `drctl recover --debts-only` pays it", d.Kind, d.Site, stamp(d.Since), because(cell(d.Reason)))
+	}
+	for _, d := range r.DebtsPaid {
+		line("- paid: %s owed to %s since %s", d.Kind, d.Site, stamp(d.Since))
+	}
+}
+
+// Table renders the step table; the Temporal UI shows it too.
+func Table(steps []StepLine) string {
+	var b strings.Builder
+	b.WriteString("| step | state | seconds | detail |\n|---|---|---|---|\n")
+	for _, s := range steps {
+		secs := "-"
+		if !s.Ended.IsZero() {
+			secs = fmt.Sprintf("%.1f", float64(s.Millis)/1000)
+		}
+		b.WriteString("| " + strings.Join([]string{cell(s.Name), s.State, secs, cell(s.Detail)}, " | ") + " |\n")
+	}
+	return b.String()
+}
+
+// cell keeps text from breaking out of a table or line: topic and group names
+// and error texts are other people's.
+func cell(s string) string {
+	return strings.NewReplacer("|", "\\|", "\n", " ", "\r", " ").Replace(s)
+}

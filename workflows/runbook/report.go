@@ -1,0 +1,126 @@
+package runbook
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/drawbridge-dr/drawbridge/client/record"
+)
+
+// Report is what is kept of a run: who, what, when, why, with which evidence.
+type Report struct {
+	Pair      string    `json:"pair"`
+	Operation string    `json:"operation"`
+	OpID      string    `json:"op_id"`
+	DryRun    bool      `json:"dry_run,omitempty"`
+	Outcome   string    `json:"outcome"` // see the Outcome constants
+	Error     string    `json:"error,omitempty"`
+	Requester string    `json:"requester"`
+	Reason    string    `json:"reason,omitempty"`
+	Started   time.Time `json:"started"`
+	Ended     time.Time `json:"ended"`
+	PlanHash  string    `json:"plan_hash"`
+
+	EpochBefore int64    `json:"epoch_before"`
+	EpochAfter  int64    `json:"epoch_after"`
+	Active      []string `json:"active"`
+
+	Steps     []StepLine  `json:"steps"`
+	Approvals []Signed    `json:"approvals,omitempty"`
+	Overrides []string    `json:"overrides,omitempty"`
+	Findings  []string    `json:"findings,omitempty"`
+	Fences    []FenceLine `json:"fences,omitempty"`
+
+	// RTO by segment, in milliseconds, in the order they happened.
+	RTO        []Segment `json:"rto,omitempty"`
+	RTOMillis  int64     `json:"rto_ms,omitempty"`
+	RTOSeconds int64     `json:"rto_objective_seconds,omitempty"`
+
+	// Planned is the step list of a dry run.
+	Planned  []PlannedStep `json:"planned,omitempty"`
+	Forecast *Forecast     `json:"forecast,omitempty"`
+	// RPO in records: estimated at failover, exact once the old primary
+	// answered. Nil where a run does not measure it.
+	RPOEstimate *int64           `json:"rpo_records_estimate,omitempty"`
+	RPOExact    *int64           `json:"rpo_records_exact,omitempty"`
+	RPOByTopic  map[string]int64 `json:"rpo_records_by_topic,omitempty"`
+	Ledger      []LedgerLine     `json:"ledger,omitempty"`
+	// RecoveryForecast bounds what groups read again after lagged records were
+	// appended.
+	RecoveryForecast []GroupForecast `json:"recovery_forecast,omitempty"`
+	// Export is the topic that lagged records were archived in.
+	Export    string            `json:"export,omitempty"`
+	Offsets   []GroupRisk       `json:"group_offsets,omitempty"`
+	Clients   []ClientMove      `json:"clients,omitempty"`
+	EndedTxns []OpenTransaction `json:"ended_transactions,omitempty"`
+	Stops     []PartitionRisk   `json:"stop_offsets,omitempty"`
+	// Copied is what a rebuild had to copy, in records and bytes.
+	CopyRecords int64 `json:"copy_records,omitempty"`
+	CopyBytes   int64 `json:"copy_bytes,omitempty"`
+
+	DebtsOpen   []record.FenceDebt `json:"debts_open"`
+	DebtsPaid   []record.FenceDebt `json:"debts_paid,omitempty"`
+	PlanChanged bool               `json:"plan_changed,omitempty"`
+}
+
+// Outcomes.
+const (
+	Done     = "done"
+	NoChange = "no change" // ended before the pivot, everything undone
+	Partly   = "partly"    // done, with steps skipped or debts open
+	Dry      = "dry run"
+)
+
+// StepLine is a row of the step table.
+type StepLine struct {
+	Name    string    `json:"name"`
+	State   string    `json:"state"` // see the State constants
+	Started time.Time `json:"started,omitzero"`
+	Ended   time.Time `json:"ended,omitzero"`
+	Millis  int64     `json:"ms"`
+	Detail  string    `json:"detail,omitempty"`
+}
+
+// States of a step.
+const (
+	StateRunning = "running"
+	StateDone    = "done"
+	StateFailed  = "failed"
+	StateSkipped = "skipped"
+	StateUndone  = "undone"
+	StateWaiting = "waiting"
+)
+
+// Signed is an approval or command that counted.
+type Signed struct {
+	By        string    `json:"by"`
+	Decision  string    `json:"decision"`
+	At        time.Time `json:"at"`
+	Reason    string    `json:"reason,omitempty"`
+	Overrides []string  `json:"overrides,omitempty"`
+	Step      string    `json:"step,omitempty"`
+}
+
+// FenceLine is one fence with its level and the evidence for it.
+type FenceLine struct {
+	Site     string        `json:"site"`
+	Level    string        `json:"level"`
+	Reason   string        `json:"reason,omitempty"`
+	Evidence FenceEvidence `json:"evidence"`
+}
+
+// Segment of the RTO: attest, approve, fence, mirrors, flip, clients.
+type Segment struct {
+	Name   string `json:"name"`
+	Millis int64  `json:"ms"`
+}
+
+// JSON renders the report for machines.
+func (r Report) JSON() ([]byte, error) { return json.MarshalIndent(r, "", "  ") }
+
+func stamp(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return t.UTC().Format("2006-01-02 15:04:05.000Z")
+}

@@ -1,0 +1,79 @@
+package runbook
+
+import (
+	"fmt"
+	"strings"
+)
+
+// PlannedStep is a line of the dry run.
+type PlannedStep struct {
+	Name  string `json:"name"`
+	What  string `json:"what"`
+	Pivot bool   `json:"pivot,omitempty"` // there is no undo from here on
+}
+
+// FailoverSteps is what a failover from lost to survivor would do.
+func FailoverSteps(p Plan, link Link, topics []string, f Forecast) []PlannedStep {
+	waves := Waves(topics, p.Limits.WaveTopics)
+	return []PlannedStep{
+		{Name: "approve", What: approvals(p.Approvals[OpFailover])},
+		{Name: "lock", What: fmt.Sprintf("take the operation lock at %s (engine, then record of truth)", link.Destination)},
+		{Name: "fence", What: fmt.Sprintf("fence producers and groups on %s as far as it answers, and prove it", link.Source)},
+		{Name: "grow mirrors", What: "bring mirrors to the source's last known partition count"},
+		{Name: "fail over", What: fmt.Sprintf("end %d mirrors of link %s in %d waves, giving up about %d records", len(topics), link.Name, len(waves), f.AtRisk), Pivot: true},
+		{Name: "prove writable", What: "the canary is let through by every broker of " + link.Destination},
+		{Name: "flip", What: fmt.Sprintf("write the record of truth: %s is active; its own Consul first, %s's is owed if it is silent", link.Destination, link.Source)},
+		{Name: "move clients", What: fmt.Sprintf("wait up to %d s for %d groups on %s", p.Limits.ClientsSeconds, len(p.Groups), link.Destination)},
+		{Name: "report", What: "keep the report, give the locks back"},
+	}
+}
+
+// FailbackSteps is what a failback from away to home would do.
+func FailbackSteps(p Plan, reverse Link, topics []string, records, bytes int64) []PlannedStep {
+	return []PlannedStep{
+		{Name: "approve rebuild", What: fmt.Sprintf("%s; %s", approvals(p.Approvals[OpFailback]), CopyText(topics, records, bytes))},
+		{Name: "export tail", What: "archive what only " + reverse.Destination + " has before anything is deleted"},
+		{Name: "rebuild", What: fmt.Sprintf("delete %d topics on %s and mirror them from %s by link %s", len(topics), reverse.Destination, reverse.Source, reverse.Name)},
+		{Name: "catch up", What: fmt.Sprintf("wait until every partition lags at most %d records", p.Objectives.LagRecords)},
+		{Name: "freeze", What: fmt.Sprintf("phase frozen, at most %d s; on expiry everything is undone", p.Limits.FreezeSeconds)},
+		{Name: "fence", What: "fence producers on " + reverse.Source + " and prove it"},
+		{Name: "transactions", What: fmt.Sprintf("wait %d s for open transactions, then end them", p.Limits.TransactionsSeconds)},
+		{Name: "groups", What: fmt.Sprintf("stop %d groups, sync their offsets and read them back", len(p.Groups))},
+		{Name: "drain", What: "mirrors hold all that " + reverse.Source + " has"},
+		{Name: "promote", What: "end the mirrors on " + reverse.Destination + " without loss", Pivot: true},
+		{Name: "flip", What: "write the record of truth: " + reverse.Destination + " is active"},
+		{Name: "move clients", What: fmt.Sprintf("wait up to %d s for %d groups on %s", p.Limits.ClientsSeconds, len(p.Groups), reverse.Destination)},
+		{Name: "restore DR", What: "mirror again from " + reverse.Destination + " to " + reverse.Source + " over the existing topics, with guards"},
+		{Name: "report", What: "keep the report, give the locks back"},
+	}
+}
+
+// CopyText says what a rebuild copies; an approver reads it.
+func CopyText(topics []string, records, bytes int64) string {
+	size := "bytes unknown"
+	if bytes >= 0 {
+		size = fmt.Sprintf("%d bytes", bytes)
+	}
+	return fmt.Sprintf("rebuild copies %d topics anew: %d records, %s", len(topics), records, size)
+}
+
+// Render writes steps as a numbered list.
+func Render(steps []PlannedStep) string {
+	var b strings.Builder
+	for i, s := range steps {
+		mark := ""
+		if s.Pivot {
+			mark = " [point of no return]"
+		}
+		fmt.Fprintf(&b, "%2d. %s: %s%s\n", i+1, s.Name, s.What, mark)
+	}
+	return b.String()
+}
+
+func approvals(a Approval) string {
+	who := "anybody of the plan"
+	if len(a.Roles) > 0 {
+		who = strings.Join(a.Roles, " or ")
+	}
+	return fmt.Sprintf("%d approvals by %s within %d s", a.Count, who, a.DeadlineSeconds)
+}

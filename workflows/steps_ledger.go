@@ -1,0 +1,125 @@
+package workflows
+
+import (
+	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
+)
+
+// Inputs and results of the steps on lagged data, and of those that prove and tell.
+
+// WriteRecordInput puts Record into Site's Consul (active, bootstrap and
+// security keys in one transaction). The activity reads; if what stands there
+// has Record's SHA256 it is done already; else it must have the digest Base
+// ("" = no key) and is replaced by CAS on the ModifyIndex just read. With
+
+// CompareLogEndsInput: Site's logs against the source-side stop offsets of
+
+// ProveFenceInput: LogsStill is watched for HoldFor. CanaryBefore comes from
+
+// ProveWritableInput probes Topics on every broker of Site, waiting at most
+
+// LedgerInput is about the stopped mirrors of Link at Site (its destination).
+
+// Topics empty means all. KeepDecision exports without changing a decision that
+// was made (the archive before a rebuild).
+type LedgerInput struct {
+	Call         Call         `json:"call"`
+	Site         runbook.Site `json:"site"`
+	Link         runbook.Link `json:"link"`
+	Topics       []string     `json:"topics,omitempty"`
+	DecidedBy    string       `json:"decided_by,omitempty"`
+	Reason       string       `json:"reason,omitempty"`
+	KeepDecision bool         `json:"keep_decision,omitempty"`
+}
+
+// LedgerResult is the link's whole ledger after the step. Exported is the topic
+// that an export wrote to.
+type LedgerResult struct {
+	Lines    []runbook.LedgerLine `json:"lines"`
+	Exported string               `json:"exported,omitempty"`
+	Records  int64                `json:"records,omitempty"`
+}
+
+// HoldRetentionInput holds Topics on Site. With LookOnly nothing is changed and
+// the result is what would have to be put back; a run looks first, so that a
+// hold that is tried again does not take its own values for the old ones.
+type HoldRetentionInput struct {
+	Call     Call         `json:"call"`
+	Site     runbook.Site `json:"site"`
+	Topics   []string     `json:"topics"`
+	LookOnly bool         `json:"look_only,omitempty"`
+}
+
+// HeldConfig is a topic config as it was before the hold; a nil Old means that
+// it was not set on the topic.
+type HeldConfig struct {
+	Topic string  `json:"topic"`
+	Name  string  `json:"name"`
+	Old   *string `json:"old"`
+}
+
+// HoldRetentionResult: Held is everything to put back.
+type HoldRetentionResult struct {
+	Held []HeldConfig `json:"held"`
+}
+
+// PutBackRetentionInput puts Held back; a topic that is gone is no error.
+type PutBackRetentionInput struct {
+	Call Call         `json:"call"`
+	Site runbook.Site `json:"site"`
+	Held []HeldConfig `json:"held"`
+}
+
+// ProduceConsumeCanaryInput: one record with the operation's id and step.
+type ProduceConsumeCanaryInput struct {
+	Call Call         `json:"call"`
+	Site runbook.Site `json:"site"`
+}
+
+// ProduceConsumeCanaryResult is where the record landed and how long it took.
+type ProduceConsumeCanaryResult struct {
+	Topic  string `json:"topic"`
+	Offset int64  `json:"offset"`
+	Millis int64  `json:"millis"`
+}
+
+// SaveReportInput: the report is kept under Folder as <op id>.json and .md.
+
+// PlanHash lets the step say whether the plan file changed since the start.
+type SaveReportInput struct {
+	Call   Call           `json:"call"`
+	Folder string         `json:"folder"`
+	Report runbook.Report `json:"report"`
+}
+
+// SaveReportResult names the files.
+type SaveReportResult struct {
+	JSON        string `json:"json"`
+	Markdown    string `json:"markdown"`
+	PlanChanged bool   `json:"plan_changed"`
+}
+
+// Kinds of notifications.
+const (
+	NotifyStarted  = "started"
+	NotifyApproval = "approval"
+	NotifyPaused   = "paused"
+	NotifyFinished = "finished"
+	NotifyMove     = "move" // a group that moves by page
+)
+
+// NotifyInput: Page asks for PagerDuty too, not only Slack.
+type NotifyInput struct {
+	Call   Call           `json:"call"`
+	Notify runbook.Notify `json:"notify"`
+	Kind   string         `json:"kind"`
+	Title  string         `json:"title"`
+	Text   string         `json:"text"`
+	Page   bool           `json:"page"`
+}
+
+// NotifyResult says what happened per channel ("slack", "pagerduty"):
+// "sent", "not configured" or the problem.
+type NotifyResult struct {
+	Slack     string `json:"slack"`
+	PagerDuty string `json:"pagerduty"`
+}

@@ -1,0 +1,161 @@
+package workflows
+
+import (
+	"time"
+
+	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
+)
+
+// Inputs and results of the steps on links, mirrors and topics.
+
+// EnsureCanaryTopicInput: the topic is made on Site with one partition.
+type EnsureCanaryTopicInput struct {
+	Call Call         `json:"call"`
+	Site runbook.Site `json:"site"`
+}
+
+// EnsureCanaryTopicResult names the topic.
+type EnsureCanaryTopicResult struct {
+	Topic   string `json:"topic"`
+	Created bool   `json:"created"`
+}
+
+// EnsureLinkInput: the link lives in Destination's engine and dials Source.
+type EnsureLinkInput struct {
+	Call        Call         `json:"call"`
+	Link        runbook.Link `json:"link"`
+	Source      runbook.Site `json:"source"`
+	Destination runbook.Site `json:"destination"`
+	Groups      []string     `json:"groups"`
+}
+
+// EnsureLinkResult is the link as it stands.
+type EnsureLinkResult struct {
+	Created bool   `json:"created"`
+	LinkID  string `json:"link_id"`
+	State   string `json:"state"`
+	Error   string `json:"error,omitempty"`
+}
+
+// EnsureMirrorsInput starts a mirror per topic on Destination.
+type EnsureMirrorsInput struct {
+	Call        Call         `json:"call"`
+	Link        runbook.Link `json:"link"`
+	Source      runbook.Site `json:"source"`
+	Destination runbook.Site `json:"destination"`
+	Topics      []string     `json:"topics"`
+}
+
+// MirrorsInput names mirrors of a link at Site (the destination).
+type MirrorsInput struct {
+	Call   Call         `json:"call"`
+	Site   runbook.Site `json:"site"`
+	Link   runbook.Link `json:"link"`
+	Topics []string     `json:"topics"`
+}
+
+// MirrorsResult has one result per topic of the input, in its order.
+type MirrorsResult struct {
+	Topics []runbook.TopicResult `json:"topics"`
+}
+
+// AwaitMirrorsInput waits at most Within (the step itself ends then).
+type AwaitMirrorsInput struct {
+	Call   Call          `json:"call"`
+	Site   runbook.Site  `json:"site"`
+	Link   runbook.Link  `json:"link"`
+	Topics []string      `json:"topics"`
+	MaxLag int64         `json:"max_lag"`
+	Within time.Duration `json:"within"`
+}
+
+// AwaitMirrorsResult: when not CaughtUp, Behind says what is missing, one line
+// per topic.
+type AwaitMirrorsResult struct {
+	CaughtUp   bool     `json:"caught_up"`
+	LagRecords int64    `json:"lag_records"`
+	Behind     []string `json:"behind,omitempty"`
+}
+
+// AwaitStoppedInput waits at most Within.
+type AwaitStoppedInput struct {
+	Call   Call          `json:"call"`
+	Site   runbook.Site  `json:"site"`
+	Link   runbook.Link  `json:"link"`
+	Topics []string      `json:"topics"`
+	Within time.Duration `json:"within"`
+}
+
+// AwaitDrainedInput compares Source's logs with the mirrors at Destination.
+type AwaitDrainedInput struct {
+	Call        Call          `json:"call"`
+	Source      runbook.Site  `json:"source"`
+	Destination runbook.Site  `json:"destination"`
+	Link        runbook.Link  `json:"link"`
+	Topics      []string      `json:"topics"`
+	Within      time.Duration `json:"within"`
+}
+
+// AwaitDrainedResult: Ends are the source's final offsets.
+type AwaitDrainedResult struct {
+	Drained bool             `json:"drained"`
+	Behind  []string         `json:"behind,omitempty"`
+	Ends    []runbook.LogEnd `json:"ends"`
+}
+
+// Link, which ended at Keeper's engine (Keeper is Link's destination).
+type CompareLogEndsInput struct {
+	Call   Call         `json:"call"`
+	Site   runbook.Site `json:"site"`
+	Keeper runbook.Site `json:"keeper"`
+	Link   runbook.Link `json:"link"`
+	Topics []string     `json:"topics"`
+}
+
+// CompareLogEndsResult: Equal when every log ends at its expected offset.
+type CompareLogEndsResult struct {
+	Equal bool             `json:"equal"`
+	Ends  []runbook.LogEnd `json:"ends"`
+}
+
+// RejoinInput starts Link's mirrors at Site (its destination) over the existing
+// topics; Opposite ended at Other's engine and has the segments.
+type RejoinInput struct {
+	Call     Call         `json:"call"`
+	Site     runbook.Site `json:"site"`
+	Link     runbook.Link `json:"link"`
+	Other    runbook.Site `json:"other"`
+	Opposite runbook.Link `json:"opposite"`
+	Topics   []string     `json:"topics"`
+}
+
+// MeasureCopyInput: what a rebuild from Source would copy.
+type MeasureCopyInput struct {
+	Call   Call         `json:"call"`
+	Source runbook.Site `json:"source"`
+	Topics []string     `json:"topics"`
+}
+
+// MeasureCopyResult: Bytes is -1 where the cluster does not tell its log sizes.
+type MeasureCopyResult struct {
+	Records int64 `json:"records"`
+	Bytes   int64 `json:"bytes"`
+	Topics  int   `json:"topics"`
+}
+
+// DeleteTopicsInput deletes Topics on Site, unless they are mirrors of Link
+// (whose destination Site is) already. Other is the surviving site: a topic
+// that does not exist there is never deleted here (error).
+type DeleteTopicsInput struct {
+	Call   Call         `json:"call"`
+	Site   runbook.Site `json:"site"`
+	Other  runbook.Site `json:"other"`
+	Link   runbook.Link `json:"link"`
+	Topics []string     `json:"topics"`
+}
+
+// DeleteTopicsResult lists what was deleted and what was a mirror already.
+type DeleteTopicsResult struct {
+	Deleted []string `json:"deleted"`
+	Kept    []string `json:"kept,omitempty"`
+}

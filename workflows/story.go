@@ -1,0 +1,337 @@
+package workflows
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/drawbridge-dr/drawbridge/client/record"
+	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
+)
+
+// story is one run: what it knows, what it may undo, what people see of it.
+// Workflow code runs one coroutine at a time, so its fields need no lock of
+// Go's; commands that wait for an activity are kept apart by mu.
+type story struct {
+	op string
+	id string
+	// acting is the name that engine calls carry: id, until a revoked operation
+	// must go on under another.
+	acting string
+	plan   runbook.Plan
+	hash   string
+
+	requester string
+	reason    string
+	request   []string // overrides that the signed request names
+	choices   map[string]string
+
+	copies []runbook.RecordCopy
+	truth  runbook.Truth
+	rec    record.Record     // as this run last wrote or read it
+	base   map[string]string // digest of each site's copy, as last known
+	ruling string            // the site whose Consul is written first
+	owed   map[string]string // site → why its Consul has not got the record
+	engine int64             // epoch of engine calls
+
+	status Status
+	report runbook.Report
+	marks  time.Time // end of the last RTO segment
+
+	unsure    *record.Record        // a write whose outcome is not known
+	topics    []string              // mirrors that this run ends
+	pivotLink string                // the link that they belong to
+	tokens    []OperationTokenInput // begun and neither ended nor revoked
+	undo      undo
+	pastPivot bool
+	forward   bool // a failed step waits for a person
+	undoing   bool
+	changed   bool // something was done that undo does not take back
+	ended     bool
+	ready     bool // commands can be judged
+
+	telling int // notifications under way
+	mu      workflow.Mutex
+	cancel  workflow.CancelFunc
+	gate    *gate
+	aborted *runbook.Signed
+	expired bool
+}
+
+// open starts a run: it refuses a wrong id, loads the plan, verifies the
+// request and reads the record. Nothing is changed.
+func open(ctx workflow.Context, op string, in Start, dry bool) (*story, error) {
+	info := workflow.GetInfo(ctx)
+	if err := rightID(info.WorkflowExecution.ID, op, in.Pair, dry); err != nil {
+		return nil, err
+	}
+	now := workflow.Now(ctx)
+	// The first run's id stays over a reset, and so do the keys of the steps.
+	first := info.OriginalRunID
+	if first == "" {
+		first = info.WorkflowExecution.RunID
+	}
+	s := &story{
+		op:     op,
+		id:     op + "-" + first,
+		acting: op + "-" + first,
+		base:   map[string]string{},
+		owed:   map[string]string{},
+		marks:  now,
+		mu:     workflow.NewMutex(ctx),
+	}
+	s.requester, s.reason = runbook.Unsigned, in.Reason
+	s.status = Status{Pair: in.Pair, Operation: op, OpID: s.id, DryRun: dry, Started: now, Steps: []runbook.StepLine{}, Requester: s.requester}
+	s.report = runbook.Report{Pair: in.Pair, Operation: op, OpID: s.id, DryRun: dry, Started: now}
+	if err := s.handle(ctx); err != nil {
+		return nil, err
+	}
+	s.phase(ctx, PhaseLooking)
+	if err := s.look(ctx, in); err != nil {
+		s.ended = true
+		return nil, err
+	}
+	return s, nil
+}
+
+func rightID(id, op, pair string, dry bool) error {
+	if pair == "" {
+		return refuse(ErrPrecondition, `the input names no pair: give {"pair":"…"}`)
+	}
+	if dry {
+		if !strings.HasPrefix(id, DryID(pair, "")) {
+			return refuse(ErrWrongID, "a dry run has the id %s, not %s, so that it never blocks the pair: use drctl %s %s --dry-run", DryID(pair, "<n>"), id, op, pair)
+		}
+		return nil
+	}
+	if id != ID(pair) {
+		return refuse(ErrWrongID, "an operation on pair %s has the id %s, not %s, so that there is one at a time: use drctl %s %s", pair, ID(pair), id, op, pair)
+	}
+	return nil
+}
+
+func (s *story) look(ctx workflow.Context, in Start) error {
+	err := s.do(ctx, "load plan", func(ctx workflow.Context) (string, error) {
+		got, err := run(with(ctx, kindProbe, "plan of "+in.Pair), steps.LoadPlan, LoadPlanInput{Call: s.call("load plan"), PlanHash: in.PlanHash})
+		if err != nil {
+			return "", err
+		}
+		if len(got.Plan.Sites) != 2 || got.Plan.Pair != in.Pair {
+			return "", refuse(ErrPlanInvalid, "the plan of pair %q has %d sites; this run is for pair %q with two", got.Plan.Pair, len(got.Plan.Sites), in.Pair)
+		}
+		s.plan, s.hash = got.Plan, got.Hash
+		s.status.PlanHash, s.report.PlanHash = got.Hash, got.Hash
+		return "hash " + got.Hash, nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := s.read(ctx, ""); err != nil {
+		return err
+	}
+	if err := s.verifyRequest(ctx, in); err != nil {
+		return err
+	}
+	s.ready = true
+	return nil
+}
+
+// read reads both records and both state topics; ruling as in
+// runbook.ReadTruth.
+func (s *story) read(ctx workflow.Context, ruling string) error {
+	return s.do(ctx, "read record", func(ctx workflow.Context) (string, error) {
+		got, err := run(with(ctx, kindProbe, "record of truth at both sites"), steps.ReadRecord, ReadRecordInput{Call: s.call("read record"), Sites: s.plan.Sites})
+		if err != nil {
+			return "", err
+		}
+		s.copies = got.Copies
+		s.truth = runbook.ReadTruth(got.Copies, got.Engines, ruling)
+		for _, c := range got.Copies {
+			if c.Record != nil {
+				s.base[c.Site] = c.Record.SHA256
+			}
+		}
+		if s.truth.Split != "" {
+			return "", refuse(ErrSplitBrain, "%s: nothing is written; compare both Consuls with what the clusters hold, and remove the wrong record by hand", s.truth.Split)
+		}
+		s.engine = s.truth.Highest
+		if s.truth.Record == nil {
+			return "no record yet", nil
+		}
+		s.rec = *s.truth.Record
+		s.status.Epoch, s.status.Debts = s.rec.Epoch, s.rec.FenceDebt
+		s.report.EpochBefore, s.report.EpochAfter, s.report.Active = s.rec.Epoch, s.rec.Epoch, s.rec.Active
+		detail := fmt.Sprintf("active %s, epoch %d, highest seen %d", strings.Join(s.rec.Active, ","), s.rec.Epoch, s.truth.Highest)
+		if len(s.truth.Silent) > 0 {
+			detail += "; silent: " + strings.Join(s.truth.Silent, ", ")
+		}
+		return detail, nil
+	})
+}
+
+func (s *story) verifyRequest(ctx workflow.Context, in Start) error {
+	c := in.Request
+	if c == nil {
+		s.report.Requester, s.report.Reason = s.requester, s.reason
+		return nil
+	}
+	return s.do(ctx, "verify request", func(ctx workflow.Context) (string, error) {
+		if c.Decision != runbook.Request {
+			return "", refuse(ErrCommandStale, "the request is signed as %q, not as %q", c.Decision, runbook.Request)
+		}
+		want := s.bound()
+		want.OpID = "" // a request cannot know it
+		if c.Epoch == 0 {
+			want.Epoch = 0 // the requester stated no epoch
+		}
+		if c.PlanHash == "" {
+			want.PlanHash = ""
+		}
+		if r := runbook.Fits(*c, want, workflow.Now(ctx), time.Time{}); r != nil {
+			return "", refuse(r.Code, "%s", r.Text)
+		}
+		got, err := run(with(ctx, kindProbe, "signature of "+c.By), steps.VerifySignature, VerifySignatureInput{Call: s.call("verify request"), Command: *c, People: s.plan.People})
+		if err != nil {
+			return "", err
+		}
+		if !got.Valid {
+			return "", refuse(ErrCommandForged, "the request by %s: %s", c.By, got.Problem)
+		}
+		s.requester, s.request, s.choices = c.By, c.Overrides, c.Choices
+		if c.Reason != "" {
+			s.reason = c.Reason
+		}
+		s.status.Requester, s.report.Requester, s.report.Reason = s.requester, s.requester, s.reason
+		return "by " + c.By, nil
+	})
+}
+
+// call is the input part of every step.
+func (s *story) call(step string) Call {
+	return Call{Pair: s.status.Pair, OperationID: s.acting, Operation: s.op, Epoch: s.engine, Step: step}
+}
+
+// holder is call for locks, which belong to the run under its first name.
+func (s *story) holder(step string) Call {
+	c := s.call(step)
+	c.OperationID = s.id
+	return c
+}
+
+func (s *story) bound() runbook.Bound {
+	return runbook.Bound{OpID: s.id, Pair: s.status.Pair, Operation: s.op, Epoch: s.status.Epoch, PlanHash: s.hash}
+}
+
+func (s *story) by(ctx workflow.Context) runbook.By {
+	return runbook.By{OpID: s.id, Operation: s.op, Person: s.requester, Now: workflow.Now(ctx)}
+}
+
+// tell runs a story's body and closes the run: undo when it failed before the
+// pivot, report, outcome.
+func (s *story) tell(ctx workflow.Context, body func(workflow.Context) error) (Result, error) {
+	inner, cancel := workflow.WithCancel(ctx)
+	s.cancel = cancel
+	s.notify(ctx, NotifyStarted, fmt.Sprintf("%s of %s started by %s", s.op, s.status.Pair, s.requester), s.reason, s.op == runbook.OpFailover && !s.status.DryRun)
+	err := s.cause(body(inner))
+	// From here on nothing may be cancelled half way.
+	ctx, _ = workflow.NewDisconnectedContext(ctx)
+	if err != nil && !s.pastPivot {
+		s.back(ctx)
+	}
+	return s.close(ctx, err)
+}
+
+// cause says why a run ends, when it is not the error itself.
+func (s *story) cause(err error) error {
+	var app *temporal.ApplicationError
+	switch {
+	case err == nil:
+		return nil
+	case s.aborted != nil:
+		return refuse(ErrAborted, "aborted by %s: %s", s.aborted.By, s.aborted.Reason)
+	case s.expired:
+		return refuse(ErrFreezeExpired, "the freeze took longer than %d s, everything was undone: find what held it (see the steps), then start again", s.plan.Limits.FreezeSeconds)
+	case temporal.IsCanceledError(err) && !errors.As(err, &app):
+		return refuse(ErrAborted, "cancelled in Temporal")
+	}
+	return err
+}
+
+func (s *story) close(ctx workflow.Context, err error) (Result, error) {
+	s.ended, s.gate, s.status.Waiting = true, nil, nil
+	outcome := runbook.Done
+	switch {
+	case err != nil && !s.pastPivot && !s.changed && !s.skipped():
+		outcome = runbook.NoChange
+	case s.status.DryRun:
+		outcome = runbook.Dry
+	case err != nil || s.skipped() || len(s.rec.FenceDebt) > 0:
+		outcome = runbook.Partly
+	}
+	s.status.Outcome, s.status.Phase = outcome, PhaseEnded
+	s.status.Debts = s.rec.FenceDebt
+	r := &s.report
+	r.Outcome, r.Ended = outcome, workflow.Now(ctx)
+	if err != nil {
+		r.Error = err.Error()
+	}
+	r.Steps, r.Approvals, r.Findings, r.Fences = s.status.Steps, s.status.Approvals, s.status.Findings, s.status.Fences
+	r.Forecast, r.Ledger = s.status.Forecast, s.status.Ledger
+	if s.rec.Pair != "" {
+		r.EpochAfter, r.Active, r.DebtsOpen = s.rec.Epoch, s.rec.Active, s.rec.FenceDebt
+	}
+	res := Result{OpID: s.id, Outcome: outcome, Epoch: r.EpochAfter, Active: r.Active}
+	if !s.status.DryRun {
+		saved, serr := run(with(ctx, kindPaper, "report"), steps.SaveReport, SaveReportInput{Call: s.call("save report"), Folder: s.plan.Reports, Report: *r})
+		if serr != nil {
+			s.find("the report could not be kept: %v; it is in this run's result", serr)
+			r.Findings = s.status.Findings
+		}
+		res.ReportFile, r.PlanChanged = saved.Markdown, saved.PlanChanged
+	}
+	s.notify(ctx, NotifyFinished, fmt.Sprintf("%s of %s: %s", s.op, s.status.Pair, outcome), r.Error, false)
+	res.Report = *r
+	s.show(ctx)
+	s.search(ctx)
+	// A closed run sends nothing any more: notifications have their bounded time.
+	if aerr := workflow.Await(ctx, func() bool { return s.telling == 0 && workflow.AllHandlersFinished(ctx) }); aerr != nil {
+		return res, aerr
+	}
+	if err != nil && !byPeople(err) {
+		return res, err
+	}
+	return res, nil
+}
+
+// byPeople: ended by a decision or a deadline, which is no failure of the run.
+func byPeople(err error) bool {
+	return slices.Contains([]string{ErrAborted, ErrNotApproved, ErrFreezeExpired}, ErrorType(err))
+}
+
+func (s *story) skipped() bool {
+	return slices.ContainsFunc(s.status.Steps, func(l runbook.StepLine) bool { return l.State == runbook.StateSkipped })
+}
+
+// notify never fails and never blocks a run for long.
+func (s *story) notify(ctx workflow.Context, what, title, text string, page bool) {
+	if s.status.DryRun || (s.plan.Notify.Slack == nil && s.plan.Notify.PagerDuty == nil) {
+		return
+	}
+	in := NotifyInput{Call: s.call("notify " + what), Notify: s.plan.Notify, Kind: what, Title: title, Text: text, Page: page}
+	free, _ := workflow.NewDisconnectedContext(ctx)
+	s.telling++
+	workflow.Go(free, func(ctx workflow.Context) {
+		defer func() { s.telling-- }()
+		got, err := run(with(ctx, kindPaper, "notify: "+what), steps.Notify, in)
+		if err != nil {
+			workflow.GetLogger(ctx).Warn("notification was not sent", "kind", what, "error", err)
+			return
+		}
+		workflow.GetLogger(ctx).Info("notified", "kind", what, "slack", got.Slack, "pagerduty", got.PagerDuty)
+	})
+}

@@ -1,0 +1,167 @@
+package workflows
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
+)
+
+// act is the body of a step: it returns what the table shows of it.
+type act = func(workflow.Context) (detail string, err error)
+
+// do runs one named step of the story and keeps its row. When the run can only
+// go forward a failure waits for a person: retry runs the step again under the
+// same name (and so the same idempotency key), skip leaves it.
+func (s *story) do(ctx workflow.Context, name string, body act) error {
+	return s.step(ctx, name, true, body)
+}
+
+// must is do for a step without which the rest makes no sense: no skip.
+func (s *story) must(ctx workflow.Context, name string, body act) error {
+	return s.step(ctx, name, false, body)
+}
+
+func (s *story) step(ctx workflow.Context, name string, skippable bool, body act) error {
+	for {
+		row := s.begin(ctx, name)
+		detail, err := body(ctx)
+		s.finish(ctx, row, detail, err)
+		if err == nil || !s.forward || s.over(ctx) {
+			return err
+		}
+		choice, why, perr := s.pause(ctx, name, err, skippable)
+		if perr != nil {
+			return perr
+		}
+		if choice == runbook.Skip {
+			s.status.Steps[row].State = runbook.StateSkipped
+			s.status.Steps[row].Detail = fmt.Sprintf("skipped: %s (it failed with: %s)", why, brief(err))
+			s.show(ctx)
+			return nil
+		}
+	}
+}
+
+// over: the run was aborted, or cancelled before the pivot; a person has
+// decided already.
+func (s *story) over(ctx workflow.Context) bool {
+	return !s.undoing && !s.pastPivot && (s.aborted != nil || s.expired || ctx.Err() != nil)
+}
+
+// begin opens the row of a step; a retry opens the same row again.
+func (s *story) begin(ctx workflow.Context, name string) int {
+	i := slices.IndexFunc(s.status.Steps, func(l runbook.StepLine) bool {
+		return l.Name == name && (l.State == runbook.StateFailed || l.State == runbook.StateWaiting)
+	})
+	if i < 0 {
+		i = len(s.status.Steps)
+		s.status.Steps = append(s.status.Steps, runbook.StepLine{Name: name, Started: workflow.Now(ctx)})
+	}
+	s.status.Steps[i].State = runbook.StateRunning
+	s.show(ctx)
+	return i
+}
+
+func (s *story) finish(ctx workflow.Context, i int, detail string, err error) {
+	row := &s.status.Steps[i]
+	row.Ended = workflow.Now(ctx)
+	row.Millis = row.Ended.Sub(row.Started).Milliseconds()
+	row.State, row.Detail = runbook.StateDone, detail
+	if err != nil {
+		row.State, row.Detail = runbook.StateFailed, brief(err)
+	}
+	s.show(ctx)
+}
+
+// brief is an error as a table can show it: without the wrapping that Temporal
+// puts around it, and cut where a page would end.
+func brief(err error) string {
+	text := err.Error()
+	var app *temporal.ApplicationError
+	if errors.As(err, &app) {
+		text = app.Message()
+	}
+	const page = 800
+	if r := []rune(text); len(r) > page {
+		text = string(r[:page]) + " …"
+	}
+	return text
+}
+
+// find notes something for the report.
+func (s *story) find(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	if !slices.Contains(s.status.Findings, text) {
+		s.status.Findings = append(s.status.Findings, text)
+	}
+}
+
+// mark ends an RTO segment that began where the last one ended.
+func (s *story) mark(ctx workflow.Context, segment string) {
+	now := workflow.Now(ctx)
+	ms := now.Sub(s.marks).Milliseconds()
+	s.report.RTO = append(s.report.RTO, runbook.Segment{Name: segment, Millis: ms})
+	s.report.RTOMillis += ms
+	s.report.RTOSeconds = s.plan.Objectives.RTOSeconds
+	s.marks = now
+}
+
+// phase tells everybody where the run is: the status, the Temporal UI and, for
+// times when no worker answers queries, the search attributes.
+func (s *story) phase(ctx workflow.Context, name string) {
+	if s.status.Phase == name {
+		return
+	}
+	s.status.Phase = name
+	s.show(ctx)
+	s.search(ctx)
+}
+
+var (
+	keyPair      = temporal.NewSearchAttributeKeyKeyword(SearchPair)
+	keyOperation = temporal.NewSearchAttributeKeyKeyword(SearchOperation)
+	keyPhase     = temporal.NewSearchAttributeKeyKeyword(SearchPhase)
+	keyEpoch     = temporal.NewSearchAttributeKeyInt64(SearchEpoch)
+	keyOutcome   = temporal.NewSearchAttributeKeyKeyword(SearchOutcome)
+)
+
+// SearchAttributeKeys are what must be registered in the namespace before a
+// worker starts; see SearchAttributes.
+func SearchAttributeKeys() []temporal.SearchAttributeKey {
+	return []temporal.SearchAttributeKey{keyPair, keyOperation, keyPhase, keyEpoch, keyOutcome}
+}
+
+func (s *story) search(ctx workflow.Context) {
+	outcome := s.status.Outcome
+	if outcome == "" {
+		outcome = "running"
+	}
+	err := workflow.UpsertTypedSearchAttributes(ctx,
+		keyPair.ValueSet(s.status.Pair), keyOperation.ValueSet(s.op), keyPhase.ValueSet(s.status.Phase),
+		keyEpoch.ValueSet(s.rec.Epoch), keyOutcome.ValueSet(outcome))
+	if err != nil {
+		workflow.GetLogger(ctx).Warn("search attributes were not written", "error", err)
+	}
+}
+
+// show writes the live details of the Temporal UI.
+func (s *story) show(ctx workflow.Context) {
+	text := fmt.Sprintf("**%s** %s, asked for by %s, epoch %d\n\n", s.status.Phase, s.status.Outcome, s.requester, s.status.Epoch)
+	if w := s.status.Waiting; w != nil {
+		text += fmt.Sprintf("**waits for %s**: %s", w.For, w.Text)
+		if !w.Deadline.IsZero() {
+			text += " (until " + w.Deadline.UTC().Format("2006-01-02 15:04:05Z") + ")"
+		}
+		text += "\n\n"
+	}
+	text += runbook.Table(s.status.Steps)
+	for _, f := range s.status.Findings {
+		text += "\n- " + f
+	}
+	workflow.SetCurrentDetails(ctx, text)
+}

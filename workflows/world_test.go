@@ -1,0 +1,569 @@
+package workflows
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+
+	"github.com/drawbridge-dr/drawbridge/client/record"
+	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
+)
+
+// world is two sites as the runbooks see them: a fake of the seam with enough
+// memory to tell whether a story left things right. It embeds Steps, so that a
+// step without a fake panics instead of passing.
+type world struct {
+	Steps
+	mu sync.Mutex
+
+	plan    runbook.Plan
+	consul  map[string]*record.Record
+	locks   map[string]string            // site → operation
+	tokens  map[string]string            // link → state
+	mirrors map[string]map[string]string // link → topic → status
+	fences  map[string]map[string]bool   // site → operation → stands
+	groups  map[string]map[string]bool   // DENY READ, likewise
+	guards  map[string]bool              // site → entries handed over
+	topics  map[string][]string          // site → topics
+	down    map[string]bool              // "east kafka", "east consul", "east engine"
+	ledger  []runbook.LedgerLine
+	deaf    bool // fences bind nobody
+	held    bool
+
+	findings []Finding
+	synced   []runbook.GroupRisk
+
+	calls  []string           // method names in order
+	steps  []Call             // with their inputs' calls
+	fail   map[string][]error // method → errors of its next calls, before acting
+	after  map[string]int     // method, or method and step → how often it acts and then reports failure
+	hook   func(string, Call) // before each call
+	writes []WriteRecordInput // that succeeded
+	notes  []NotifyInput
+}
+
+const home, away = "east", "west"
+
+func newWorld() *world {
+	site := func(name string) runbook.Site {
+		return runbook.Site{
+			Name: name, Kafka: runbook.Kafka{Bootstrap: []string{name + ":9092"}}, SecurityRef: "ref-" + name,
+			Canary: &runbook.Security{Username: "canary"},
+		}
+	}
+	w := &world{
+		plan: runbook.Plan{
+			Pair: "orders", Mode: "active-passive", Home: home, Sites: []runbook.Site{site(home), site(away)},
+			Links:      []runbook.Link{{Name: "there", Source: home, Destination: away}, {Name: "back", Source: away, Destination: home}},
+			Topics:     []string{"a", "b"},
+			Groups:     []runbook.Group{{Name: "g", Move: runbook.MoveWatch}},
+			Objectives: runbook.Objectives{RTOSeconds: 60, RPOSeconds: 5, LagRecords: 10},
+			Limits: runbook.Limits{
+				FreezeSeconds: 60, WaveTopics: 2, HaltPercent: 20, ClientsSeconds: 5, CatchUpSeconds: 60, TransactionsSeconds: 5,
+			},
+			People: []runbook.Person{
+				{Name: "ann", Roles: []string{"operator"}}, {Name: "bob", Roles: []string{"approver"}}, {Name: "eve", Roles: []string{"approver"}},
+			},
+			Approvals: map[string]runbook.Approval{
+				runbook.OpFailover: {Count: 1, Roles: []string{"approver"}, DeadlineSeconds: 600},
+				runbook.OpFailback: {Count: 1, Roles: []string{"approver"}, DeadlineSeconds: 600},
+				runbook.OpRecover:  {DeadlineSeconds: 600}, runbook.OpSetUp: {DeadlineSeconds: 600},
+			},
+			Notify: runbook.Notify{Slack: &runbook.Slack{Webhook: "${env:X}"}},
+		},
+		consul: map[string]*record.Record{}, locks: map[string]string{}, tokens: map[string]string{},
+		mirrors: map[string]map[string]string{}, fences: map[string]map[string]bool{home: {}, away: {}},
+		groups: map[string]map[string]bool{home: {}, away: {}}, guards: map[string]bool{},
+		topics: map[string][]string{home: {"a", "b"}, away: {}},
+		down:   map[string]bool{}, fail: map[string][]error{}, after: map[string]int{},
+	}
+	return w
+}
+
+// steady is the world after SetUp.
+func steady() *world {
+	w := newWorld()
+	r := runbook.Fresh(w.plan, 0, runbook.By{OpID: "setup-0", Operation: "setup", Person: "ann", Now: time.Unix(1000, 0)})
+	a, b := r, r
+	w.consul[home], w.consul[away] = &a, &b
+	w.topics[home] = []string{"a", "b", runbook.CanaryTopic("orders")}
+	w.mirrors["there"] = map[string]string{"a": "ACTIVE", "b": "ACTIVE", runbook.CanaryTopic("orders"): "ACTIVE"}
+	return w
+}
+
+// lost is steady with the home site gone.
+func lost() *world {
+	w := steady()
+	for _, part := range []string{"kafka", "consul", "engine"} {
+		w.down[home+" "+part] = true
+	}
+	return w
+}
+
+// failedOver is a world whose home came back after a failover that recovery has
+// dealt with, unless debts are given.
+func failedOver(debts ...record.FenceDebt) *world {
+	w := steady()
+	by := runbook.By{OpID: "failover-0", Operation: "failover", Person: "ann", Now: time.Unix(2000, 0)}
+	r := runbook.Flip(*w.consul[home], w.plan, 1, away, by)
+	for _, d := range debts {
+		r = runbook.WithDebt(r, d, by)
+	}
+	a, b := r, r
+	w.consul[home], w.consul[away] = &a, &b
+	for t := range w.mirrors["there"] {
+		w.mirrors["there"][t] = "STOPPED"
+	}
+	w.topics[away] = []string{"a", "b", runbook.CanaryTopic("orders")}
+	w.ledger = []runbook.LedgerLine{{Topic: "a", From: 10, To: 13, Records: 3, Decision: runbook.LedgerUndecided, Redelivered: map[string]int64{"g": 2}}, {Topic: "b", Decision: runbook.LedgerNothing}}
+	return w
+}
+
+// enter counts a call and returns what it must fail with.
+func (w *world) enter(method string, c Call) error {
+	w.mu.Lock()
+	hook := w.hook
+	w.calls = append(w.calls, method)
+	w.steps = append(w.steps, c)
+	var err error
+	if list := w.fail[method]; len(list) > 0 {
+		err, w.fail[method] = list[0], list[1:]
+	}
+	w.mu.Unlock()
+	if hook != nil {
+		hook(method, c)
+	}
+	return err
+}
+
+// leave says whether a call that acted must report failure all the same.
+func (w *world) leave(method string, c Call) error {
+	for _, key := range []string{method, method + " " + c.Step} {
+		if w.after[key] == 0 {
+			continue
+		}
+		w.after[key]--
+		return temporal.NewApplicationError("acted, and the answer was lost", ErrUnreachable)
+	}
+	return nil
+}
+
+func (w *world) count(method string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := 0
+	for _, c := range w.calls {
+		if c == method {
+			n++
+		}
+	}
+	return n
+}
+
+// before tells whether the first a came before the first b.
+func (w *world) before(a, b string) bool {
+	i, j := slices.Index(w.calls, a), slices.Index(w.calls, b)
+	return i >= 0 && j >= 0 && i < j
+}
+
+func no(typ, format string, args ...any) error {
+	return temporal.NewNonRetryableApplicationError(fmt.Sprintf(format, args...), typ, nil)
+}
+
+func (w *world) LoadPlan(_ context.Context, in LoadPlanInput) (LoadPlanResult, error) {
+	err := w.enter("LoadPlan", in.Call)
+	if in.PlanHash != "" && in.PlanHash != "hash" {
+		err = no(ErrPlanDiffers, "yours %s, mine hash", in.PlanHash)
+	}
+	return LoadPlanResult{Plan: w.plan, Hash: "hash"}, err
+}
+
+func (w *world) VerifySignature(_ context.Context, in VerifySignatureInput) (VerifySignatureResult, error) {
+	if in.Command.Signature != "by "+in.Command.By {
+		return VerifySignatureResult{Problem: "not their signature"}, w.enter("VerifySignature", in.Call)
+	}
+	return VerifySignatureResult{Valid: true, By: in.Command.By}, w.enter("VerifySignature", in.Call)
+}
+
+func (w *world) ReadRecord(_ context.Context, in ReadRecordInput) (ReadRecordResult, error) {
+	err := w.enter("ReadRecord", in.Call)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var out ReadRecordResult
+	for _, s := range in.Sites {
+		out.Copies = append(out.Copies, runbook.RecordCopy{Site: s.Name, Reachable: !w.down[s.Name+" consul"], Record: w.consul[s.Name]})
+		e := runbook.EngineTruth{Site: s.Name, Reachable: !w.down[s.Name+" engine"]}
+		if id := w.locks[s.Name]; id != "" && e.Reachable {
+			e.Lock = &record.Lock{OpID: id, Operation: strings.SplitN(id, "-", 2)[0], Since: time.Unix(1, 0)}
+		}
+		out.Engines = append(out.Engines, e)
+	}
+	return out, err
+}
+
+func (w *world) WriteRecord(_ context.Context, in WriteRecordInput) (WriteRecordResult, error) {
+	if err := w.enter("WriteRecord", in.Call); err != nil {
+		return WriteRecordResult{}, err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.down[in.Site.Name+" consul"] {
+		return WriteRecordResult{}, temporal.NewApplicationError("consul is away", ErrUnreachable)
+	}
+	if _, err := record.Marshal(in.Record); err != nil {
+		return WriteRecordResult{}, no(ErrRefused, "%v", err)
+	}
+	have := w.consul[in.Site.Name]
+	switch {
+	case have != nil && have.SHA256 == in.Record.SHA256:
+		return WriteRecordResult{SHA256: have.SHA256}, nil
+	case in.Follow && have != nil:
+		if rel := record.Compare(*have, in.Record); rel == record.Newer || rel == record.SplitBrain {
+			return WriteRecordResult{}, no(ErrEpochConflict, "copy is %s", rel)
+		}
+	case !in.Follow && (have == nil) != (in.Base == ""), !in.Follow && have != nil && have.SHA256 != in.Base:
+		return WriteRecordResult{}, no(ErrEpochConflict, "another base")
+	}
+	r := in.Record
+	w.consul[in.Site.Name] = &r
+	w.writes = append(w.writes, in)
+	return WriteRecordResult{Changed: true, SHA256: r.SHA256}, w.leave("WriteRecord", in.Call)
+}
+
+func (w *world) EngineLock(_ context.Context, in EngineLockInput) (EngineLockResult, error) {
+	if err := w.enter("EngineLock", in.Call); err != nil {
+		return EngineLockResult{}, err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if l := w.locks[in.Site.Name]; l != "" && l != in.Call.OperationID && l != in.Break {
+		return EngineLockResult{}, no(ErrPairBusy, "held by %s", l)
+	}
+	w.locks[in.Site.Name] = in.Call.OperationID
+	return EngineLockResult{Held: true}, w.leave("EngineLock", in.Call)
+}
+
+func (w *world) EngineUnlock(_ context.Context, in EngineLockInput) (EngineLockResult, error) {
+	err := w.enter("EngineUnlock", in.Call)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err == nil && w.locks[in.Site.Name] == in.Call.OperationID {
+		delete(w.locks, in.Site.Name)
+	}
+	return EngineLockResult{}, err
+}
+
+func (w *world) token(method string, in OperationTokenInput, state string) (OperationTokenResult, error) {
+	err := w.enter(method, in.Call)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err == nil {
+		w.tokens[in.Link.Name] = state
+	}
+	return OperationTokenResult{State: state}, err
+}
+
+func (w *world) BeginOperation(_ context.Context, in OperationTokenInput) (OperationTokenResult, error) {
+	return w.token("BeginOperation", in, "open")
+}
+
+func (w *world) EndOperation(_ context.Context, in OperationTokenInput) (OperationTokenResult, error) {
+	return w.token("EndOperation", in, "ended")
+}
+
+func (w *world) RevokeOperation(_ context.Context, in OperationTokenInput) (RevokeOperationResult, error) {
+	_, err := w.token("RevokeOperation", in, "revoked")
+	out := RevokeOperationResult{State: "revoked"}
+	for _, t := range w.plan.Topics {
+		if w.mirrors[in.Link.Name][t] == "STOPPED" {
+			out.Stopped = append(out.Stopped, t)
+		}
+	}
+	return out, err
+}
+
+func (w *world) AttestOutage(_ context.Context, in AttestOutageInput) (AttestOutageResult, error) {
+	up := !w.down[in.Site.Name+" kafka"]
+	return AttestOutageResult{Vantages: []runbook.Vantage{
+		{From: "worker", Known: true, Reachable: up}, {From: "engine " + in.Other.Name, Known: true, Reachable: up},
+	}}, w.enter("AttestOutage", in.Call)
+}
+
+func (w *world) MeasureRisk(_ context.Context, in MeasureRiskInput) (MeasureRiskResult, error) {
+	err := w.enter("MeasureRisk", in.Call)
+	r := runbook.Risk{Link: in.Link.Name, Now: time.Unix(100, 0), LastContact: time.Unix(98, 0)}
+	for _, t := range append(slices.Clone(w.plan.Topics), runbook.CanaryTopic(w.plan.Pair)) {
+		if st := w.mirrors[in.Link.Name][t]; st != "" {
+			r.Partitions = append(r.Partitions, runbook.PartitionRisk{Topic: t, Status: st, LagRecords: 3, SourceSeen: true, RecordsPerSecond: 1})
+		}
+	}
+	r.Groups = []runbook.GroupRisk{{Group: "g", Topic: "a", SourceOffset: 5, Wanted: 5, Dest: 5, DestEnd: 10, Owned: true}}
+	return MeasureRiskResult{Risk: r}, err
+}
+
+func (w *world) CheckPrivileges(_ context.Context, in CheckPrivilegesInput) (CheckPrivilegesResult, error) {
+	return CheckPrivilegesResult{Findings: w.findings}, w.enter("CheckPrivileges", in.Call)
+}
+
+func (w *world) ListDRTopics(_ context.Context, in ListDRTopicsInput) (ListDRTopicsResult, error) {
+	return ListDRTopicsResult{Topics: slices.Clone(w.topics[in.Site.Name])}, w.enter("ListDRTopics", in.Call)
+}
+
+func (w *world) EnsureCanaryTopic(_ context.Context, in EnsureCanaryTopicInput) (EnsureCanaryTopicResult, error) {
+	return EnsureCanaryTopicResult{Topic: runbook.CanaryTopic(w.plan.Pair)}, w.enter("EnsureCanaryTopic", in.Call)
+}
+
+func (w *world) EnsureLink(_ context.Context, in EnsureLinkInput) (EnsureLinkResult, error) {
+	return EnsureLinkResult{State: "ACTIVE"}, w.enter("EnsureLink", in.Call)
+}
+
+// set changes mirrors of a link and answers per topic.
+func (w *world) set(link string, topics []string, status string) MirrorsResult {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.mirrors[link] == nil {
+		w.mirrors[link] = map[string]string{}
+	}
+	var out MirrorsResult
+	for _, t := range topics {
+		w.mirrors[link][t] = status
+		out.Topics = append(out.Topics, runbook.TopicResult{Topic: t, OK: true, Status: status, WriterFence: "enforced"})
+	}
+	return out
+}
+
+func (w *world) EnsureMirrors(_ context.Context, in EnsureMirrorsInput) (MirrorsResult, error) {
+	if err := w.enter("EnsureMirrors", in.Call); err != nil {
+		return MirrorsResult{}, err
+	}
+	return w.set(in.Link.Name, in.Topics, "ACTIVE"), nil
+}
+
+func (w *world) AwaitMirrors(_ context.Context, in AwaitMirrorsInput) (AwaitMirrorsResult, error) {
+	return AwaitMirrorsResult{CaughtUp: true}, w.enter("AwaitMirrors", in.Call)
+}
+
+func (w *world) GrowMirrors(_ context.Context, in MirrorsInput) (MirrorsResult, error) {
+	return MirrorsResult{}, w.enter("GrowMirrors", in.Call)
+}
+
+func (w *world) FailoverMirrors(_ context.Context, in MirrorsInput) (MirrorsResult, error) {
+	if err := w.enter("FailoverMirrors", in.Call); err != nil {
+		return MirrorsResult{}, err
+	}
+	return w.set(in.Link.Name, in.Topics, "STOPPED"), nil
+}
+
+func (w *world) PromoteMirrors(_ context.Context, in MirrorsInput) (MirrorsResult, error) {
+	if err := w.enter("PromoteMirrors", in.Call); err != nil {
+		return MirrorsResult{}, err
+	}
+	return w.set(in.Link.Name, in.Topics, "STOPPED"), nil
+}
+
+func (w *world) AwaitStopped(_ context.Context, in AwaitStoppedInput) (MirrorsResult, error) {
+	err := w.enter("AwaitStopped", in.Call)
+	var out MirrorsResult
+	for _, t := range in.Topics {
+		st := w.mirrors[in.Link.Name][t]
+		out.Topics = append(out.Topics, runbook.TopicResult{Topic: t, OK: st == "STOPPED", Status: st, WriterFence: "enforced", Error: "is " + st})
+	}
+	return out, err
+}
+
+func (w *world) AwaitDrained(_ context.Context, in AwaitDrainedInput) (AwaitDrainedResult, error) {
+	return AwaitDrainedResult{Drained: true}, w.enter("AwaitDrained", in.Call)
+}
+
+func (w *world) CompareLogEnds(_ context.Context, in CompareLogEndsInput) (CompareLogEndsResult, error) {
+	return CompareLogEndsResult{Equal: true}, w.enter("CompareLogEnds", in.Call)
+}
+
+func (w *world) Rejoin(_ context.Context, in RejoinInput) (MirrorsResult, error) {
+	if err := w.enter("Rejoin", in.Call); err != nil {
+		return MirrorsResult{}, err
+	}
+	return w.set(in.Link.Name, in.Topics, "ACTIVE"), nil
+}
+
+func (w *world) MeasureCopy(_ context.Context, in MeasureCopyInput) (MeasureCopyResult, error) {
+	return MeasureCopyResult{Records: 42, Bytes: 4200, Topics: len(in.Topics)}, w.enter("MeasureCopy", in.Call)
+}
+
+func (w *world) DeleteTopics(_ context.Context, in DeleteTopicsInput) (DeleteTopicsResult, error) {
+	return DeleteTopicsResult{Deleted: in.Topics}, w.enter("DeleteTopics", in.Call)
+}
+
+func (w *world) FenceSite(_ context.Context, in FenceSiteInput) (FenceResult, error) {
+	if err := w.enter("FenceSite", in.Call); err != nil {
+		return FenceResult{}, err
+	}
+	if w.down[in.Site.Name+" kafka"] {
+		return FenceResult{Problem: "connection refused"}, nil
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.fences[in.Site.Name][in.Call.OperationID] = true
+	return FenceResult{Reachable: true, Entries: 2}, w.leave("FenceSite", in.Call)
+}
+
+func (w *world) FenceGroups(_ context.Context, in FenceGroupsInput) (FenceResult, error) {
+	if err := w.enter("FenceGroups", in.Call); err != nil {
+		return FenceResult{}, err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.groups[in.Site.Name][in.Call.OperationID] = true
+	return FenceResult{Reachable: true, Entries: 1}, nil
+}
+
+func (w *world) ProveFence(_ context.Context, in ProveFenceInput) (ProveFenceResult, error) {
+	err := w.enter("ProveFence", in.Call)
+	e := runbook.FenceEvidence{Site: in.Site.Name, Reachable: !w.down[in.Site.Name+" kafka"], Entries: 3, CanaryBefore: in.CanaryBefore}
+	e.CanaryRefused, e.LogsStill = !w.deaf, !w.deaf
+	return ProveFenceResult{Evidence: e}, err
+}
+
+func (w *world) ProveWritable(_ context.Context, in ProveWritableInput) (ProveWritableResult, error) {
+	err := w.enter("ProveWritable", in.Call)
+	if w.down[in.Site.Name+" kafka"] {
+		return ProveWritableResult{}, temporal.NewApplicationError("connection refused", ErrUnreachable)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return ProveWritableResult{Writable: len(w.fences[in.Site.Name]) == 0 || w.deaf, Brokers: 1}, err
+}
+
+func (w *world) lift(method string, in LiftFenceInput, maps ...map[string]map[string]bool) (FenceResult, error) {
+	if err := w.enter(method, in.Call); err != nil {
+		return FenceResult{}, err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, m := range maps {
+		for op := range m[in.Site.Name] {
+			if in.FencingOperation == "" || in.FencingOperation == op {
+				delete(m[in.Site.Name], op)
+			}
+		}
+	}
+	return FenceResult{Reachable: true}, nil
+}
+
+func (w *world) LiftFence(_ context.Context, in LiftFenceInput) (FenceResult, error) {
+	return w.lift("LiftFence", in, w.fences, w.groups)
+}
+
+func (w *world) LiftGroupFence(_ context.Context, in LiftFenceInput) (FenceResult, error) {
+	return w.lift("LiftGroupFence", in, w.groups)
+}
+
+func (w *world) HandOverFence(_ context.Context, in HandOverFenceInput) (FenceResult, error) {
+	out, err := w.lift("HandOverFence", LiftFenceInput{Call: in.Call, Site: in.Site}, w.fences)
+	if err == nil {
+		w.mu.Lock()
+		w.guards[in.Site.Name] = true
+		w.mu.Unlock()
+	}
+	return out, err
+}
+
+func (w *world) OpenTransactions(_ context.Context, in OpenTransactionsInput) (OpenTransactionsResult, error) {
+	return OpenTransactionsResult{}, w.enter("OpenTransactions", in.Call)
+}
+
+func (w *world) EndTransactions(_ context.Context, in EndTransactionsInput) (OpenTransactionsResult, error) {
+	return OpenTransactionsResult{}, w.enter("EndTransactions", in.Call)
+}
+
+func (w *world) AwaitGroupsEmpty(_ context.Context, in AwaitGroupsEmptyInput) (AwaitGroupsEmptyResult, error) {
+	return AwaitGroupsEmptyResult{Empty: true}, w.enter("AwaitGroupsEmpty", in.Call)
+}
+
+func (w *world) SyncGroups(_ context.Context, in LinkGroupsInput) (SyncGroupsResult, error) {
+	return SyncGroupsResult{Exact: len(w.synced) == 0, Groups: w.synced}, w.enter("SyncGroups", in.Call)
+}
+
+func (w *world) OwnGroups(_ context.Context, in LinkGroupsInput) (SyncGroupsResult, error) {
+	return SyncGroupsResult{Exact: true}, w.enter("OwnGroups", in.Call)
+}
+
+func (w *world) AwaitClientsMoved(_ context.Context, in AwaitClientsMovedInput) (AwaitClientsMovedResult, error) {
+	return AwaitClientsMovedResult{Complete: true, Groups: []runbook.ClientMove{{Group: "g", MembersNew: 1, Moved: true}}}, w.enter("AwaitClientsMoved", in.Call)
+}
+
+func (w *world) decide(method string, in LedgerInput, decision string) (LedgerResult, error) {
+	if err := w.enter(method, in.Call); err != nil {
+		return LedgerResult{}, err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := int64(0)
+	for i := range w.ledger {
+		if slices.Contains(in.Topics, w.ledger[i].Topic) {
+			n += w.ledger[i].Records
+			if !in.KeepDecision {
+				w.ledger[i].Decision, w.ledger[i].DecidedBy = decision, in.DecidedBy
+			}
+		}
+	}
+	return LedgerResult{Lines: slices.Clone(w.ledger), Records: n}, nil
+}
+
+func (w *world) ComputeLedger(_ context.Context, in LedgerInput) (LedgerResult, error) {
+	return w.decide("ComputeLedger", LedgerInput{Call: in.Call}, "")
+}
+
+func (w *world) AppendLedger(_ context.Context, in LedgerInput) (LedgerResult, error) {
+	return w.decide("AppendLedger", in, runbook.LedgerAppended)
+}
+
+func (w *world) ExportLedger(_ context.Context, in LedgerInput) (LedgerResult, error) {
+	return w.decide("ExportLedger", in, runbook.LedgerExported)
+}
+
+func (w *world) DiscardLedger(_ context.Context, in LedgerInput) (LedgerResult, error) {
+	return w.decide("DiscardLedger", in, runbook.LedgerDiscarded)
+}
+
+func (w *world) HoldRetention(_ context.Context, in HoldRetentionInput) (HoldRetentionResult, error) {
+	err := w.enter("HoldRetention", in.Call)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.held {
+		return HoldRetentionResult{Held: []HeldConfig{{Topic: "a", Name: "the hold's own value"}}}, err
+	}
+	w.held = !in.LookOnly && err == nil
+	return HoldRetentionResult{Held: []HeldConfig{{Topic: "a", Name: "retention.ms"}}}, err
+}
+
+func (w *world) PutBackRetention(_ context.Context, in PutBackRetentionInput) (HoldRetentionResult, error) {
+	err := w.enter("PutBackRetention", in.Call)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(in.Held) == 1 && in.Held[0].Name == "retention.ms" && err == nil {
+		w.held = false
+	}
+	return HoldRetentionResult{}, err
+}
+
+func (w *world) ProduceConsumeCanary(_ context.Context, in ProduceConsumeCanaryInput) (ProduceConsumeCanaryResult, error) {
+	return ProduceConsumeCanaryResult{Topic: "c"}, w.enter("ProduceConsumeCanary", in.Call)
+}
+
+func (w *world) SaveReport(_ context.Context, in SaveReportInput) (SaveReportResult, error) {
+	return SaveReportResult{JSON: "r.json", Markdown: "r.md"}, w.enter("SaveReport", in.Call)
+}
+
+func (w *world) Notify(_ context.Context, in NotifyInput) (NotifyResult, error) {
+	err := w.enter("Notify", in.Call)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.notes = append(w.notes, in)
+	return NotifyResult{Slack: "sent"}, err
+}
