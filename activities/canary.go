@@ -44,6 +44,7 @@ type song struct {
 	through []string // "topic at broker n", let through
 	refused []string
 	other   []string // no answer, or none to the point
+	stored  string   // where the batch was taken in spite of its checksum
 }
 
 func (s song) allThrough() bool { return len(s.through) > 0 && len(s.refused)+len(s.other) == 0 }
@@ -94,6 +95,10 @@ func (a *Activities) sing(ctx context.Context, s runbook.Site, topics []string) 
 	}
 	for _, b := range brokers {
 		c.singAt(ctx, b, req, parts, &out)
+		if out.stored != "" {
+			// Not once more: nothing may be written into a user's topic.
+			return out, refuse(workflows.ErrRefused, "broker %d of site %s stored a batch with a wrong checksum in %s: it is no Kafka as we know it, and no canary can be used; remove canary from the plan's site, and that record", b, s.Name, out.stored)
+		}
 	}
 	return out, ctx.Err()
 }
@@ -117,7 +122,7 @@ func (k *kafka) singAt(ctx context.Context, broker int32, req *kmsg.ProduceReque
 			case errors.Is(err, kerr.TopicAuthorizationFailed):
 				refused = true
 			case err == nil:
-				out.other = append(out.other, fmt.Sprintf("broker %d took a batch with a wrong checksum into %s/%d at offset %d: it is no Kafka as we know it", broker, t.Topic, p.Partition, p.BaseOffset))
+				out.stored = fmt.Sprintf("%s/%d at offset %d", t.Topic, p.Partition, p.BaseOffset)
 			default:
 				out.other = append(out.other, fmt.Sprintf("%s/%d at broker %d: %v", t.Topic, p.Partition, broker, err))
 			}

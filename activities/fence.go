@@ -111,7 +111,7 @@ func (f fencing) entries(ctx context.Context, k *kafka, out workflows.FenceResul
 	if err != nil {
 		return out, fmt.Errorf("fence register of pair %s at engine %s: %w", f.call.Pair, f.registerAt.Name, err)
 	}
-	principals := f.principals(ctx, have, registers, cluster)
+	principals := f.principals(ctx, have)
 	want := f.wanted(principals)
 	if len(want) == 0 {
 		return out, nil
@@ -173,14 +173,12 @@ func made(registers []api.Fence, e api.ACLEntry, cluster string) bool {
 // engine is a super user: it must write behind the fence once the site is a
 // standby, and DENY beats ALLOW. Else those whom ALLOW entries let in now, and
 // the canary, but neither the engine nor this worker.
-func (f fencing) principals(ctx context.Context, have []api.ACLEntry, registers []api.Fence, cluster string) func(name string) []string {
+//
+// An ALLOW for User:* leaves no choice but to deny User:*, the engine included;
+// its mirrors then wait at hand-over until its own rights are mended.
+func (f fencing) principals(ctx context.Context, have []api.ACLEntry) func(name string) []string {
 	spared := []string{principal(f.site.Kafka.Security)}
 	super := false
-	if f.resource == onGroup {
-		// Engines and workers commit for others by the admin API, which needs READ
-		// on the group: only a super user gets past User:*.
-		f.a.logger(f.call).Debug("group fence", "site", f.site.Name)
-	}
 	reach, cancel := context.WithTimeout(ctx, reachTimeout)
 	defer cancel()
 	if e, err := f.a.engine(f.site); err == nil {

@@ -75,7 +75,7 @@ type stand struct {
 	plain  [2]string
 }
 
-// read reads the three keys by one consistent transaction, so that they belong
+// read reads the three keys by one consistent list, so that they belong
 // together.
 func (a *Activities) read(ctx context.Context, pair string, s runbook.Site) (stand, error) {
 	ctx, cancel := context.WithTimeout(ctx, reachTimeout)

@@ -80,6 +80,7 @@ func New(ctx context.Context, cfg Config, version string, logger *slog.Logger) (
 		StickyScheduleToStartTimeout: sticky,
 		WorkerStopTimeout:            stopWithin,
 		DisableRegistrationAliasing:  true,
+		Interceptors:                 faults(),
 		OnFatalError: func(err error) {
 			select {
 			case w.fatal <- err:

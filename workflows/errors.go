@@ -3,7 +3,10 @@ package workflows
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
+	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/temporal"
 )
 
@@ -70,11 +73,79 @@ func refuse(errType, format string, args ...any) error {
 	return temporal.NewNonRetryableApplicationError(fmt.Sprintf(format, args...), errType, nil)
 }
 
-// ErrorType returns the application error type in err's chain, "" if none.
-func ErrorType(err error) string {
-	var app *temporal.ApplicationError
-	if errors.As(err, &app) {
-		return app.Type()
+// said is what an error says to people: the messages, without what Temporal and
+// its SDK write around them (step ids, workers, types and retries, which the
+// history keeps for machines).
+func said(err error) string {
+	var text string
+	switch e := err.(type) { //nolint:errorlint // every layer of the chain has its turn
+	case *temporal.ActivityError:
+		if cause := e.Unwrap(); cause != nil {
+			return said(cause)
+		}
+		return "the step failed and said nothing"
+	case *temporal.TimeoutError:
+		text = "it did not end in the time that it has"
+		if e.TimeoutType() == enumspb.TIMEOUT_TYPE_HEARTBEAT {
+			text = "the worker that ran it went silent"
+		}
+		if cause := e.Unwrap(); cause != nil {
+			text += "; the last try: " + said(cause)
+		}
+		return text
+	case *temporal.ApplicationError:
+		text = e.Message()
+	default:
+		text = err.Error()
 	}
-	return ""
+	// A wrapping text holds the wrapped one as Temporal renders it.
+	for _, inner := range wrapped(err) {
+		if old := inner.Error(); old != "" {
+			text = strings.ReplaceAll(text, old, said(inner))
+		}
+	}
+	return text
+}
+
+func wrapped(err error) []error {
+	if many, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // this layer only
+		return many.Unwrap()
+	}
+	if inner := errors.Unwrap(err); inner != nil {
+		return []error{inner}
+	}
+	return nil
+}
+
+// failure is the error that a run ends with, as one application error: its type
+// for machines, its message for people. A step that nobody answered in time is
+// ErrUnreachable.
+func failure(err error) error {
+	if err == nil {
+		return nil
+	}
+	errType := ErrorType(err)
+	var late *temporal.TimeoutError
+	if errType == "" && errors.As(err, &late) {
+		errType = ErrUnreachable
+	}
+	return temporal.NewNonRetryableApplicationError(said(err), errType, nil)
+}
+
+// ErrorType returns the application error type in err's chain, "" if none. The
+// outermost that is a type of ours counts: the SDK makes application errors, of
+// types of its own, of whatever Go errors wrap one.
+func ErrorType(err error) string {
+	first := ""
+	var app *temporal.ApplicationError
+	for errors.As(err, &app) {
+		if first == "" {
+			first = app.Type()
+		}
+		if !slices.Contains([]string{"", "wrapError", "wrapErrors", "joinError"}, app.Type()) {
+			return app.Type()
+		}
+		err = app.Unwrap()
+	}
+	return first
 }

@@ -42,6 +42,9 @@ func (s *story) lock(ctx workflow.Context, sites []runbook.Site, ruling string, 
 	for _, site := range sites {
 		name := "lock engine " + site.Name
 		in := EngineLockInput{Call: s.holder(name), Site: site, Break: breaks}
+		if b, ok := s.breaks[site.Name]; ok {
+			in.Break = b
+		}
 		s.undo.add(name, func(ctx workflow.Context) error {
 			_, err := run(with(ctx, kindUndo, "give back the lock at "+site.Name), steps.EngineUnlock, in)
 			return err

@@ -1,6 +1,8 @@
 package workflows
 
 import (
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/drawbridge-dr/drawbridge/client/record"
@@ -16,6 +18,7 @@ const (
 	NameFailover          = "Failover"
 	NameRecoverLaggedData = "RecoverLaggedData"
 	NameFailback          = "Failback"
+	NameUnfence           = "Unfence"
 )
 
 // ID is the workflow id of every operation on a pair: the server allows one
@@ -103,6 +106,26 @@ type RecoverInput struct {
 type FailbackInput struct {
 	Start
 	DryRun bool `json:"dry_run,omitempty"`
+}
+
+// UnfenceInput starts Unfence. Operations are the lost ones, as the engines'
+// fence registers name them, Sites the fenced ones; drctl unfence --list shows
+// both. What a signed request lifts is part of what is signed: its Choices are
+// UnfenceChoices.
+type UnfenceInput struct {
+	Start
+	Operations []string `json:"operations"`
+	Sites      []string `json:"sites"`
+}
+
+// UnfenceChoices says, by operation, what a request asks Unfence to lift.
+func UnfenceChoices(operations, sites []string) map[string]string {
+	at := slices.Sorted(slices.Values(sites))
+	out := make(map[string]string, len(operations))
+	for _, op := range operations {
+		out[runbook.FencingOperation(op)] = "lift at " + strings.Join(slices.Compact(at), ", ")
+	}
+	return out
 }
 
 // Result of every operation.

@@ -13,4 +13,5 @@ func Register(r Registry) {
 	r.RegisterWorkflowWithOptions(Failover, workflow.RegisterOptions{Name: NameFailover})
 	r.RegisterWorkflowWithOptions(RecoverLaggedData, workflow.RegisterOptions{Name: NameRecoverLaggedData})
 	r.RegisterWorkflowWithOptions(Failback, workflow.RegisterOptions{Name: NameFailback})
+	r.RegisterWorkflowWithOptions(Unfence, workflow.RegisterOptions{Name: NameUnfence})
 }

@@ -31,13 +31,15 @@ type story struct {
 	request   []string // overrides that the signed request names
 	choices   map[string]string
 
-	copies []runbook.RecordCopy
-	truth  runbook.Truth
+	copies  []runbook.RecordCopy
+	engines []runbook.EngineTruth
+	truth   runbook.Truth
 	rec    record.Record     // as this run last wrote or read it
 	base   map[string]string // digest of each site's copy, as last known
 	ruling string            // the site whose Consul is written first
 	owed   map[string]string // site → why its Consul has not got the record
 	engine int64             // epoch of engine calls
+	breaks map[string]string // site → operation whose lock there is broken, where it is not truth.Lock's
 
 	status Status
 	report runbook.Report
@@ -94,7 +96,7 @@ func open(ctx workflow.Context, op string, in Start, dry bool) (*story, error) {
 	s.phase(ctx, PhaseLooking)
 	if err := s.look(ctx, in); err != nil {
 		s.ended = true
-		return nil, err
+		return nil, failure(err)
 	}
 	return s, nil
 }
@@ -149,7 +151,7 @@ func (s *story) read(ctx workflow.Context, ruling string) error {
 		if err != nil {
 			return "", err
 		}
-		s.copies = got.Copies
+		s.copies, s.engines = got.Copies, got.Engines
 		s.truth = runbook.ReadTruth(got.Copies, got.Engines, ruling)
 		for _, c := range got.Copies {
 			if c.Record != nil {
@@ -278,7 +280,7 @@ func (s *story) close(ctx workflow.Context, err error) (Result, error) {
 	r := &s.report
 	r.Outcome, r.Ended = outcome, workflow.Now(ctx)
 	if err != nil {
-		r.Error = err.Error()
+		r.Error = said(err)
 	}
 	r.Steps, r.Approvals, r.Findings, r.Fences = s.status.Steps, s.status.Approvals, s.status.Findings, s.status.Fences
 	r.Forecast, r.Ledger = s.status.Forecast, s.status.Ledger
@@ -289,7 +291,7 @@ func (s *story) close(ctx workflow.Context, err error) (Result, error) {
 	if !s.status.DryRun {
 		saved, serr := run(with(ctx, kindPaper, "report"), steps.SaveReport, SaveReportInput{Call: s.call("save report"), Folder: s.plan.Reports, Report: *r})
 		if serr != nil {
-			s.find("the report could not be kept: %v; it is in this run's result", serr)
+			s.find("the report could not be kept: %s; it is in this run's result", said(serr))
 			r.Findings = s.status.Findings
 		}
 		res.ReportFile, r.PlanChanged = saved.Markdown, saved.PlanChanged
@@ -303,7 +305,7 @@ func (s *story) close(ctx workflow.Context, err error) (Result, error) {
 		return res, aerr
 	}
 	if err != nil && !byPeople(err) {
-		return res, err
+		return res, failure(err)
 	}
 	return res, nil
 }

@@ -1,7 +1,6 @@
 package workflows
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 
@@ -78,14 +77,9 @@ func (s *story) finish(ctx workflow.Context, i int, detail string, err error) {
 	s.show(ctx)
 }
 
-// brief is an error as a table can show it: without the wrapping that Temporal
-// puts around it, and cut where a page would end.
+// brief is what an error says, cut where a page would end.
 func brief(err error) string {
-	text := err.Error()
-	var app *temporal.ApplicationError
-	if errors.As(err, &app) {
-		text = app.Message()
-	}
+	text := said(err)
 	const page = 800
 	if r := []rune(text); len(r) > page {
 		text = string(r[:page]) + " …"

@@ -46,7 +46,7 @@ func (s *story) back(ctx workflow.Context) {
 	}
 	stopped, err := s.revoke(ctx, s.topics)
 	if err != nil {
-		s.find("the operation could not be revoked: %v", err)
+		s.find("the operation could not be revoked: %s", brief(err))
 	}
 	if len(stopped) > 0 {
 		s.find("mirrors %s of link %s are STOPPED already: there is no way back, fences stay; start the operation again to go on", strings.Join(stopped, ", "), s.pivotLink)

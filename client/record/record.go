@@ -124,7 +124,13 @@ func Marshal(r Record) ([]byte, error) {
 }
 
 // Unmarshal reads a stored record. It refuses another schema (ErrSchema), a
-// digest that does not match (ErrDigest), unknown or missing parts (ErrInvalid).
+// digest that does not match (ErrDigest), and missing or senseless parts
+// (ErrInvalid).
+//
+// Fields that it does not know are covered by the digest and otherwise ignored:
+// a newer program may add one within a schema, and a client that refused it
+// would stand still in the middle of a failover. What an older client must not
+// ignore raises the schema. The fields are lost when the Record is marshalled.
 func Unmarshal(b []byte) (Record, error) {
 	var head struct {
 		Schema int    `json:"schema"`
@@ -136,22 +142,20 @@ func Unmarshal(b []byte) (Record, error) {
 	if head.Schema != Schema {
 		return Record{}, fmt.Errorf("%w: found %d, this program reads %d: use a program of the version that wrote it", ErrSchema, head.Schema, Schema)
 	}
-	sum, err := digest(b)
+	content, err := canonical(b)
 	if err != nil {
 		return Record{}, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	if sum != head.SHA256 {
+	if sum := sumOf(content); sum != head.SHA256 {
 		return Record{}, fmt.Errorf("%w: sha256 says %q, the content gives %q: it was edited by hand or damaged", ErrDigest, head.SHA256, sum)
 	}
+	// Read from what the digest was computed of, not from b: of a field that
+	// stands twice in b both must see the same one.
 	var r Record
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&r); err != nil {
+	if err := json.Unmarshal(content, &r); err != nil {
 		return Record{}, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return Record{}, fmt.Errorf("%w: something follows the JSON document", ErrInvalid)
-	}
+	r.SHA256 = head.SHA256
 	if err := r.Validate(); err != nil {
 		return Record{}, err
 	}
@@ -192,8 +196,8 @@ func (r Record) Normalised() Record {
 	r.ChangedAt = r.ChangedAt.UTC().Round(0)
 	r.SHA256 = ""
 	if b, err := json.Marshal(r); err == nil {
-		if sum, err := digest(b); err == nil {
-			r.SHA256 = sum
+		if content, err := canonical(b); err == nil {
+			r.SHA256 = sumOf(content)
 		}
 	}
 	return r
@@ -264,22 +268,30 @@ func encode(r Record) ([]byte, error) {
 	return bytes.TrimRight(buf.Bytes(), "\n"), nil
 }
 
-// digest computes the sha256 of a document's canonical JSON without sha256.
-// It works on the raw document, so that it covers every field there is.
-func digest(b []byte) (string, error) {
+// canonical is a document's canonical JSON without sha256. It works on the
+// document as it is, so that a digest of it covers every field there is, known
+// or not.
+func canonical(b []byte) ([]byte, error) {
 	dec := json.NewDecoder(bytes.NewReader(b))
 	dec.UseNumber()
 	var doc map[string]any
 	if err := dec.Decode(&doc); err != nil {
-		return "", err
+		return nil, err
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("something follows the JSON document")
 	}
 	delete(doc, "sha256")
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf) // maps are written with sorted keys
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(doc); err != nil {
-		return "", err
+		return nil, err
 	}
-	sum := sha256.Sum256(bytes.TrimRight(buf.Bytes(), "\n"))
-	return hex.EncodeToString(sum[:]), nil
+	return bytes.TrimRight(buf.Bytes(), "\n"), nil
+}
+
+func sumOf(canonical []byte) string {
+	sum := sha256.Sum256(canonical)
+	return hex.EncodeToString(sum[:])
 }

@@ -1,6 +1,8 @@
 package record_test
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"math/rand"
@@ -114,6 +116,55 @@ func TestChangedRecordsAreRefused(t *testing.T) {
 		if _, err := record.Unmarshal([]byte(text)); err == nil {
 			t.Errorf("accepted %.20q", text)
 		}
+	}
+}
+
+// A newer program may add a field within a schema: an older client must go on
+// reading, and still notice a changed byte, in that field too.
+func TestFieldsOfNewerProgramsAreIgnoredButCovered(t *testing.T) {
+	want := valid().Normalised()
+	want.Lock = &record.Lock{OpID: "failover-1", Operation: "failover", Since: time.Unix(5, 0).UTC()}
+	plain, err := json.Marshal(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m map[string]any
+	if err := json.Unmarshal(plain, &m); err != nil {
+		t.Fatal(err)
+	}
+	m["placement"] = map[string]any{"z": 1.5, "a": "<b>"}
+	m["lock"].(map[string]any)["host"] = "worker-7"
+	m["bootstrap"].(map[string]any)["north"] = []string{"n:1"}
+	delete(m, "sha256")
+	content, err := json.Marshal(m) // sorted keys, no white space
+	if err != nil {
+		t.Fatal(err)
+	}
+	content = []byte(strings.NewReplacer(`\u003c`, "<", `\u003e`, ">", `\u0026`, "&").Replace(string(content)))
+	sum := sha256.Sum256(content)
+	m["sha256"] = hex.EncodeToString(sum[:])
+	stored, err := json.MarshalIndent(m, "", " ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := record.Unmarshal(stored)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want.Bootstrap["north"] = []string{"n:1"}
+	want.SHA256 = hex.EncodeToString(sum[:]) // the stored one: a compare-and-set goes by it
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("read (-want +got):\n%s", diff)
+	}
+	for _, field := range []string{"worker-7", "placement", "1.5", "failover-1", "w:1"} {
+		changed := strings.Replace(string(stored), field, "9"+field[1:], 1)
+		if _, err := record.Unmarshal([]byte(changed)); !errors.Is(err, record.ErrDigest) {
+			t.Errorf("%s was changed: %v, want %v", field, err, record.ErrDigest)
+		}
+	}
+	twice := strings.Replace(string(stored), `"phase"`, `"bootstrap": {"evil": ["x:1"]}, "phase"`, 1)
+	if got, err := record.Unmarshal([]byte(twice)); err == nil && len(got.Bootstrap["evil"]) > 0 {
+		t.Error("a field that stands twice was read where the digest did not look")
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/drawbridge-dr/drawbridge/cmd/internal/operator"
+	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
 )
 
 func (a *app) unfenceCommand() *cobra.Command {
@@ -21,7 +22,9 @@ func (a *app) unfenceCommand() *cobra.Command {
 		Use: "unfence PAIR", Short: "lift fences whose run is lost (terminated, or its Temporal is gone)", Args: exactly(1),
 		Long: "unfence reads the fence registers of both engines and lifts the entries of operations that are no longer open.\n" +
 			"Producers can then write to that site again: be sure that it is the active one, or that nobody is to be kept off it.\n" +
-			"It is refused while any operation is open. The worker does it, entry by entry, and removes only what Drawbridge made.",
+			"It is refused while any operation is open; where the lost one still holds the pair's lock the request must name the\n" +
+			"override break-lock, and two-writers where clients would then write at two sites. It needs an approval. The worker does\n" +
+			"it, entry by entry, and removes only what Drawbridge made.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return s.unfence(cmd.Context(), args[0], confirm, list, tokens)
 		},
@@ -31,6 +34,8 @@ func (a *app) unfenceCommand() *cobra.Command {
 	f.StringVar(&s.keyFile, "key", "", keyUsage)
 	f.BoolVar(&s.unsigned, "unsigned", false, "start without a signature")
 	f.StringVar(&s.reason, "reason", "", "why, for the report")
+	f.StringSliceVar(&s.overrides, "override", nil, "an override that the start itself must name: break-lock, two-writers; needs a signature")
+	f.BoolVar(&s.detach, "detach", false, "return when it has started; the default follows it to its end")
 	f.Int64Var(&s.epoch, "epoch", -1, "the record's epoch that you go by (default: read from the plan's Consuls)")
 	f.StringVar(&confirm, "confirm", "", "the pair's name again, instead of typing it at the terminal")
 	f.BoolVar(&list, "list", false, "only list the fences")
@@ -43,6 +48,9 @@ func (s *start) unfence(ctx context.Context, pair, confirm string, list bool, to
 	p, err := s.ownPlan(pair)
 	if err != nil {
 		return err
+	}
+	if s.unsigned && len(s.overrides) > 0 {
+		return usagef("--override counts only in a signed request: leave out --unsigned")
 	}
 	if p == nil {
 		return usagef("name the pair's plan with --plan: it says where the engines with the fence registers are")
@@ -65,14 +73,20 @@ func (s *start) unfence(ctx context.Context, pair, confirm string, list bool, to
 	if list {
 		return nil
 	}
-	var lost []string
+	var lost, at []string
 	for _, site := range sites {
 		if site.Error != "" {
 			fmt.Fprintf(s.stderr, "drctl: engine of %s: %s: its fences are not known\n", site.Engine, site.Error)
 		}
 		for _, f := range site.Fences {
-			if f.Lost && !slices.Contains(lost, f.OperationID) {
-				lost = append(lost, f.OperationID)
+			if !f.Lost {
+				continue
+			}
+			if op := runbook.FencingOperation(f.OperationID); !slices.Contains(lost, op) {
+				lost = append(lost, op)
+			}
+			if !slices.Contains(at, f.Site) {
+				at = append(at, f.Site)
 			}
 		}
 	}
@@ -84,22 +98,26 @@ func (s *start) unfence(ctx context.Context, pair, confirm string, list bool, to
 	case confirm != "" && confirm != pair:
 		return refusedf("--confirm %q is not the pair %q", confirm, pair)
 	case confirm == "":
-		if err := s.confirmed(fmt.Sprintf("This lifts the fences of %s: producers can write there again.", joined(lost)), pair, "--confirm "+pair); err != nil {
+		if err := s.confirmed(fmt.Sprintf("This lifts what %s fenced at %s: clients can write there again.", joined(lost), joined(at)), pair, "--confirm "+pair); err != nil {
 			return err
 		}
 	}
-	r := operator.Request{Operation: operator.OpUnfence, Pair: pair, PlanHash: p.hash, Reason: s.reason}
+	r := operator.Request{Operation: runbook.OpUnfence, Pair: pair, PlanHash: p.hash, Reason: s.reason, Overrides: s.overrides}
 	if err := s.sign(ctx, &r, p); err != nil {
 		return err
 	}
-	result, err := op.Unfence(ctx, r, lost)
+	run, err := op.Unfence(ctx, r, lost, at)
 	if errors.Is(err, operator.ErrNoUnfence) {
 		return fmt.Errorf("%w; nothing was changed. By hand: remove the ACL entries that `drctl unfence %s --list -o json` shows with existed_before false", err, pair)
 	}
 	if err != nil {
 		return err
 	}
-	return s.print(result, func(w io.Writer) { resultTable(w, result) })
+	fmt.Fprintf(s.stderr, "drctl: started %s of pair %s: workflow %s, run %s\n", describe(run), run.Pair, run.ID, run.RunID)
+	if s.detach {
+		return s.printRun(run)
+	}
+	return s.followToEnd(ctx, op, run)
 }
 
 func fenceTable(w io.Writer, sites []siteFences) {

@@ -59,7 +59,7 @@ func (e *Error) Error() string {
 
 // Is matches another *Error in every field that the target has set.
 func (e *Error) Is(target error) bool {
-	t, ok := target.(*Error) //nolint:errorlint // Is compares one link of the chain; errors.Is walks it.
+	t, ok := target.(*Error)
 	if !ok {
 		return false
 	}

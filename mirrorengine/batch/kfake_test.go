@@ -28,7 +28,7 @@ func startBroker(t *testing.T, topics ...string) *broker {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
 	b := &broker{t: t, ctx: ctx, url: c.ListenAddrs(), ids: map[string][16]byte{}}
 	b.cl = b.client()

@@ -185,8 +185,10 @@ func TestRewriteTwiceGivesTheSecondStamp(t *testing.T) {
 
 func TestRewriteWritesTheHeaderByteForByte(t *testing.T) {
 	records := []Record{{Offset: 256, Timestamp: 0x0102030405, Key: []byte("k"), Value: []byte("v")}}
-	b := only(t, build(t, spec{base: 256, last: 256, records: records, baseTimestamp: 0x0102030405, maxTimestamp: 0x0102030405,
-		pid: 9, epoch: 9, seq: 9, bits: bitTransactional | bitDeleteHorizon}))
+	b := only(t, build(t, spec{
+		base: 256, last: 256, records: records, baseTimestamp: 0x0102030405, maxTimestamp: 0x0102030405,
+		pid: 9, epoch: 9, seq: 9, bits: bitTransactional | bitDeleteHorizon,
+	}))
 	out, err := Rewrite(b, Stamp{ProducerID: 0x1122334455667788, ProducerEpoch: 0x0a0b, BaseSequence: 0x01020304}, 256)
 	if err != nil {
 		t.Fatal(err)
@@ -288,8 +290,14 @@ func TestWrongCRCIsWrongAndOtherwiseAWholeBatch(t *testing.T) {
 
 func TestNextSequenceWrapsAsKafkasDoes(t *testing.T) {
 	for _, tc := range []struct{ base, n, want int32 }{
-		{0, 1, 1}, {5, 0, 5}, {math.MaxInt32 - 1, 1, math.MaxInt32}, {math.MaxInt32, 1, 0},
-		{math.MaxInt32, 5, 4}, {math.MaxInt32 - 2, 10, 7}, {math.MaxInt32, 0, math.MaxInt32}, {math.MaxInt32, math.MaxInt32, math.MaxInt32 - 1},
+		{0, 1, 1},
+		{5, 0, 5},
+		{math.MaxInt32 - 1, 1, math.MaxInt32},
+		{math.MaxInt32, 1, 0},
+		{math.MaxInt32, 5, 4},
+		{math.MaxInt32 - 2, 10, 7},
+		{math.MaxInt32, 0, math.MaxInt32},
+		{math.MaxInt32, math.MaxInt32, math.MaxInt32 - 1},
 	} {
 		if got := NextSequence(tc.base, tc.n); got != tc.want {
 			t.Errorf("NextSequence(%d, %d) = %d, want %d", tc.base, tc.n, got, tc.want)

@@ -84,7 +84,13 @@ func TestGroupsAndLedgerOnApacheKafka(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan error, 1)
 	go func() { ended <- m.Run(ctx) }()
-	t.Cleanup(func() { cancel(); <-ended; m.Close() })
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Logf("engine ended: %v", err)
+		}
+		m.Close()
+	})
 	eventually(t, "the engine is ready", m.Ready)
 
 	secrets := filepath.Join(t.TempDir(), "secrets")

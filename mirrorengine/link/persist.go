@@ -81,6 +81,7 @@ func mirrorPrefix(link string) string     { return "mirror/" + link + "/" }
 func segmentPrefix(topicID string, p int32) string {
 	return fmt.Sprintf("segment/%s/%06d/", topicID, p)
 }
+
 func segmentKey(topicID string, p int32, dest int64) string {
 	return fmt.Sprintf("%s%020d", segmentPrefix(topicID, p), dest)
 }

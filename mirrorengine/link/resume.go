@@ -80,7 +80,8 @@ func (p *partition) place(ctx context.Context, tolerant bool) error {
 	if mutant == "resume-at-high-watermark" {
 		// As an engine would that takes a new epoch to shut former writers out:
 		// the broker then takes whatever comes first.
-		pos.stamp, pos.continues = batch.Stamp{ProducerID: pos.stamp.ProducerID, ProducerEpoch: pos.stamp.ProducerEpoch + 1}, -1
+		newest, _ := m.Last()
+		pos.stamp, pos.continues = batch.Stamp{ProducerID: pos.stamp.ProducerID, ProducerEpoch: newest.ProducerEpoch + 1}, -1
 	}
 	p.mu.Lock()
 	p.pos = pos
@@ -253,8 +254,10 @@ func (p *partition) locate(t tail, m *offsetmap.Map) (position, bool, error) {
 		if !ok {
 			return pos, false, p.illegal("no segment begins at %d", first)
 		}
-		pos = position{source: at.SourceStart, dest: at.DestStart, continues: at.SourceStart,
-			stamp: batch.Stamp{ProducerID: at.ProducerID, ProducerEpoch: at.ProducerEpoch, BaseSequence: at.FirstSequence}}
+		pos = position{
+			source: at.SourceStart, dest: at.DestStart, continues: at.SourceStart,
+			stamp: batch.Stamp{ProducerID: at.ProducerID, ProducerEpoch: at.ProducerEpoch, BaseSequence: at.FirstSequence},
+		}
 		if t.end > first && t.start >= t.end {
 			last := segs[len(segs)-1]
 			pos.source = m.ToSource(t.end)

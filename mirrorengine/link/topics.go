@@ -250,7 +250,8 @@ func (l *Link) firstSegments(ctx context.Context, m *MirrorTopic, from, to int32
 		}
 		seg := offsetmap.Segment{SourceStart: start, ProducerID: id, SourceLeaderEpoch: -1}
 		err = l.mgr.put(ctx, l.mgr.store.ShardOf(rec.TopicID, n), state.Entry{
-			Key: segmentKey(rec.TopicID, n, 0), Value: segmentsRecord{Segments: []offsetmap.Segment{seg}}})
+			Key: segmentKey(rec.TopicID, n, 0), Value: segmentsRecord{Segments: []offsetmap.Segment{seg}},
+		})
 		if err != nil {
 			return err
 		}

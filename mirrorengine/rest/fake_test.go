@@ -22,7 +22,7 @@ type unimplemented Links
 // fakeLinks notes each call with its arguments and answers something that is
 // recognisable. A method that it lacks panics (the embedded interface is nil).
 type fakeLinks struct {
-	unimplemented
+	unimplemented //nolint:unused // its methods are what the tests do not call
 	err error // answered by every method
 
 	mu    sync.Mutex // guards calls

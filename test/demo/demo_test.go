@@ -68,7 +68,7 @@ func TestTheTutorialAccountsForEveryRecord(t *testing.T) {
 		kind local.KafkaKind
 		seed uint64
 	}{{local.KFake, 1}, {local.KFake, 2}, {local.Apache, 3}} {
-		t.Run(fmt.Sprintf("%s, seed %d", tc.kind, tc.seed), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%s seed %d", tc.kind, tc.seed), func(t *testing.T) {
 			ok, r, said := played(t, Options{Kind: tc.kind, Seed: tc.seed})
 			if !ok {
 				t.Fatalf("%v\n%s", r.Faults, said)

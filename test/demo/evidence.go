@@ -44,13 +44,10 @@ func stand(ctx context.Context, site *harness.Site, topic string) ([]check.Store
 func (s *story) evidence(ctx context.Context) (check.Evidence, error) {
 	sys := s.sys
 	e := check.Evidence{
-		Kafka: "kfake", HomeSite: sys.Home.Name, StandbySite: sys.Standby.Name, Tutorial: tutorialTopic, Want: check.Tutorial(),
+		Kafka: s.kafka(), HomeSite: sys.Home.Name, StandbySite: sys.Standby.Name, Tutorial: tutorialTopic, Want: check.Tutorial(),
 		RTO:          time.Duration(s.failover.Report.RTOMillis) * time.Millisecond,
 		Fence:        check.Fence{Failover: levelOf(s.failover, sys.Home.Name), Returned: levelOf(s.recovery, sys.Home.Name), Home: levelOf(s.failback, sys.Standby.Name)},
 		FailbackDone: s.failback.Outcome == runbook.Done,
-	}
-	if s.opts.Kind != "kfake" {
-		e.Kafka = "apache"
 	}
 	var errs []error
 	e.Versions.Kafka = sys.Home.Kafka.Version()

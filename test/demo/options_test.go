@@ -66,7 +66,7 @@ func TestAClientOutsideOfDrctlExecSaysWhatItNeeds(t *testing.T) {
 }
 
 func TestTheSeedVariesTheClicksAndNothingElse(t *testing.T) {
-	if newTraffic(1) != newTraffic(1) {
+	if once, again := newTraffic(1), newTraffic(1); once != again {
 		t.Error("the same seed gives other clicks")
 	}
 	seen := map[traffic]bool{}

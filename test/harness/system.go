@@ -109,10 +109,10 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	var faults []error
 	if c.Dir == "" {
-		faults = append(faults, errors.New("Dir is empty: name a folder for the system's data"))
+		faults = append(faults, errors.New("no Dir: name a folder for the system's data"))
 	}
 	if len(c.Topics) == 0 {
-		faults = append(faults, errors.New("Topics is empty: a plan mirrors at least one"))
+		faults = append(faults, errors.New("no Topics: a plan mirrors at least one"))
 	}
 	return c, errors.Join(faults...)
 }

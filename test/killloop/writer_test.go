@@ -79,8 +79,10 @@ func (w *writer) write(ctx context.Context, n int) error {
 	w.mu.Unlock()
 	recs := make([]*kgo.Record, n)
 	for i := range recs {
-		recs[i] = &kgo.Record{Topic: w.topic, Partition: part, Key: fmt.Appendf(nil, "k%d", (first+i)%1000),
-			Value: fmt.Appendf(nil, "%d %0*d", first+i, w.rng.IntN(120), 0)}
+		recs[i] = &kgo.Record{
+			Topic: w.topic, Partition: part, Key: fmt.Appendf(nil, "k%d", (first+i)%1000),
+			Value: fmt.Appendf(nil, "%d %0*d", first+i, w.rng.IntN(120), 0),
+		}
 	}
 	cl, commit := w.plain[w.rng.IntN(len(w.plain))], true
 	transactional := w.rng.IntN(8) == 0

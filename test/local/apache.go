@@ -92,6 +92,12 @@ logger.authorizer.level=warn
 func (k *Kafka) apacheProperties(id int, dir string, b broker, controller, internal, voters string) []byte {
 	replicas := min(k.cfg.Brokers, 3)
 	insync := max(1, replicas-1)
+	// How long a killed broker stays leader, and bars its own return (DuplicateBrokerRegistrationException). Alone it has
+	// nobody to hand over to; among three a stall of a busy machine must not cost it its partitions.
+	session := "6000"
+	if k.cfg.Brokers == 1 {
+		session = "3000"
+	}
 	// Brokers' own password: nobody but the cluster's processes reads it, and its folder is theirs alone.
 	secret := "internal-" + k.clusterID
 	jaas := fmt.Sprintf(`org.apache.kafka.common.security.plain.PlainLoginModule required username="%s" password="%s" user_%s="%s"`,
@@ -143,7 +149,7 @@ func (k *Kafka) apacheProperties(id int, dir string, b broker, controller, inter
 		"log.cleaner.dedupe.buffer.size":                              "8388608", // the default of 128 MiB is half our heap
 		"log.index.size.max.bytes":                                    "1048576",
 		"broker.heartbeat.interval.ms":                                "500",
-		"broker.session.timeout.ms":                                   "6000", // how long a killed broker stays leader, and bars its own return
+		"broker.session.timeout.ms":                                   session,
 		"controlled.shutdown.enable":                                  "false",
 		"controller.quorum.fetch.timeout.ms":                          "2000",
 		"controller.quorum.election.timeout.ms":                       "500",

@@ -270,7 +270,7 @@ func (c *checker) approvals(p Plan) {
 		) bool {
 			return o.name == op
 		}) {
-			c.bad(key, op, "no such operation: use setup, failover, recover or failback")
+			c.bad(key, op, "no such operation: use setup, failover, recover, failback or unfence")
 			continue
 		}
 		if a.Count < 0 || a.Count > 10 {

@@ -46,4 +46,5 @@ const (
 	OpFailover = "failover"
 	OpRecover  = "recover"
 	OpFailback = "failback"
+	OpUnfence  = "unfence"
 )

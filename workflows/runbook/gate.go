@@ -19,6 +19,9 @@ const (
 	OverrideLock = "break-lock"
 	// OverrideUnhealthy: mirrors that are not ACTIVE are failed over as they are.
 	OverrideUnhealthy = "unhealthy-mirrors"
+	// OverrideWriters: a fence is lifted though clients may then write at two
+	// sites, or where nobody mirrors it.
+	OverrideWriters = "two-writers"
 )
 
 // Verdict of a gate: go on, or why not and which overrides would allow it.

@@ -10,59 +10,35 @@ import (
 	"go.temporal.io/api/serviceerror"
 
 	"github.com/drawbridge-dr/drawbridge/workflows"
+	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
 )
 
-// NameUnfence is the workflow that lifts fences whose run is lost: it needs admin rights on the fenced cluster, which the
-// worker has and drctl has not. It runs under the pair's id, so that no operation runs meanwhile.
-const NameUnfence = "Unfence"
-
-// OpUnfence is its operation in memo and signature.
-const OpUnfence = "unfence"
-
-// UnfenceInput starts it. Operations are the ids in the engines' fence registers whose entries are to go.
-type UnfenceInput struct {
-	workflows.Start
-	Operations []string `json:"operations"`
-}
-
 // ErrNoUnfence: the worker that answers has no such workflow; nothing was done, the pair's id is free again.
-var ErrNoUnfence = errors.New("the worker cannot lift fences: it has no workflow " + NameUnfence)
+var ErrNoUnfence = errors.New("the worker cannot lift fences: it has no workflow " + workflows.NameUnfence)
 
-// Unfence lifts the fences of the named operations and waits for the end. A worker that does not know the workflow would
-// leave it open for ever, holding the pair's id against the next failover: that is noticed and the run is ended.
-func (o *Operator) Unfence(ctx context.Context, r Request, operations []string) (workflows.Result, error) {
-	r.Operation = OpUnfence
+// Unfence starts lifting what the named operations, as the fence registers name them, fenced at sites. It runs under the
+// pair's id, so that no operation runs meanwhile; the worker does it, because that needs admin rights on the fenced cluster.
+// A worker that does not know the workflow would leave it open for ever, holding the pair's id against the next failover:
+// that is noticed here and the run is ended.
+func (o *Operator) Unfence(ctx context.Context, r Request, operations, sites []string) (Run, error) {
+	r.Operation = runbook.OpUnfence
+	r.Decisions = workflows.UnfenceChoices(operations, sites) // part of what is signed
 	start, err := r.start()
 	if err != nil {
-		return workflows.Result{}, err
+		return Run{}, err
 	}
-	run, err := o.execute(ctx, r, NameUnfence, workflows.ID(r.Pair), UnfenceInput{Start: start, Operations: operations})
+	run, err := o.execute(ctx, r, workflows.NameUnfence, workflows.ID(r.Pair), workflows.UnfenceInput{Start: start, Operations: operations, Sites: sites})
 	if err != nil {
-		return workflows.Result{}, err
+		return Run{}, err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var nobody error // why no worker can run it; written before watched is closed
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
-		if nobody = o.watchStart(ctx, run); nobody != nil {
-			cancel() // should the run not have ended by it
-		}
-	}()
-	result, err := o.Result(ctx, run)
-	cancel()
-	<-watched
-	if nobody != nil {
-		return result, nobody
-	}
-	return result, err
+	return run, o.watchStart(ctx, run)
 }
 
 // notTaken is how long a run may lie without any worker taking it.
 const notTaken = 30 * time.Second
 
-// watchStart ends a run that no worker can run and returns the reason; nil once a worker has done its first task.
+// watchStart waits for a run's first task. It ends a run that no worker can run and returns the reason; nil once a worker has
+// done the task, and when ctx ends before.
 func (o *Operator) watchStart(ctx context.Context, run Run) error {
 	tick := time.NewTicker(followPause)
 	defer tick.Stop()
@@ -89,7 +65,7 @@ func (o *Operator) watchStart(ctx context.Context, run Run) error {
 		}
 		// Nothing of it has run, so there is nothing to undo.
 		end, stop := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
-		err = o.temporal.TerminateWorkflow(end, run.ID, run.RunID, "no worker runs "+NameUnfence)
+		err = o.temporal.TerminateWorkflow(end, run.ID, run.RunID, "no worker runs "+workflows.NameUnfence)
 		stop()
 		var gone *serviceerror.NotFound
 		if err != nil && !errors.As(err, &gone) {

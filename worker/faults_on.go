@@ -1,0 +1,105 @@
+//go:build faults
+
+package worker
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path"
+	"reflect"
+	"strings"
+	"sync"
+	"syscall"
+
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/interceptor"
+
+	"github.com/drawbridge-dr/drawbridge/workflows"
+)
+
+// Files of a test build, in the working directory.
+const (
+	// faultsFile has one deadly place a line, "when activity step": when is
+	// "before" (nothing was done) or "after" (it was done, and nobody was told);
+	// step is a pattern of path.Match over Call.Step. A line is taken out before
+	// it kills.
+	faultsFile = "faults"
+	// faultsJournal gets a line of every activity that was begun or done.
+	faultsJournal = "faults.journal"
+)
+
+// faults end the worker by SIGKILL at the places that the test names.
+func faults() []interceptor.WorkerInterceptor {
+	return []interceptor.WorkerInterceptor{&killer{}}
+}
+
+type killer struct {
+	interceptor.WorkerInterceptorBase
+	mu sync.Mutex // guards both files
+}
+
+func (k *killer) InterceptActivity(_ context.Context, next interceptor.ActivityInboundInterceptor) interceptor.ActivityInboundInterceptor {
+	i := &killerActivity{killer: k}
+	i.Next = next
+	return i
+}
+
+type killerActivity struct {
+	interceptor.ActivityInboundInterceptorBase
+	killer *killer
+}
+
+func (i *killerActivity) ExecuteActivity(ctx context.Context, in *interceptor.ExecuteActivityInput) (any, error) {
+	info := activity.GetInfo(ctx)
+	var call workflows.Call
+	if len(in.Args) > 0 {
+		if f := reflect.Indirect(reflect.ValueOf(in.Args[0])).FieldByName("Call"); f.IsValid() {
+			call, _ = f.Interface().(workflows.Call)
+		}
+	}
+	i.killer.meet("before", info, call)
+	out, err := i.Next.ExecuteActivity(ctx, in)
+	i.killer.meet("after", info, call)
+	return out, err
+}
+
+// meet notes the place and dies if it is a deadly one.
+func (k *killer) meet(when string, info activity.Info, call workflows.Call) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	place := fmt.Sprintf("%s %s %s", when, info.ActivityType.Name, call.Step)
+	k.journal(fmt.Sprintf("%s\t%s\tattempt %d", call.OperationID, place, info.Attempt))
+	raw, err := os.ReadFile(faultsFile)
+	if err != nil {
+		return // none left
+	}
+	lines := strings.Split(strings.TrimSpace(string(raw)), "\n")
+	for i, line := range lines {
+		f := strings.SplitN(line, " ", 3)
+		if len(f) < 3 || f[0] != when || f[1] != info.ActivityType.Name {
+			continue
+		}
+		if ok, err := path.Match(f[2], call.Step); err != nil || !ok {
+			continue
+		}
+		rest := strings.Join(append(lines[:i:i], lines[i+1:]...), "\n")
+		if err := os.WriteFile(faultsFile, []byte(rest), 0o600); err != nil {
+			panic(err) // else it would die here for ever
+		}
+		k.journal("killed\t" + place)
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		select {} // the signal is on its way; nothing more is done
+	}
+}
+
+func (k *killer) journal(line string) {
+	f, err := os.OpenFile(faultsJournal, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		panic(err)
+	}
+	defer f.Close()
+	if _, err := fmt.Fprintln(f, line); err != nil {
+		panic(err)
+	}
+}
