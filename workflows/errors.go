@@ -3,6 +3,7 @@ package workflows
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -98,14 +99,25 @@ func said(err error) string {
 	default:
 		text = err.Error()
 	}
-	// A wrapping text holds the wrapped one as Temporal renders it.
+	// A wrapping text holds the wrapped one as Temporal renders it: as it is now,
+	// or as it was when an activity wrapped it.
 	for _, inner := range wrapped(err) {
-		if old := inner.Error(); old != "" {
-			text = strings.ReplaceAll(text, old, said(inner))
+		olds := []string{inner.Error()}
+		if app, ok := inner.(*temporal.ApplicationError); ok { //nolint:errorlint // this layer only
+			olds = append(olds, app.Message())
+		}
+		for _, old := range olds {
+			if old != "" {
+				text = strings.ReplaceAll(text, old, said(inner))
+			}
 		}
 	}
-	return text
+	// Errors joined in an activity come without their parts.
+	return rendering.ReplaceAllString(text, "")
 }
+
+// rendering is what ApplicationError.Error writes behind the message.
+var rendering = regexp.MustCompile(` \(type: \w*, retryable: (?:true|false)\)`)
 
 func wrapped(err error) []error {
 	if many, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // this layer only

@@ -34,12 +34,12 @@ type story struct {
 	copies  []runbook.RecordCopy
 	engines []runbook.EngineTruth
 	truth   runbook.Truth
-	rec    record.Record     // as this run last wrote or read it
-	base   map[string]string // digest of each site's copy, as last known
-	ruling string            // the site whose Consul is written first
-	owed   map[string]string // site → why its Consul has not got the record
-	engine int64             // epoch of engine calls
-	breaks map[string]string // site → operation whose lock there is broken, where it is not truth.Lock's
+	rec     record.Record     // as this run last wrote or read it
+	base    map[string]string // digest of each site's copy, as last known
+	ruling  string            // the site whose Consul is written first
+	owed    map[string]string // site → why its Consul has not got the record
+	engine  int64             // epoch of engine calls
+	breaks  map[string]string // site → operation whose lock there is broken, where it is not truth.Lock's
 
 	status Status
 	report runbook.Report

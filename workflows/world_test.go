@@ -45,6 +45,7 @@ type world struct {
 	hook   func(string, Call) // before each call
 	writes []WriteRecordInput // that succeeded
 	notes  []NotifyInput
+	report runbook.Report // the last that was kept
 }
 
 const home, away = "east", "west"
@@ -73,6 +74,7 @@ func newWorld() *world {
 				runbook.OpFailover: {Count: 1, Roles: []string{"approver"}, DeadlineSeconds: 600},
 				runbook.OpFailback: {Count: 1, Roles: []string{"approver"}, DeadlineSeconds: 600},
 				runbook.OpRecover:  {DeadlineSeconds: 600}, runbook.OpSetUp: {DeadlineSeconds: 600},
+				runbook.OpUnfence: {Count: 1, Roles: []string{"approver"}, DeadlineSeconds: 600},
 			},
 			Notify: runbook.Notify{Slack: &runbook.Slack{Webhook: "${env:X}"}},
 		},
@@ -445,14 +447,19 @@ func (w *world) lift(method string, in LiftFenceInput, maps ...map[string]map[st
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	out := FenceResult{Reachable: true}
 	for _, m := range maps {
 		for op := range m[in.Site.Name] {
 			if in.FencingOperation == "" || in.FencingOperation == op {
 				delete(m[in.Site.Name], op)
+				out.Entries++
+				if !slices.Contains(out.Operations, op) {
+					out.Operations = append(out.Operations, op)
+				}
 			}
 		}
 	}
-	return FenceResult{Reachable: true}, nil
+	return out, nil
 }
 
 func (w *world) LiftFence(_ context.Context, in LiftFenceInput) (FenceResult, error) {
@@ -557,7 +564,11 @@ func (w *world) ProduceConsumeCanary(_ context.Context, in ProduceConsumeCanaryI
 }
 
 func (w *world) SaveReport(_ context.Context, in SaveReportInput) (SaveReportResult, error) {
-	return SaveReportResult{JSON: "r.json", Markdown: "r.md"}, w.enter("SaveReport", in.Call)
+	err := w.enter("SaveReport", in.Call)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.report = in.Report
+	return SaveReportResult{JSON: "r.json", Markdown: "r.md"}, err
 }
 
 func (w *world) Notify(_ context.Context, in NotifyInput) (NotifyResult, error) {

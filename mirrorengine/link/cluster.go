@@ -63,7 +63,7 @@ func (c *cluster) refresh(ctx context.Context, topics ...string) error {
 	if len(topics) == 0 {
 		req.Topics = []kmsg.MetadataRequestTopic{}
 	}
-	res, err := req.RequestWith(ctx, c.client)
+	res, err := await(ctx, func() (*kmsg.MetadataResponse, error) { return req.RequestWith(ctx, c.client) })
 	if err != nil {
 		return fmt.Errorf("metadata: %w", err)
 	}
@@ -127,6 +127,30 @@ func (c *cluster) forget(topic string) {
 	c.mu.Lock()
 	delete(c.topics, topic)
 	c.mu.Unlock()
+}
+
+// await is f's answer, or ctx's error as soon as ctx ends. A kgo.Client's own
+// requests (and all of kadm) do not come back with their ctx: one that makes a
+// connection, or waits on one that has gone silent, holds on for the client's
+// time-outs, half a minute and more. An end of a mirror must not wait for that.
+// f goes on alone until then, or until its client is closed.
+func await[T any](ctx context.Context, f func() (T, error)) (T, error) {
+	type answer struct {
+		value T
+		err   error
+	}
+	out := make(chan answer, 1)
+	go func() {
+		value, err := f()
+		out <- answer{value, err}
+	}()
+	select {
+	case a := <-out:
+		return a.value, a.err
+	case <-ctx.Done():
+		var none T
+		return none, ctx.Err()
+	}
 }
 
 // request sends to one broker and notes the contact.
@@ -219,7 +243,7 @@ func (c *cluster) offset(ctx context.Context, replica int32, timestamp int64, to
 // stableOffset is the source's last stable offset: a transaction is open from
 // there on if it lies before the high watermark.
 func (c *cluster) stableOffset(ctx context.Context, topic string, partition int32) (int64, error) {
-	res, err := c.adm.ListCommittedOffsets(ctx, topic)
+	res, err := await(ctx, func() (kadm.ListedOffsets, error) { return c.adm.ListCommittedOffsets(ctx, topic) })
 	if err != nil {
 		return 0, err
 	}

@@ -90,12 +90,13 @@ func (m *Manager) newProducerID(ctx context.Context) (int64, error) {
 // finish ends mirrors that are PENDING_STOPPED, together: owners stop, our
 // writer is fenced on every partition, the log ends are read, the stop offsets
 // committed, and only then is a mirror STOPPED and its guard released. What
-// fails stays PENDING_STOPPED with the reason and is tried again.
+// fails stays PENDING_STOPPED with the reason and is tried again. The caller has
+// claimed the end of each (claimEnd).
 func (l *Link) finish(ctx context.Context, mirrors []*MirrorTopic) {
 	pause := retryMin
-	for len(mirrors) > 0 && ctx.Err() == nil {
+	for tries := 0; len(mirrors) > 0 && ctx.Err() == nil; tries++ {
 		var again []*MirrorTopic
-		for m, err := range l.finishOnce(ctx, mirrors) {
+		for m, err := range l.finishOnce(ctx, mirrors, tries > 0) {
 			if err != nil && ctx.Err() == nil {
 				l.log.Error("a mirror could not be ended, trying again", "topic", m.name(), "error", err, "pause", pause)
 				m.note(err)
@@ -114,12 +115,13 @@ func (l *Link) finish(ctx context.Context, mirrors []*MirrorTopic) {
 	}
 }
 
-func (l *Link) finishOnce(ctx context.Context, mirrors []*MirrorTopic) map[*MirrorTopic]error {
+// finishOnce is one try. again: one before it failed, perhaps with some markers
+// written, or since somebody else has raised the epoch; the logs are read first.
+func (l *Link) finishOnce(ctx context.Context, mirrors []*MirrorTopic, again bool) map[*MirrorTopic]error {
 	out := map[*MirrorTopic]error{}
 	for _, m := range mirrors {
-		m.setEnding()
 		m.halt()
-		out[m] = m.located(ctx)
+		out[m] = m.located(ctx, again)
 	}
 	// Recorded before the fence: a crash between the two must not find a fenced
 	// mirror that believes it may go on.

@@ -126,9 +126,9 @@ func (l *Link) mend(ctx context.Context) {
 // Run mirrors until ctx ends.
 func (l *Link) Run(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
-	defer l.src.client.Close()
 	defer l.work.Wait()
 	defer l.haltAll()
+	defer l.src.client.Close() // before the waits: it ends requests that do not end with ctx (await)
 	defer cancel()
 	l.mu.Lock()
 	l.run = ctx
@@ -141,7 +141,7 @@ func (l *Link) Run(ctx context.Context) {
 		}
 	}
 	if len(finishing) > 0 {
-		l.background(func(ctx context.Context) { l.finish(ctx, finishing) })
+		l.background(func(ctx context.Context) { l.finish(ctx, claimEnds(finishing)) })
 	}
 	l.background(l.keepConfigs)
 	l.background(l.keepGuards)
@@ -235,11 +235,16 @@ func (l *Link) record() linkRecord {
 	return l.rec
 }
 
-// reader finds the fetch loop of the broker that leads a source partition.
-func (l *Link) reader(ctx context.Context, tp topicPartition) (*reader, [16]byte, error) {
+// reader finds the fetch loop of the broker that leads a source partition; the
+// topic must still be the one with that id.
+func (l *Link) reader(ctx context.Context, tp topicPartition, sourceID string) (*reader, [16]byte, error) {
 	broker, id, err := l.src.leader(ctx, tp.topic, tp.partition)
 	if err != nil {
 		return nil, id, fmt.Errorf("leader of source %s partition %d: %w", tp.topic, tp.partition, err)
+	}
+	if id != [16]byte{} && idString(id) != sourceID {
+		// Not left to the watcher: at our position the new topic has other records.
+		return nil, id, madeAnew(tp.topic)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -336,7 +341,7 @@ func (l *Link) compare(ctx context.Context, m *MirrorTopic) {
 	case t.err != nil:
 		l.log.Warn("source topic cannot be described", "topic", rec.SourceTopic, "error", t.err)
 	case t.id != [16]byte{} && idString(t.id) != rec.SourceTopicID:
-		m.failed(ctx, &failure{api.MirrorErrorSourceIDChanged, fmt.Sprintf("source topic %s was deleted and made anew; fail the mirror over to keep its records, or delete the topic and create the mirror again", rec.SourceTopic)})
+		m.failed(ctx, madeAnew(rec.SourceTopic))
 	case len(t.leaders) < int(rec.Partitions):
 		m.failed(ctx, &failure{api.MirrorErrorPartitionsDecreased, fmt.Sprintf("source topic %s has %d partitions, the mirror %d", rec.SourceTopic, len(t.leaders), rec.Partitions)})
 	case len(t.leaders) > int(rec.Partitions):
@@ -344,6 +349,10 @@ func (l *Link) compare(ctx context.Context, m *MirrorTopic) {
 			l.log.Error("a mirror could not follow its source's new partitions, trying again", "topic", rec.Topic, "error", err)
 		}
 	}
+}
+
+func madeAnew(topic string) *failure {
+	return &failure{api.MirrorErrorSourceIDChanged, fmt.Sprintf("source topic %s was deleted and made anew; fail the mirror over to keep its records, or delete the topic and create the mirror again", topic)}
 }
 
 // lookForForeign compares the mirrors' log ends with what this engine wrote.

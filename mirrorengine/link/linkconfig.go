@@ -77,6 +77,9 @@ func (m *Manager) AlterLinkConfigs(ctx context.Context, name string, changes []a
 	if err != nil {
 		return api.BadRequest("%v", err)
 	}
+	if maps.Equal(values, open) {
+		return nil // asked for again; the link need not connect anew
+	}
 	if rec.Configs, err = m.seal(name, values); err != nil {
 		return err
 	}

@@ -3,7 +3,9 @@ package link
 import (
 	"context"
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -145,12 +147,25 @@ func (l *Link) describe(tasks bool) api.Link {
 		}
 	}
 	if tasks {
-		for _, name := range []string{api.TaskOffsetSync, api.TaskConfigSync} {
-			if t, ok := l.tasks[name]; ok {
-				out.Tasks = append(out.Tasks, t)
-			} else {
-				out.Tasks = append(out.Tasks, api.LinkTask{TaskName: name, State: "NOT_CONFIGURED", Errors: []api.TaskError{}})
-			}
+		out.Tasks = l.describeTasks()
+	}
+	return out
+}
+
+// describeTasks lists the contract's tasks, and behind them the engine's own.
+// Called with mu.
+func (l *Link) describeTasks() []api.LinkTask {
+	var out []api.LinkTask
+	for _, name := range []string{api.TaskOffsetSync, api.TaskConfigSync} {
+		t, ok := l.tasks[name]
+		if !ok {
+			t = api.LinkTask{TaskName: name, State: "NOT_CONFIGURED", Errors: []api.TaskError{}}
+		}
+		out = append(out, t)
+	}
+	for _, name := range slices.Sorted(maps.Keys(l.tasks)) {
+		if name != api.TaskOffsetSync && name != api.TaskConfigSync {
+			out = append(out, l.tasks[name])
 		}
 	}
 	return out
@@ -254,7 +269,7 @@ func (l *Link) endAll(ctx context.Context) error {
 		}
 		ending = append(ending, m)
 	}
-	l.finish(ctx, ending)
+	l.finish(ctx, claimEnds(ending))
 	return ctx.Err()
 }
 

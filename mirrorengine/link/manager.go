@@ -185,6 +185,8 @@ func (m *Manager) Run(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		return nil
+	case err := <-m.store.Lost():
+		return fmt.Errorf("the state topic is lost to this engine: %w", err)
 	case err := <-m.fatal:
 		return fmt.Errorf("the state topic is lost to this engine: %w", err)
 	}

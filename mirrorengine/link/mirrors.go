@@ -80,7 +80,7 @@ func (m *Manager) AlterMirrors(ctx context.Context, link string, verb api.Mirror
 		out[i].MirrorLags = mt.lags()
 	}
 	if len(ending) > 0 {
-		l.background(func(ctx context.Context) { l.finish(ctx, ending) })
+		l.background(func(ctx context.Context) { l.finish(ctx, claimEnds(ending)) })
 	}
 	return out, nil
 }
@@ -200,8 +200,9 @@ func (l *Link) drainPromotes(ctx context.Context, mirrors []*MirrorTopic) {
 		ok, why := l.isDrained(ctx, m)
 		switch {
 		case ok:
-			m.setEnding()
-			drained = append(drained, m)
+			if m.claimEnd() {
+				drained = append(drained, m)
+			}
 		case time.Since(m.lastProgress()) > l.config().PromoteTimeout:
 			l.giveUp(ctx, m, why)
 		}
@@ -261,10 +262,17 @@ func (m *MirrorTopic) takeBack(ctx context.Context, code, reason string) error {
 		r.Intent, r.Before = "", ""
 		r.remember(code, reason)
 	})
-	if err == nil && !runs(before.String()) {
+	switch {
+	case err != nil:
+		return err
+	case runs(before.String()):
+		// A fault meanwhile has halted its partitions: they meet it again, and now
+		// it shows as FAILED.
+		m.startIn(m.link)
+	default:
 		m.halt()
 	}
-	return err
+	return nil
 }
 
 // revoke turns the mirrors that an operation was draining back to ACTIVE, but
@@ -278,10 +286,11 @@ func (l *Link) revoke(ctx context.Context) ([]string, error) {
 		switch {
 		case rec.Status == status.Stopped.String():
 		case rec.Status != status.PendingStopped.String():
-		case rec.Fenced || rec.Intent == string(api.VerbFailover) || m.ending():
+		case rec.Fenced || rec.Intent == string(api.VerbFailover) || !m.claimEnd():
 			past = append(past, rec.Topic)
-		default:
+		default: // claimed, so that it cannot drain and end meanwhile
 			errs = append(errs, m.takeBack(ctx, "REVOKED", "the operation that promoted it was revoked"))
+			m.unclaimEnd()
 		}
 	}
 	return past, errors.Join(errs...)

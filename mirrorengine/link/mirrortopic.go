@@ -27,7 +27,7 @@ type MirrorTopic struct {
 	partitions []*partition
 	ctx        context.Context    // of the running partitions
 	cancel     context.CancelFunc // nil when halted
-	finishing  bool               // an end is under way
+	finishing  bool               // an end is under way, or done
 	running    sync.WaitGroup
 
 	// change serialises status changes: read, decide, persist, take over.
@@ -114,17 +114,40 @@ func (m *MirrorTopic) halt() {
 	m.running.Wait()
 }
 
-// ending tells whether an end is under way; setEnding says so.
+// ending tells whether an end is under way.
 func (m *MirrorTopic) ending() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.finishing
 }
 
-func (m *MirrorTopic) setEnding() {
+// claimEnd makes the caller the one who ends the mirror, or says that there is
+// one already: a second end beside or behind the first would fence again and
+// commit stop offsets anew when applications write already.
+func (m *MirrorTopic) claimEnd() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	claimed := !m.finishing
 	m.finishing = true
+	return claimed
+}
+
+// unclaimEnd takes a claim back: nothing was ended.
+func (m *MirrorTopic) unclaimEnd() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.finishing = false
+}
+
+// claimEnds claims mirrors and answers with those that nobody else had.
+func claimEnds(mirrors []*MirrorTopic) []*MirrorTopic {
+	var out []*MirrorTopic
+	for _, m := range mirrors {
+		if m.claimEnd() {
+			out = append(out, m)
+		}
+	}
+	return out
 }
 
 // lastProgress is when a partition last moved, or when the status changed.
@@ -151,7 +174,7 @@ func (m *MirrorTopic) failed(ctx context.Context, f *failure) {
 		m.log.Warn("a failing mirror keeps its status", "error", err, "reason", f.reason)
 		return
 	}
-	m.log.Error("mirror FAILED", "code", f.code, "reason", f.reason)
+	m.log.Error("mirror cannot go on", "status", m.record().Status, "code", f.code, "reason", f.reason)
 	m.halt()
 }
 
@@ -233,10 +256,11 @@ func (r *mirrorRecord) remember(code, message string) {
 }
 
 // located makes sure that each partition knows where it stands, from the
-// destination alone; it is called with the owner halted.
-func (m *MirrorTopic) located(ctx context.Context) error {
+// destination alone; it is called with the owner halted. anew: what is known may
+// not hold any more.
+func (m *MirrorTopic) located(ctx context.Context, anew bool) error {
 	for _, p := range m.parts() {
-		if p.located() {
+		if p.located() && !anew {
 			continue
 		}
 		if err := p.settle(ctx); err != nil {

@@ -80,6 +80,7 @@ const (
 // run mirrors until ctx ends (nil) or the mirror cannot go on (*failure).
 func (p *partition) run(ctx context.Context) error {
 	pause := retryMin
+	var told string
 	for {
 		moved, err := p.follow(ctx)
 		if ctx.Err() != nil {
@@ -96,9 +97,16 @@ func (p *partition) run(ctx context.Context) error {
 		p.stalled = err.Error()
 		p.mu.Unlock()
 		if moved {
-			pause = retryMin
+			pause, told = retryMin, ""
 		}
-		p.log.Warn("mirroring interrupted, resuming from the destination's tail", "error", err, "pause", pause)
+		// Each partition of a link is here when a cluster is away: the same again is
+		// for debugging only, Progress tells it all the time.
+		level := slog.LevelWarn
+		if err.Error() == told {
+			level = slog.LevelDebug
+		}
+		told = err.Error()
+		p.log.Log(ctx, level, "mirroring interrupted, resuming from the destination's tail", "error", err, "pause", pause)
 		p.mirror.link.src.forget(p.src.topic)
 		p.mirror.link.mgr.local.forget(p.dst.topic)
 		select {
@@ -120,7 +128,7 @@ func (p *partition) follow(ctx context.Context) (moved bool, err error) {
 	from := p.pos.source
 	p.stalled = ""
 	p.mu.Unlock()
-	rd, id, err := p.mirror.link.reader(ctx, p.src)
+	rd, id, err := p.mirror.link.reader(ctx, p.src, p.mirror.record().SourceTopicID)
 	if err != nil {
 		return false, err
 	}
@@ -373,7 +381,8 @@ func (p *partition) checkForeign(ctx context.Context) error {
 		return err
 	}
 	if end != dest {
-		return p.foreign(dest, end)
+		// Records of others fail the mirror there; a marker does not.
+		return fmt.Errorf("%s partition %d ends at %d, not at %d: reading what was written", p.dst.topic, p.n, end, dest)
 	}
 	return nil
 }

@@ -22,8 +22,8 @@ type unimplemented Links
 // fakeLinks notes each call with its arguments and answers something that is
 // recognisable. A method that it lacks panics (the embedded interface is nil).
 type fakeLinks struct {
-	unimplemented //nolint:unused // its methods are what the tests do not call
-	err error // answered by every method
+	unimplemented       //nolint:unused // its methods are what the tests do not call
+	err           error // answered by every method
 
 	mu    sync.Mutex // guards calls
 	calls []string

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -22,6 +23,7 @@ type shard struct {
 	client *kgo.Client
 	puts   chan put
 	done   chan struct{}
+	stamp  atomic.Pointer[stamp] // see watchOwner
 }
 
 type put struct {
@@ -60,7 +62,7 @@ func newShard(ctx context.Context, opts Options, n int32) (*shard, error) {
 
 func tryShard(ctx context.Context, opts Options, n int32) (*shard, error) {
 	client, err := kgo.NewClient(append(append([]kgo.Opt{}, opts.Local...),
-		kgo.TransactionalID("drawbridge-"+opts.ClusterID+"-"+strconv.Itoa(int(n))),
+		kgo.TransactionalID(transactionalID(opts.ClusterID, n)),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.ProducerLinger(0),
 		kgo.RequestTimeoutOverhead(answerTimeout),
@@ -117,7 +119,11 @@ func (s *shard) run(ctx context.Context) {
 			}
 		}
 		if broken == nil {
+			s.stamp.Store(nil)
 			broken = s.commit(context.WithoutCancel(ctx), batch)
+			if broken == nil {
+				s.note(ctx)
+			}
 		}
 		for _, p := range batch {
 			p.err <- broken

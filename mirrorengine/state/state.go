@@ -63,6 +63,7 @@ type Store struct {
 	mu     sync.RWMutex // guards values
 	values map[string]json.RawMessage
 
+	lost   chan error // buffered 1
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 }
@@ -83,7 +84,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	}
 	opts.Shards = n
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	s := &Store{opts: opts, values: map[string]json.RawMessage{}, cancel: cancel}
+	s := &Store{opts: opts, values: map[string]json.RawMessage{}, cancel: cancel, lost: make(chan error, 1)}
 	shards, err := openShards(ctx, opts)
 	s.shards = shards
 	for _, sh := range shards {
@@ -97,6 +98,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		s.Close()
 		return nil, fmt.Errorf("state topic %s: %w", opts.Topic, err)
 	}
+	s.wg.Go(func() { s.watchOwner(run) })
 	return s, nil
 }
 

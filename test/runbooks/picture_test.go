@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -167,4 +168,12 @@ func (p *pair) deny(s *harness.Site) []string {
 	slices.Sort(out)
 	p.anonymous(out)
 	return out
+}
+
+// same insists that a site stands as it stood.
+func (p *pair) same(before, now standing) {
+	p.Helper()
+	if d := cmp.Diff(before, now); d != "" {
+		p.Errorf("pair %s: what stands there changed (-before +now)\n%s", p.Pair(), d)
+	}
 }
