@@ -120,7 +120,7 @@ func said(err error) string {
 var rendering = regexp.MustCompile(` \(type: \w*, retryable: (?:true|false)\)`)
 
 func wrapped(err error) []error {
-	if many, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // this layer only
+	if many, ok := err.(interface{ Unwrap() []error }); ok {
 		return many.Unwrap()
 	}
 	if inner := errors.Unwrap(err); inner != nil {

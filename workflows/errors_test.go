@@ -38,6 +38,7 @@ func TestErrorsSayTheirMessagesAndKeepTheirTypes(t *testing.T) {
 			var suite testsuite.WorkflowTestSuite
 			suite.SetLogger(log.NewStructuredLogger(slog.New(slog.DiscardHandler)))
 			env := suite.NewTestWorkflowEnvironment()
+			env.SetWorkerOptions(patient)
 			fails := func(context.Context) error { return c.err }
 			env.RegisterActivity(fails)
 			env.ExecuteWorkflow(func(ctx workflow.Context) error {
@@ -67,6 +68,7 @@ func TestAStepThatNobodyAnsweredInTimeIsUnreachable(t *testing.T) {
 	var suite testsuite.WorkflowTestSuite
 	suite.SetLogger(log.NewStructuredLogger(slog.New(slog.DiscardHandler)))
 	env := suite.NewTestWorkflowEnvironment()
+	env.SetWorkerOptions(patient)
 	late := func(ctx context.Context) error {
 		<-ctx.Done()
 		return ctx.Err()

@@ -10,6 +10,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/worker"
 
 	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
 )
@@ -29,11 +30,15 @@ type stage struct {
 	react func(st Status) []runbook.Command
 }
 
+// patient: on a busy machine a second without progress is no deadlock.
+var patient = worker.Options{DeadlockDetectionTimeout: time.Minute}
+
 func newStage(t *testing.T, w *world) *stage {
 	t.Helper()
 	var suite testsuite.WorkflowTestSuite
 	suite.SetLogger(log.NewStructuredLogger(slog.New(slog.DiscardHandler)))
 	s := &stage{t: t, w: w, env: suite.NewTestWorkflowEnvironment(), sent: map[string]int{}}
+	s.env.SetWorkerOptions(patient)
 	s.env.RegisterActivity(w)
 	Register(s.env)
 	s.env.SetTestTimeout(20 * time.Second)

@@ -36,9 +36,10 @@ var (
 	// kindLong may take long and heartbeats: fences, mirrors, links, ledger,
 	// retention, groups, canaries.
 	kindLong = kind{start: 30 * time.Minute, whole: 35 * time.Minute, heartbeat: true, attempts: 10, interval: time.Second, hold: true}
-	// kindOnce is a best effort at a site that may be dead: one try, never
-	// awaited for long, because the RTO runs. Heartbeats.
-	kindOnce = kind{start: 30 * time.Second, whole: 30 * time.Second, heartbeat: true, attempts: 1, hold: true}
+	// kindOnce is a best effort at a site that may be dead: never awaited for
+	// long, because the RTO runs. Heartbeats. The second try is for a worker that
+	// died in the first: else a fence that stands would count as not proven.
+	kindOnce = kind{start: 30 * time.Second, whole: 30 * time.Second, heartbeat: true, attempts: 2, interval: time.Second, hold: true}
 	// kindCopy offers the record to a Consul that may be dead; the RTO runs.
 	kindCopy = kind{start: 10 * time.Second, whole: 15 * time.Second, attempts: 2, interval: time.Second, hold: true}
 	// kindUndo is tried long; then a person is asked.

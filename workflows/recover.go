@@ -181,6 +181,9 @@ func (r *recovery) hold(ctx workflow.Context) error {
 	if err != nil {
 		return err
 	}
+	for _, line := range r.byHand() {
+		r.find("%s", line)
+	}
 	r.undo.add("hold retention", r.putBackHeld)
 	return r.do(ctx, "hold retention", func(ctx workflow.Context) (string, error) {
 		_, err := run(with(ctx, kindLong, "hold retention at "+r.old.Name), steps.HoldRetention, HoldRetentionInput{Call: r.call("hold retention"), Site: r.old, Topics: r.topics})
@@ -193,7 +196,34 @@ func (r *recovery) putBackHeld(ctx workflow.Context) error {
 		return nil
 	}
 	_, err := run(with(ctx, kindLong, "put back retention at "+r.old.Name), steps.PutBackRetention, PutBackRetentionInput{Call: r.call("put back retention"), Site: r.old, Held: r.held})
+	if err == nil {
+		lines := r.byHand()
+		r.status.Findings = slices.DeleteFunc(r.status.Findings, func(f string) bool { return slices.Contains(lines, f) })
+	}
 	return err
+}
+
+// byHand tells, one line per topic, what a hold changes. The old values are
+// known to this run alone: should it be lost, or its put-back be skipped, a
+// person restores them from its status or report.
+func (r *recovery) byHand() []string {
+	var topics []string
+	values := map[string][]string{}
+	for _, h := range r.held {
+		if !slices.Contains(topics, h.Topic) {
+			topics = append(topics, h.Topic)
+		}
+		was := h.Name + " (delete it: it was not set)"
+		if h.Old != nil {
+			was = h.Name + "=" + *h.Old
+		}
+		values[h.Topic] = append(values[h.Topic], was)
+	}
+	var out []string
+	for _, t := range topics {
+		out = append(out, fmt.Sprintf("retention of topic %s at %s is held; to put it back by hand: %s", t, r.old.Name, strings.Join(values[t], ", ")))
+	}
+	return out
 }
 
 func (r *recovery) putBack(ctx workflow.Context) error {

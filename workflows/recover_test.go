@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -200,5 +201,38 @@ func TestSetUpRefusesWhatWouldOverwriteOrFail(t *testing.T) {
 	s.failed(ErrPrecondition)
 	if !strings.Contains(s.err.Error(), "grant it") || w.count("EngineLock") > 0 {
 		t.Errorf("%v, %v", s.err, w.calls)
+	}
+}
+
+func TestHeldValuesCanBePutBackByHand(t *testing.T) {
+	const line = "retention of topic a at east is held; to put it back by hand: retention.ms=60000, cleanup.policy (delete it: it was not set)"
+	for _, skip := range []bool{false, true} {
+		w := failedOver()
+		if skip {
+			w.fail["PutBackRetention"] = []error{no(ErrRefused, "no")}
+		}
+		s := newStage(t, w)
+		shown := false
+		s.react = func(st Status) []runbook.Command {
+			shown = shown || slices.Contains(st.Findings, line)
+			if st.Waiting != nil && st.Waiting.For == WaitDecide {
+				c := signed(st, "bob", runbook.Decide)
+				c.Choices = map[string]string{"*": "discard"}
+				return []runbook.Command{c}
+			}
+			if st.Waiting != nil && st.Waiting.For == WaitPerson {
+				c := signed(st, "bob", runbook.Skip)
+				c.Step = st.Waiting.Step
+				return []runbook.Command{c}
+			}
+			return nil
+		}
+		s.run(RecoverLaggedData, RecoverInput{Start: request(runbook.OpRecover)})
+		if s.err != nil || !shown {
+			t.Errorf("skip %t: %v, shown while held: %t", skip, s.err, shown)
+		}
+		if got := slices.Contains(s.res.Report.Findings, line); got != skip {
+			t.Errorf("skip %t: the report says %v", skip, s.res.Report.Findings)
+		}
 	}
 }

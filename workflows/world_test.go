@@ -546,14 +546,15 @@ func (w *world) HoldRetention(_ context.Context, in HoldRetentionInput) (HoldRet
 		return HoldRetentionResult{Held: []HeldConfig{{Topic: "a", Name: "the hold's own value"}}}, err
 	}
 	w.held = !in.LookOnly && err == nil
-	return HoldRetentionResult{Held: []HeldConfig{{Topic: "a", Name: "retention.ms"}}}, err
+	old := "60000"
+	return HoldRetentionResult{Held: []HeldConfig{{Topic: "a", Name: "retention.ms", Old: &old}, {Topic: "a", Name: "cleanup.policy"}}}, err
 }
 
 func (w *world) PutBackRetention(_ context.Context, in PutBackRetentionInput) (HoldRetentionResult, error) {
 	err := w.enter("PutBackRetention", in.Call)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(in.Held) == 1 && in.Held[0].Name == "retention.ms" && err == nil {
+	if len(in.Held) == 2 && in.Held[0].Name == "retention.ms" && err == nil {
 		w.held = false
 	}
 	return HoldRetentionResult{}, err

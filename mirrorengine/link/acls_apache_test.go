@@ -49,6 +49,14 @@ func TestGuardOnApacheKafkaIsProvenAndReleasedWithAndWithoutASuperUser(t *testin
 			began := time.Now()
 			if !tc.super {
 				grant(kadm.NewACLs().Topics("*").Groups("*").TransactionalIDs("*").Clusters().Allow("User:engine").Operations(kadm.OpAll))
+				eventually(t, "the broker knows the entry for all topics", func() error {
+					list := kadm.NewACLs().Topics("*").ResourcePatternType(kadm.ACLPatternLiteral).Allow("User:engine").AllowHosts("*").Operations(kadm.OpAll)
+					got, err := adm.DescribeACLs(t.Context(), list)
+					if err == nil && (len(got) == 0 || len(got[0].Described) == 0) {
+						err = errors.New("not yet")
+					}
+					return err
+				})
 			}
 			// An idempotent client would be told CLUSTER_AUTHORIZATION_FAILED under the guard:
 			// InitProducerId wants a topic that its principal may write to.

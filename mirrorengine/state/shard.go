@@ -213,33 +213,8 @@ func retriable(err error) bool {
 	return !errors.As(err, &ke) || ke.Retriable || errors.Is(err, kerr.TopicAlreadyExists)
 }
 
-// loadTimeout and loadTries bound reading the state: an open transaction of a
-// former owner hides what lies behind it until the broker has aborted it.
-const (
-	loadTimeout = 60 * time.Second
-	loadTries   = 3
-)
-
-// load reads each shard up to an owner record of its own.
+// load writes an owner record to each shard and reads each shard up to it.
 func (s *Store) load(ctx context.Context) error {
-	var errs []error
-	for range loadTries {
-		try, cancel := context.WithTimeout(ctx, loadTimeout)
-		err := s.tryLoad(try)
-		cancel()
-		if err == nil {
-			return nil
-		}
-		errs = append(errs, err)
-		if try.Err() == nil || ctx.Err() != nil {
-			break // not for want of time
-		}
-	}
-	return errors.Join(errs...)
-}
-
-func (s *Store) tryLoad(ctx context.Context) error {
-	s.values = map[string]json.RawMessage{}
 	nonces, err := s.own(ctx)
 	if err != nil {
 		return err

@@ -21,6 +21,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
@@ -65,7 +66,8 @@ type Store struct {
 
 	lost   chan error // buffered 1
 	cancel context.CancelFunc
-	wg     sync.WaitGroup
+	wg     sync.WaitGroup // writers
+	watch  sync.WaitGroup // watchOwner, whose question may end with its client only
 }
 
 // envelope is a value on the topic.
@@ -83,22 +85,49 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		return nil, fmt.Errorf("state topic %s: %w", opts.Topic, err)
 	}
 	opts.Shards = n
+	var errs []error
+	for wait := loadFirst; wait <= loadLast; wait *= 2 {
+		s, err := take(ctx, opts, wait)
+		if err == nil {
+			return s, nil
+		}
+		errs = append(errs, err)
+		if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+			break
+		}
+		opts.Logger.Warn("the state topic could not be read to its end, taking it over again", "error", err)
+	}
+	return nil, fmt.Errorf("state topic %s: %w", opts.Topic, errors.Join(errs...))
+}
+
+// loadFirst and loadLast bound a try to read the state, doubled each time. A
+// transaction of a former owner that nobody ended hides what lies behind it;
+// taking the shards over anew aborts it. (Now and then a franz-go client loses
+// track of its first transaction at a kfake broker; the same cures that.)
+const (
+	loadFirst = 10 * time.Second
+	loadLast  = 80 * time.Second
+)
+
+// take is one try: fence the former owner of every shard, read all of it.
+func take(ctx context.Context, opts Options, wait time.Duration) (*Store, error) {
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	s := &Store{opts: opts, values: map[string]json.RawMessage{}, cancel: cancel, lost: make(chan error, 1)}
+	s := &Store{opts: opts, values: map[string]json.RawMessage{}, lost: make(chan error, 1), cancel: cancel}
 	shards, err := openShards(ctx, opts)
 	s.shards = shards
 	for _, sh := range shards {
 		s.wg.Go(func() { sh.run(run) })
 	}
+	if err == nil {
+		load, done := context.WithTimeout(ctx, wait)
+		defer done()
+		err = s.load(load)
+	}
 	if err != nil {
 		s.Close()
-		return nil, fmt.Errorf("state topic %s: %w", opts.Topic, err)
+		return nil, err
 	}
-	if err := s.load(ctx); err != nil {
-		s.Close()
-		return nil, fmt.Errorf("state topic %s: %w", opts.Topic, err)
-	}
-	s.wg.Go(func() { s.watchOwner(run) })
+	s.watch.Go(func() { s.watchOwner(run) })
 	return s, nil
 }
 
@@ -202,6 +231,7 @@ func (s *Store) Close() {
 	for _, sh := range s.shards {
 		sh.client.Close()
 	}
+	s.watch.Wait()
 }
 
 // All reads every value with a prefix, in the order of the keys.

@@ -126,3 +126,27 @@ func TestANewerRecordIsRefusedByName(t *testing.T) {
 	}
 	t.Log(err)
 }
+
+func TestAnOwnerThatHasNothingToWriteLearnsThatItIsNoneAnyMore(t *testing.T) {
+	local := cluster(t)
+	a := open(t, local)
+	b := open(t, local)
+	select {
+	case err := <-a.Lost():
+		if !errors.Is(err, ErrFenced) {
+			t.Errorf("lost by %v", err)
+		}
+	case <-time.After(10 * ownerEvery):
+		t.Fatal("the former owner does not know that it was taken over")
+	}
+	for i := range 20 { // writing must not look like a loss to the writer
+		if err := b.Put(t.Context(), 0, Entry{"k", thing{i}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	select {
+	case err := <-b.Lost():
+		t.Errorf("the owner takes itself for fenced: %v", err)
+	case <-time.After(3 * ownerEvery):
+	}
+}

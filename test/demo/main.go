@@ -7,8 +7,9 @@
 // clicks, KEEP=1 leaves everything up until Ctrl-C, and DRAWBRIDGE_MUTANT=… runs
 // engines that are wrong on purpose.
 //
-// The story is story.go, in its order; package check judges; package clients are
-// the applications, which this program is too (demo client …).
+// The story is story.go, in its order, each step in acts.go; package check
+// judges; package clients are the applications, which this program is too
+// (demo client …).
 package main
 
 import (

@@ -32,16 +32,24 @@ func newTraffic(seed uint64) traffic {
 const afterwards = 600
 
 // flow gives the application records to send, at the traffic's rate, until
-// homecoming is closed and Total is reached; the rest then comes faster, so that
-// nobody has to wait for it. It returns how many it gave.
+// homecoming is closed and Total is reached: slower once there are almost enough,
+// faster when only the rest is waited for. It returns how many it gave.
 func (t traffic) flow(ctx context.Context, a *app, homecoming <-chan struct{}) (int, error) {
 	const beat = 50 * time.Millisecond
 	ticker := time.NewTicker(beat)
 	defer ticker.Stop()
-	began := time.Now()
 	n, last := 0, math.MaxInt
+	due, at := 0.0, time.Now() // records that time owes
 	for n < last {
-		upTo := int(time.Since(began).Seconds() * float64(t.PerSecond))
+		rate := float64(t.PerSecond)
+		switch {
+		case homecoming == nil:
+			rate *= 10
+		case n >= t.Total-afterwards:
+			rate /= 10 // a slow machine must not drown in clicks
+		}
+		now := time.Now()
+		due, at = due+rate*now.Sub(at).Seconds(), now
 		select {
 		case <-ctx.Done():
 			return n, nil
@@ -50,12 +58,10 @@ func (t traffic) flow(ctx context.Context, a *app, homecoming <-chan struct{}) (
 			continue
 		case <-ticker.C:
 		}
-		if homecoming == nil {
-			upTo = n + 10*t.PerSecond/int(time.Second/beat)
-		}
 		var names []string
-		for ; n < min(upTo, last); n++ {
+		for ; due >= 1 && n < last; n++ {
 			names = append(names, strconv.Itoa(n+1))
+			due--
 		}
 		if len(names) == 0 {
 			continue

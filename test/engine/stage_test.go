@@ -115,8 +115,12 @@ func (s *stage) topic(name string, partitions int32) {
 	}
 }
 
+var sourceConfigs sync.Mutex
+
 func (s *stage) link(e *harness.Engine, name string, configs ...[2]string) {
 	s.Helper()
+	sourceConfigs.Lock() // it writes the password's file, which another link may be reading
+	defer sourceConfigs.Unlock()
 	all, err := harness.SourceConfigs(s.source, admin, s.secrets)
 	if err != nil {
 		s.Fatal(err)

@@ -1,0 +1,141 @@
+package runbooks
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
+	"github.com/drawbridge-dr/drawbridge/test/harness"
+	"github.com/drawbridge-dr/drawbridge/test/local"
+	"github.com/drawbridge-dr/drawbridge/workflows"
+	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
+)
+
+// stopAt lets the run go as far as a place and no further: its worker dies
+// there, and another one begins, which gets the activity again when Temporal
+// has missed the first one for its heartbeat. So the run stands at row.
+func (o *op) stopAt(place, row string) {
+	o.Helper()
+	died := o.Worker.Process().Done()
+	o.must(o.KillWorkerAt(place))
+	st := o.awaitApproval()
+	o.must(o.approve(o.within(time.Minute), *st.Waiting))
+	select {
+	case <-died:
+	case <-o.within(90 * time.Second).Done():
+		o.Fatalf("the worker did not come to %q", place)
+	}
+	o.must(o.Worker.Restart(o.within(30 * time.Second)))
+	o.await("the run to stand at "+row, 20*time.Second, func(st *workflows.Status) error {
+		for _, s := range st.Steps {
+			if s.Name == row && s.State == runbook.StateRunning {
+				return nil
+			}
+		}
+		return fmt.Errorf("phase %s", st.Phase)
+	})
+}
+
+// abort ends the run as its requester and returns how it ended.
+func (o *op) abort() workflows.Result {
+	o.Helper()
+	_, err := o.Drctl.Run(o.within(time.Minute), "abort", o.Pair(), "--reason", "it was a false alarm")
+	o.must(err)
+	got, err := o.finish(o.within(2 * time.Minute))
+	o.must(err)
+	if !strings.Contains(got.Report.Error, "aborted by "+harness.Requester) {
+		o.Errorf("the report does not say who aborted: %q", got.Report.Error)
+	}
+	return got
+}
+
+// calm is a standing without what an undone run may leave: its own token, and
+// the epoch that it would have made.
+func (p *pair) calm(s *harness.Site) standing {
+	p.Helper()
+	out := p.standing(s)
+	var mirrors []string
+	for _, m := range out.Mirrors {
+		if !strings.Contains(m, ": operation ") {
+			mirrors = append(mirrors, m)
+		}
+	}
+	out.Mirrors = mirrors
+	out.Lock, _, _ = strings.Cut(out.Lock, ",")
+	return out
+}
+
+func TestAFailoverAbortedBehindItsFenceIsUndone(t *testing.T) {
+	p := newPair(t, shared, "abort", nil, harness.FaultsTag)
+	p.steady()
+	east, west := p.calm(p.Home), p.calm(p.Standby)
+	o, err := p.begin(p.within(3*time.Minute), "failover")
+	p.must(err)
+	o.stopAt("before GrowMirrors grow mirrors", "grow mirrors")
+	if len(p.deny(p.Home)) == 0 || p.tryProduce(p.Home, "refused") == nil {
+		t.Error("the run stands behind its fence, and writing is not denied")
+	}
+	opID := o.last.OpID
+	if got := o.abort(); got.Outcome != runbook.NoChange || got.Epoch != 1 {
+		t.Errorf("outcome %q, epoch %d", got.Outcome, got.Epoch)
+	}
+	p.same(east, p.calm(p.Home))
+	p.same(west, p.calm(p.Standby))
+
+	// A call of that run, still on its way when it was revoked.
+	late := p.Standby.Engine.Client().As(api.Operation{OperationID: opID, Epoch: 2})
+	_, err = late.AlterMirrors(p.within(time.Minute), p.link, api.VerbFailover, api.AlterMirrors{MirrorTopicNames: []string{p.topic}}, false)
+	if !errors.Is(err, api.ErrConflict) {
+		t.Errorf("a late call of the revoked run: %v, want 409", err)
+	}
+	p.same(west, p.calm(p.Standby))
+
+	p.produce(p.Home, "4")
+	p.mirrored(p.Home, p.Standby)
+	p.stands(p.Standby, "1", "2", "3", "4")
+	p.outcome(runbook.Done, "failover")
+}
+
+func TestAPlannedMoveAbortedInItsFreezeIsUndone(t *testing.T) {
+	p := newPair(t, shared, "thaw", nil, harness.FaultsTag)
+	p.steady()
+	p.outcome(runbook.Done, "failover")
+	p.outcome(runbook.Done, "recover", "--append", "*")
+	before := p.calm(p.Standby)
+	o, err := p.begin(p.within(4*time.Minute), "failback")
+	p.must(err)
+	first := o.awaitApproval() // of the rebuild
+	p.must(o.approve(p.within(time.Minute), *first.Waiting))
+	o.await("the second approval", 2*time.Minute, func(st *workflows.Status) error {
+		if st.Waiting == nil || st.Waiting.For != workflows.WaitApproval || st.Waiting.Text == first.Waiting.Text {
+			return fmt.Errorf("phase %s", st.Phase)
+		}
+		return nil
+	})
+	o.stopAt("before AwaitDrained drain", "drain")
+	if rec, err := p.Record(p.within(time.Minute), p.Standby); err != nil || rec.Phase != "frozen" {
+		t.Errorf("the record is not frozen: %+v, %v", rec, err)
+	}
+	if len(p.deny(p.Standby)) == 0 || p.tryProduce(p.Standby, "refused") == nil {
+		t.Error("the run stands in its freeze, and writing is not denied")
+	}
+	if got := o.abort(); got.Outcome != runbook.Partly || got.Epoch != 2 {
+		t.Errorf("outcome %q, epoch %d: the rebuild stays, the move does not", got.Outcome, got.Epoch)
+	}
+	p.same(before, p.calm(p.Standby))
+	at := p.standing(p.Home)
+	if !strings.Contains(at.Record, "phase open") || !strings.Contains(at.Record, "locked false") || !strings.Contains(at.Lock, "held false") {
+		t.Errorf("at %s: %s, lock %s", p.Home.Name, at.Record, at.Lock)
+	}
+	p.produce(p.Standby, "4")
+	p.must(local.WaitFor(p.within(time.Minute), "the rebuilt topic to follow", p.holds(p.Home, 4)))
+	p.stands(p.Home, "1", "2", "3", "4")
+	got := p.outcome(runbook.Done, "failback")
+	if got.Epoch <= 2 || got.Active[0] != p.Home.Name {
+		t.Errorf("the failback after it: epoch %d, active %v", got.Epoch, got.Active)
+	}
+	p.stands(p.Home, "1", "2", "3", "4")
+}
