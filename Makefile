@@ -67,7 +67,8 @@ fuzz: ground ## each fuzz target for FUZZTIME (default 60s)
 # reach it through the environment, set before `make` or after it.
 demo: ground servers ## the whole story: two clusters, failover, recovery, failback (KAFKA=real, KEEP=1, DEMO_SEED=n)
 	@if [ "$${KAFKA:-}" = real ]; then $(MAKE) --no-print-directory java-ground; fi
-	go run ./test/demo
+	@go build -o bin/demo ./test/demo
+	@exec bin/demo
 
 # ---- what the machine needs
 

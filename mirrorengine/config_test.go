@@ -26,6 +26,7 @@ func TestTheFullFileIsRead(t *testing.T) {
 		Canary:            Canary{Username: "drawbridge-canary", Password: "${env:CANARY}"},
 		State:             State{Topic: "_drawbridge_state_2", Shards: 4, ReplicationFactor: 3},
 		EncryptionKeyFile: "/etc/drawbridge/key",
+		Secrets:           Secrets{Dirs: []string{"/etc/drawbridge/links"}, Env: []string{"SOURCE_PASSWORD"}},
 		Log:               Log{Level: "debug", Format: "json"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

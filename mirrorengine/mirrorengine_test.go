@@ -84,7 +84,9 @@ func TestALinkToASourceThatCannotBeUsedIsRefusedWithTheReason(t *testing.T) {
 	t.Cleanup(east.Close)
 	t.Setenv("DRAWBRIDGE_TEST_RIGHT", "right")
 	t.Setenv("DRAWBRIDGE_TEST_WRONG", "wr0ng")
-	c := &api.Client{BaseURL: running(t, nil)}
+	c := &api.Client{BaseURL: running(t, func(cfg *Config) {
+		cfg.Secrets.Env = []string{"DRAWBRIDGE_TEST_RIGHT", "DRAWBRIDGE_TEST_WRONG"}
+	})}
 	create := func(address, password string) error {
 		value := func(s string) *string { return &s }
 		return c.CreateLink(t.Context(), "east-west", api.CreateLink{SourceClusterID: "cluster-east", Configs: []api.NameValue{

@@ -167,6 +167,9 @@ func (l *Link) revive(ctx context.Context, m *MirrorTopic) bool {
 	rec := m.record()
 	switch {
 	case rec.Status == status.PendingMirror.String():
+		if !m.loaded {
+			return false
+		}
 		l.background(func(ctx context.Context) { l.complete(ctx, m) })
 	case rec.Status == status.PendingStopped.String() && (rec.Intent == string(api.VerbFailover) || rec.Fenced):
 		return true

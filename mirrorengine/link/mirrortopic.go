@@ -21,6 +21,9 @@ import (
 type MirrorTopic struct {
 	link *Link
 	log  *slog.Logger
+	// loaded: it comes from the state topic, so that a creation which it shows
+	// unfinished was interrupted. Any other has its creator at work.
+	loaded bool
 
 	mu         sync.Mutex // guards what follows; taken before partition.mu
 	rec        mirrorRecord
@@ -38,7 +41,7 @@ type MirrorTopic struct {
 const transitionsKept = 10
 
 func newMirror(l *Link, rec mirrorRecord) *MirrorTopic {
-	m := &MirrorTopic{link: l, rec: rec, log: l.log.With("topic", rec.Topic)}
+	m := &MirrorTopic{link: l, rec: rec, log: l.log.With("topic", rec.Topic), loaded: true}
 	for n := range rec.Partitions {
 		m.partitions = append(m.partitions, m.newPartition(n))
 	}

@@ -17,10 +17,20 @@ const (
 )
 
 // tokenRecord is what a link remembers of the runbook operations that changed
-// it: the newest one, and which were revoked at that epoch.
+// it: the newest one, and which were revoked or ended at that epoch.
 type tokenRecord struct {
 	api.Operation
 	Revoked []string `json:"revoked,omitempty"`
+}
+
+// shutOut refuses an operation from now on.
+func (t *tokenRecord) shutOut(operationID string) {
+	if !slices.Contains(t.Revoked, operationID) {
+		t.Revoked = append(t.Revoked, operationID)
+	}
+	if n := len(t.Revoked); n > revokedKept {
+		t.Revoked = t.Revoked[n-revokedKept:]
+	}
 }
 
 func tokenKey(link string) string { return "operation/" + link }
@@ -67,8 +77,8 @@ func (m *Manager) token(link string) (tokenRecord, error) {
 	return tok, err
 }
 
-// PutOperation opens an operation on a link. A lower epoch, a revoked operation
-// and an open one of somebody else at the same epoch are refused.
+// PutOperation opens an operation on a link. A lower epoch, a revoked or ended
+// operation and an open one of somebody else at the same epoch are refused.
 func (m *Manager) PutOperation(ctx context.Context, link string, op api.Operation) (api.Operation, error) {
 	m.ops.Lock()
 	defer m.ops.Unlock()
@@ -80,7 +90,7 @@ func (m *Manager) PutOperation(ctx context.Context, link string, op api.Operatio
 	case op.Epoch < tok.Epoch:
 		return tok.Operation, api.Conflict("cluster link '%s' has seen epoch %d (operation %s); epoch %d comes too late", link, tok.Epoch, tok.OperationID, op.Epoch)
 	case slices.Contains(tok.Revoked, op.OperationID):
-		return tok.Operation, api.Conflict("operation %s was revoked on cluster link '%s'; start a new one", op.OperationID, link)
+		return tok.Operation, api.Conflict("operation %s was revoked or ended on cluster link '%s'; start a new one", op.OperationID, link)
 	case tok.State == operationOpen && tok.OperationID != op.OperationID && op.Epoch == tok.Epoch:
 		return tok.Operation, api.Conflict("operation %s (epoch %d) is at work on cluster link '%s'", tok.OperationID, tok.Epoch, link)
 	}
@@ -88,7 +98,7 @@ func (m *Manager) PutOperation(ctx context.Context, link string, op api.Operatio
 	return op, m.put(ctx, 0, state.Entry{Key: tokenKey(link), Value: tokenRecord{Operation: op, Revoked: tok.Revoked}})
 }
 
-// revokedKept bounds the list of revoked operations; older ones are shut out by
+// revokedKept bounds the list of operations that are shut out; older ones are shut out by
 // their epoch.
 const revokedKept = 50
 
@@ -102,12 +112,7 @@ func (m *Manager) RevokeOperation(ctx context.Context, link string, op api.Opera
 	if err != nil {
 		return op, err
 	}
-	if !slices.Contains(tok.Revoked, op.OperationID) {
-		tok.Revoked = append(tok.Revoked, op.OperationID)
-	}
-	if n := len(tok.Revoked); n > revokedKept {
-		tok.Revoked = tok.Revoked[n-revokedKept:]
-	}
+	tok.shutOut(op.OperationID)
 	if tok.OperationID == op.OperationID || tok.OperationID == "" {
 		tok.OperationID, tok.Epoch, tok.State = op.OperationID, max(op.Epoch, tok.Epoch), operationRevoked
 	}
@@ -141,6 +146,8 @@ func (m *Manager) EndOperation(ctx context.Context, link string, op api.Operatio
 		return tok.Operation, nil
 	}
 	tok.State = operationEnded
+	// Shut out like a revoked one: a delayed call must not open it again.
+	tok.shutOut(op.OperationID)
 	return tok.Operation, m.put(ctx, 0, state.Entry{Key: tokenKey(link), Value: tok})
 }
 

@@ -104,7 +104,6 @@ func TestAPlannedMoveAbortedInItsFreezeIsUndone(t *testing.T) {
 	p.steady()
 	p.outcome(runbook.Done, "failover")
 	p.outcome(runbook.Done, "recover", "--append", "*")
-	before := p.calm(p.Standby)
 	o, err := p.begin(p.within(4*time.Minute), "failback")
 	p.must(err)
 	first := o.awaitApproval() // of the rebuild
@@ -115,6 +114,8 @@ func TestAPlannedMoveAbortedInItsFreezeIsUndone(t *testing.T) {
 		}
 		return nil
 	})
+	before := p.calm(p.Standby) // the rebuild stays, the locks do not
+	before.Record, before.Lock = strings.Replace(before.Record, "locked true", "locked false", 1), "held false"
 	o.stopAt("before AwaitDrained drain", "drain")
 	if rec, err := p.Record(p.within(time.Minute), p.Standby); err != nil || rec.Phase != "frozen" {
 		t.Errorf("the record is not frozen: %+v, %v", rec, err)

@@ -69,7 +69,7 @@ func TestApprovalsThatDoNotCountAreRefusedAndTheRunWaitsOn(t *testing.T) {
 		{"by nobody of the plan", workflows.ErrNotAllowed, "mallory", ann, func(c *runbook.Command) { c.By = "mallory" }},
 		{"for another epoch", workflows.ErrCommandStale, "epoch", bob, func(c *runbook.Command) { c.Epoch++ }},
 		{"for another plan", workflows.ErrCommandStale, "plan", bob, func(c *runbook.Command) { c.PlanHash = strings.Repeat("0", len(c.PlanHash)) }},
-		{"for another operation", workflows.ErrCommandStale, "operation", bob, func(c *runbook.Command) { c.OpID = "failover-before" }},
+		{"for another run", workflows.ErrCommandStale, "failover-before", bob, func(c *runbook.Command) { c.OpID = "failover-before" }},
 		{"expired", workflows.ErrCommandLate, "", bob, func(c *runbook.Command) { c.Expires = time.Now().Add(-time.Second) }},
 		{"without the override", workflows.ErrNotAllowed, runbook.OverrideAlive, bob, func(c *runbook.Command) { c.Overrides = nil }},
 	} {

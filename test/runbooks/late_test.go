@@ -44,29 +44,33 @@ func TestALateEngineCallOfAnEndedRunIsRefusedAndChangesNothing(t *testing.T) {
 		op := api.Operation{OperationID: id, Epoch: epoch}
 		as := engine.As(op)
 		before := p.standing(p.Standby)
-		for name, call := range map[string]func(context.Context) error{
-			"failover": func(ctx context.Context) error {
-				_, err := as.AlterMirrors(ctx, p.link, api.VerbFailover, topics, false)
-				return err
-			},
-			"promote": func(ctx context.Context) error {
-				_, err := as.AlterMirrors(ctx, p.link, api.VerbPromote, topics, false)
-				return err
-			},
-			"pause": func(ctx context.Context) error {
-				_, err := as.AlterMirrors(ctx, p.link, api.VerbPause, topics, false)
-				return err
-			},
-			"append":  func(ctx context.Context) error { _, err := as.AppendLedger(ctx, p.link, decide); return err },
-			"discard": func(ctx context.Context) error { _, err := as.DiscardLedger(ctx, p.link, decide); return err },
-			"groups":  func(ctx context.Context) error { _, err := as.OwnGroups(ctx, p.link, api.TakeOwnership{}); return err },
-			"begin again": func(ctx context.Context) error {
+		for _, c := range []struct {
+			name string
+			call func(context.Context) error
+		}{
+			// First: opened again, it would let the others in.
+			{"begin again", func(ctx context.Context) error {
 				_, err := engine.PutOperation(ctx, p.link, op)
 				return err
-			},
+			}},
+			{"failover", func(ctx context.Context) error {
+				_, err := as.AlterMirrors(ctx, p.link, api.VerbFailover, topics, false)
+				return err
+			}},
+			{"promote", func(ctx context.Context) error {
+				_, err := as.AlterMirrors(ctx, p.link, api.VerbPromote, topics, false)
+				return err
+			}},
+			{"pause", func(ctx context.Context) error {
+				_, err := as.AlterMirrors(ctx, p.link, api.VerbPause, topics, false)
+				return err
+			}},
+			{"append", func(ctx context.Context) error { _, err := as.AppendLedger(ctx, p.link, decide); return err }},
+			{"discard", func(ctx context.Context) error { _, err := as.DiscardLedger(ctx, p.link, decide); return err }},
+			{"groups", func(ctx context.Context) error { _, err := as.OwnGroups(ctx, p.link, api.TakeOwnership{}); return err }},
 		} {
-			if err := call(p.within(30 * time.Second)); !errors.Is(err, api.ErrConflict) {
-				t.Errorf("%s of the ended run %s: %v, want 409", name, id, err)
+			if err := c.call(p.within(30 * time.Second)); !errors.Is(err, api.ErrConflict) {
+				t.Errorf("%s of the ended run %s: %v, want 409", c.name, id, err)
 			}
 		}
 		p.same(before, p.standing(p.Standby))
