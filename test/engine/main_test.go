@@ -14,7 +14,7 @@ import (
 	"github.com/drawbridge-dr/drawbridge/test/local"
 )
 
-// produceKey and markersKey are the api keys of Produce and WriteTxnMarkers.
+// produceKey is Produce's api key.
 const produceKey = 0
 
 var admin = local.User{Name: "admin", Password: "admin-secret"}

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -80,14 +79,6 @@ func (s *stage) engine(name string) *harness.Engine {
 		s.Fatal(err)
 	}
 	s.Cleanup(func() {
-		if s.Failed() {
-			if os.Getenv("DUMP") != "" {
-				_ = syscall.Kill(e.Process().Pid(), syscall.SIGQUIT)
-				<-e.Process().Done()
-				raw, _ := os.ReadFile(filepath.Join(s.secrets, "engine.log"))
-				_ = os.WriteFile("/tmp/dump-"+name, raw, 0o600)
-			}
-		}
 		_ = e.Stop()
 		if s.Failed() {
 			s.Logf("log of engine %s:\n%s", name, s.log(name))

@@ -69,6 +69,7 @@ func (p *pair) calm(s *harness.Site) standing {
 }
 
 func TestAFailoverAbortedBehindItsFenceIsUndone(t *testing.T) {
+	t.Parallel()
 	p := newPair(t, shared, "abort", nil, harness.FaultsTag)
 	p.steady()
 	east, west := p.calm(p.Home), p.calm(p.Standby)
@@ -100,6 +101,7 @@ func TestAFailoverAbortedBehindItsFenceIsUndone(t *testing.T) {
 }
 
 func TestAPlannedMoveAbortedInItsFreezeIsUndone(t *testing.T) {
+	t.Parallel()
 	p := newPair(t, shared, "thaw", nil, harness.FaultsTag)
 	p.steady()
 	p.outcome(runbook.Done, "failover")

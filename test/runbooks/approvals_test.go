@@ -49,6 +49,7 @@ func (o *op) send(c runbook.Command, key ed25519.PrivateKey) error {
 // Every way in which an approval does not count, sent to a real run, which goes
 // on waiting; then one that does.
 func TestApprovalsThatDoNotCountAreRefusedAndTheRunWaitsOn(t *testing.T) {
+	t.Parallel()
 	p := newPair(t, shared, "approvals", nil)
 	p.steady()
 	o, err := p.begin(p.within(3*time.Minute), "failover")
@@ -95,6 +96,7 @@ func TestApprovalsThatDoNotCountAreRefusedAndTheRunWaitsOn(t *testing.T) {
 }
 
 func TestAnApprovalAfterTheDeadlineFindsTheRunEndedWithoutAChange(t *testing.T) {
+	t.Parallel()
 	p := newPair(t, shared, "late", func(pl *plan.Plan) {
 		rule := pl.Approvals["failover"]
 		rule.DeadlineSeconds = 4

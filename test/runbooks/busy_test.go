@@ -40,6 +40,7 @@ func (p *pair) refused(err error, code int, words ...string) {
 }
 
 func TestASecondFailoverIsRefusedNamingTheFirst(t *testing.T) {
+	t.Parallel()
 	p := newPair(t, shared, "busy", nil)
 	p.steady()
 	ctx := p.within(2 * time.Minute)
@@ -61,6 +62,7 @@ func TestASecondFailoverIsRefusedNamingTheFirst(t *testing.T) {
 // Another Temporal knows nothing of the first run: what is left of it is the
 // lock, here as an engine's state topic has it.
 func TestAFailoverOfAnotherTemporalIsRefusedByTheLockNamingItsHolder(t *testing.T) {
+	t.Parallel()
 	p := newPair(t, shared, "locked", nil)
 	p.steady()
 	ctx := p.within(2 * time.Minute)
@@ -83,6 +85,7 @@ func TestAFailoverOfAnotherTemporalIsRefusedByTheLockNamingItsHolder(t *testing.
 
 // A run that a person typed into Temporal's UI under an id of his own.
 func TestAStartUnderAnotherWorkflowIDIsRefusedNamingTheCommand(t *testing.T) {
+	t.Parallel()
 	p := newPair(t, shared, "otherid", nil)
 	p.steady()
 	ctx := p.within(time.Minute)
@@ -108,6 +111,7 @@ func TestAStartUnderAnotherWorkflowIDIsRefusedNamingTheCommand(t *testing.T) {
 }
 
 func TestAPlanThatChangedSinceDrctlReadItIsRefusedWithBothHashes(t *testing.T) {
+	t.Parallel()
 	p := newPair(t, shared, "changed", nil)
 	p.steady()
 	raw, err := os.ReadFile(p.PlanFile)

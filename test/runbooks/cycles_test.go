@@ -14,8 +14,15 @@ import (
 )
 
 func TestTwoCyclesThereAndBackLoseAndRepeatNothing(t *testing.T) {
-	t.Run("kfake", func(t *testing.T) { there(newPair(t, shared, "cycles", nil)) })
-	t.Run("apache", func(t *testing.T) { there(newPair(t, apache(t), "cycles", nil)) })
+	for kafka, servers := range map[string]func(*testing.T) *harness.System{
+		"kfake":  func(*testing.T) *harness.System { return shared },
+		"apache": apache,
+	} {
+		t.Run(kafka, func(t *testing.T) {
+			t.Parallel()
+			there(newPair(t, servers(t), "cycles", nil))
+		})
+	}
 }
 
 // apache starts servers with Apache Kafka, one broker a side.

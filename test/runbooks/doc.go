@@ -4,5 +4,6 @@
 //
 // It does not test what a part does alone; that is beside the part. Clusters,
 // Consuls, Temporal and engines are shared by the tests, each test has pairs of
-// its own. Start at pair_test.go.
+// its own. Tests that end a shared server are not parallel: go runs those that
+// are after them. Start at pair_test.go.
 package runbooks

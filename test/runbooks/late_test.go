@@ -31,6 +31,7 @@ func (p *pair) holds(s *harness.Site, n int) func(context.Context) error {
 
 // A call that a run sent before it ended, and that the network kept until now.
 func TestALateEngineCallOfAnEndedRunIsRefusedAndChangesNothing(t *testing.T) {
+	t.Parallel()
 	p := newPair(t, shared, "latecall", nil)
 	setup := p.outcome(runbook.Done, "setup")
 	p.produce(p.Home, "1", "2", "3")
