@@ -5,6 +5,10 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/status"
 )
@@ -160,5 +164,36 @@ func TestAMirrorWhoseTopicWasDeletedCanBeMadeAnew(t *testing.T) {
 	awaitLagZero(t, m, src, "orders")
 	if got := values(dst.read(t, "orders", 0, 0, 5)); got != "v0 v1 v2 v3 v4" {
 		t.Errorf("got %s", got)
+	}
+}
+
+func TestABrokerThatLostTheSequenceIsGivenANewOneBehindAFence(t *testing.T) {
+	src, dst := newSite(t, "src"), newSite(t, "dst")
+	src.topic(t, "orders", 1, nil)
+	src.produce(t, "orders", 0, 0, 5)
+	m, stop := newEngine(t, dst)
+	newTestLink(t, m, src, nil)
+	newTestMirror(t, m, "orders")
+	awaitLagZero(t, m, src, "orders")
+	dst.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "orders", Err: kerr.OutOfOrderSequenceNumber, Count: refusals})
+	src.produce(t, "orders", 0, 5, 5)
+	awaitLagZero(t, m, src, "orders")
+	stop()
+	src.produce(t, "orders", 0, 10, 2)
+	m, _ = newEngine(t, dst)
+	awaitLagZero(t, m, src, "orders")
+	got := dst.read(t, "orders", 0, 0, 12)
+	if want := values(src.read(t, "orders", 0, 0, 12)); values(got) != want {
+		t.Errorf("got %s\nwant %s", values(got), want)
+	}
+	if last := got[11].Offset; last != 12 {
+		t.Errorf("the last record stands at %d, want 12: behind 11 records and the fence", last)
+	}
+	segs, err := m.Segments(t.Context(), "l", "orders")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(segs.Partitions[0].Segments); n != 2 || segs.Partitions[0].Segments[1].ProducerEpoch != 1 {
+		t.Errorf("segments %+v", segs.Partitions[0].Segments)
 	}
 }

@@ -331,9 +331,9 @@ func (p *partition) trim(ctx context.Context, m *offsetmap.Map, t tail) error {
 	return nil
 }
 
-// restartSequence begins a segment with a new epoch behind a fence. It is for a
-// broker that refuses the right batch again and again, since it has lost the
-// producer's state.
+// restartSequence goes on with a new epoch behind a fence. It is for a broker
+// that refuses the right batch again and again, since it has lost the producer's
+// state. What landed before the fence is read like any other tail.
 func (p *partition) restartSequence(ctx context.Context, pos position) error {
 	mgr := p.mirror.link.mgr
 	res := mgr.fence(ctx, []fenceTarget{{p.dst, pos.stamp}})
@@ -341,28 +341,19 @@ func (p *partition) restartSequence(ctx context.Context, pos position) error {
 		return fmt.Errorf("fence %s partition %d before its sequence begins anew: %w", p.dst.topic, p.n, err)
 	}
 	p.refused = 0
-	if pos.stamp.ProducerEpoch+1 >= epochLimit {
-		id, err := mgr.newProducerID(ctx)
-		if err != nil {
-			return err
-		}
-		pos.stamp = batch.Stamp{ProducerID: id}
-	} else {
-		pos.stamp = batch.Stamp{ProducerID: pos.stamp.ProducerID, ProducerEpoch: pos.stamp.ProducerEpoch + 1}
+	if err := p.place(ctx, false); err != nil {
+		return err
 	}
-	end, err := p.settledEnd(ctx)
+	if pos.stamp.ProducerEpoch+1 < epochLimit {
+		return nil
+	}
+	id, err := mgr.newProducerID(ctx)
 	if err != nil {
 		return err
 	}
-	skip := pos.markers + end - pos.dest
-	pos.dest, pos.continues, pos.markers = end, pos.source, 0
-	seg := offsetmap.Segment{SourceStart: pos.source, DestStart: end, Skip: skip, ProducerID: pos.stamp.ProducerID, ProducerEpoch: pos.stamp.ProducerEpoch, SourceLeaderEpoch: -1}
-	if err := p.openSegments(ctx, []offsetmap.Segment{seg}); err != nil {
-		return err
-	}
 	p.mu.Lock()
-	p.pos = pos
-	p.mu.Unlock()
+	defer p.mu.Unlock()
+	p.pos.stamp, p.pos.continues = batch.Stamp{ProducerID: id}, -1
 	return nil
 }
 
