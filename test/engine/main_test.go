@@ -41,8 +41,8 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // best effort
-	defer harness.Clean()   //nolint:errcheck // best effort
+	defer os.RemoveAll(dir)
+	defer harness.Clean() //nolint:errcheck // best effort
 	var group errgroup.Group
 	clusters := make([]*local.Kafka, 4)
 	for i, c := range []struct {

@@ -48,7 +48,7 @@ func run(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	secrets = filepath.Join(dir, "engine")
-	defer harness.Clean()
+	defer func() { _ = harness.Clean() }()
 	for _, c := range []struct {
 		into    **local.Kafka
 		name    string
@@ -65,7 +65,7 @@ func run(m *testing.M) int {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
-		defer k.Stop()
+		defer func() { _ = k.Stop() }()
 		*c.into = k
 	}
 	if err := keepOffStoppedBrokers(ctx); err != nil {
@@ -149,7 +149,9 @@ func (l loop) run(t *testing.T) error {
 	for i := range l.kills {
 		if err := l.kill(ctx, t, i, engine, w, srcAdm); err != nil {
 			cancel()
-			_ = <-written // it ends with the context
+			if ended := <-written; ended != nil {
+				t.Logf("the writer ended: %v", ended)
+			}
 			if failed := l.mirrorFailed(t, engine); failed != nil {
 				return failed
 			}
