@@ -84,17 +84,20 @@ func (l *Link) knownGroups() ([]string, error) {
 // followed are the partitions whose groups are synced: of mirrors that are
 // made and have not ended. From its stop offset on, a partition's groups are
 // the applications'.
-func (l *Link) followed() map[topicPartition]*partition {
+func (l *Link) followed() map[topicPartition]*partition { return l.mirrored(false) }
+
+// mirrored are the partitions of mirrors that are made; of ended ones if asked.
+func (l *Link) mirrored(evenEnded bool) map[topicPartition]*partition {
 	out := map[topicPartition]*partition{}
 	for _, m := range l.all() {
-		if s := m.record().Status; s == status.Stopped.String() || s == status.PendingMirror.String() {
+		if s := m.record().Status; s == status.PendingMirror.String() || s == status.Stopped.String() && !evenEnded {
 			continue
 		}
 		for _, p := range m.parts() {
 			p.mu.Lock()
 			ended := p.stop != nil
 			p.mu.Unlock()
-			if !ended {
+			if !ended || evenEnded {
 				out[p.dst] = p
 			}
 		}

@@ -208,7 +208,9 @@ func (l *Link) ownGroups(ctx context.Context, named []string, take func(string) 
 	now := time.Now()
 	l.groups.dest.Lock()
 	defer l.groups.dest.Unlock()
-	parts := l.followed()
+	// Of ended mirrors too: when the direction of a pair changes they are STOPPED
+	// still, and rejoin when the groups are in use on the other side.
+	parts := l.mirrored(true)
 	dest := l.destGroups(ctx, compact(known))
 	faults := view.faults
 	work := l.groupWork(view, parts)

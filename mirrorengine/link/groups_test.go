@@ -328,6 +328,27 @@ func TestGroupOwnershipIsTakenOverWhenTheDirectionChanges(t *testing.T) {
 	dst.expectCommit(t, "app", "orders", 0, 1)
 }
 
+// A pair goes home: the mirror has ended, the group has worked on this side, and
+// the mirror will rejoin when the group works on the other.
+func TestGroupOwnershipIsTakenOverWhileTheMirrorHasEnded(t *testing.T) {
+	src, dst, m := mirrored(t, 20)
+	src.commit(t, "app", "orders", 0, 5)
+	syncNow(t, m)
+	alter(t, m, api.VerbPromote, "orders")
+	awaitStatus(t, m, "orders", status.Stopped)
+	dst.commit(t, "app", "orders", 0, 7)
+	got, err := m.OwnGroups(t.Context(), "l", api.TakeOwnership{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range got.Groups {
+		if g.Group == "app" && g.Partition == 0 && g.Owned && g.DestOffset == 7 {
+			return
+		}
+	}
+	t.Errorf("the value of the ended mirror is not this link's: %+v", got.Groups)
+}
+
 func TestTakingOverAGroupThatTheFiltersLeaveOutIsRefused(t *testing.T) {
 	src, dst := newSite(t, "src"), newSite(t, "dst")
 	m, _ := newEngine(t, dst)

@@ -1,6 +1,7 @@
 package runbooks
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -11,8 +12,6 @@ import (
 	"github.com/drawbridge-dr/drawbridge/test/local"
 	"github.com/drawbridge-dr/drawbridge/workflows"
 	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
-
-	"context"
 )
 
 func TestTheLostSitesConsulIsOwedAndPaidByRecover(t *testing.T) {

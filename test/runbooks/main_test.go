@@ -38,7 +38,7 @@ func run(m *testing.M) (code int) {
 			fmt.Fprintln(os.Stderr, "logs are left in", dir)
 			return
 		}
-		os.RemoveAll(dir) //nolint:errcheck // best effort
+		os.RemoveAll(dir)
 	}()
 	defer harness.Clean() //nolint:errcheck // best effort
 	shared, err = harness.Start(ctx, harness.Config{
