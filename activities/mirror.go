@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
 	"github.com/drawbridge-dr/drawbridge/workflows"
@@ -308,6 +309,21 @@ func (a *Activities) GrowMirrors(ctx context.Context, in workflows.MirrorsInput)
 	return out, nil
 }
 
+// reversed tells the engine that mirrored the other way that its ended mirrors'
+// source follows it now: its ledger must not count what comes back.
+func reversed(ctx context.Context, other *api.Client, link string, body api.Rejoin, refused map[string]error) error {
+	if len(body.From) == 0 {
+		return nil
+	}
+	results, err := other.ReverseMirrors(ctx, link, body)
+	for _, r := range results {
+		if err := r.Err(); err != nil {
+			refused[r.MirrorTopicName] = err
+		}
+	}
+	return err
+}
+
 // Rejoin hands the opposite link's segments to this one's engine, which checks
 // them against its logs and starts what fits.
 func (a *Activities) Rejoin(ctx context.Context, in workflows.RejoinInput) (workflows.MirrorsResult, error) {
@@ -347,6 +363,10 @@ func (a *Activities) Rejoin(ctx context.Context, in workflows.RejoinInput) (work
 	have, err := a.mirrors(ctx, in.Site, in.Link)
 	if err != nil {
 		return workflows.MirrorsResult{}, settle(err)
+	}
+	body.From = slices.DeleteFunc(body.From, func(s api.Segments) bool { return refused[s.Topic] != nil || over(have[s.Topic].MirrorStatus) })
+	if err := reversed(ctx, other, in.Opposite.Name, body, refused); err != nil {
+		return workflows.MirrorsResult{}, settle(fmt.Errorf("close the mirrors of link %s at engine %s: %w", in.Opposite.Name, in.Other.Name, err))
 	}
 	var out workflows.MirrorsResult
 	for _, t := range in.Topics {

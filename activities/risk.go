@@ -62,6 +62,9 @@ func (a *Activities) MeasureRisk(ctx context.Context, in workflows.MeasureRiskIn
 	}
 	slices.SortFunc(p.Mirrors, func(a, b api.MirrorProgress) int { return compare(a.Topic, b.Topic) })
 	for _, m := range p.Mirrors {
+		if m.Reversed { // it ended in a planned move; its source follows it now
+			continue
+		}
 		for _, part := range m.Partitions {
 			stalled := part.Stalled
 			if stalled == "" {

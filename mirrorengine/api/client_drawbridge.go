@@ -111,6 +111,12 @@ func (c *Client) Rejoin(ctx context.Context, link string, rejoin Rejoin) ([]Alte
 	return call[[]AlterMirrorResult](ctx, c, http.MethodPost, RejoinPath(link), rejoin)
 }
 
+// ReverseMirrors tells the engine of ended mirrors, described by the segments
+// that were read from it, that their source mirrors from here now.
+func (c *Client) ReverseMirrors(ctx context.Context, link string, rejoined Rejoin) ([]AlterMirrorResult, error) {
+	return call[[]AlterMirrorResult](ctx, c, http.MethodPost, ReversedPath(link), rejoined)
+}
+
 // Ledger is the loss ledger of a link as last computed.
 func (c *Client) Ledger(ctx context.Context, link string) (Ledger, error) {
 	return call[Ledger](ctx, c, http.MethodGet, LedgerPath(link), nil)

@@ -61,10 +61,13 @@ type Progress struct {
 
 // MirrorProgress is one mirror topic.
 type MirrorProgress struct {
-	Topic       string              `json:"topic"`
-	SourceTopic string              `json:"source_topic"`
-	Status      string              `json:"status"`
-	Reason      string              `json:"reason,omitempty"`
+	Topic       string `json:"topic"`
+	SourceTopic string `json:"source_topic"`
+	Status      string `json:"status"`
+	Reason      string `json:"reason,omitempty"`
+	// Reversed: the mirror ended in a planned move and its source mirrors from
+	// here now. What stands behind its stop offsets is not lagged data.
+	Reversed    bool                `json:"reversed,omitempty"`
 	Guard       string              `json:"guard"`
 	WriterFence string              `json:"writer_fence"`
 	Partitions  []PartitionProgress `json:"partitions"`
@@ -218,7 +221,8 @@ type Segment struct {
 // divergence (POST …/links/{link}/mirrors:rejoin): From are the stopped
 // mirrors of the opposite direction, as read from the other engine. The engine
 // compares its log end with From's SourceStop and refuses a topic whose log
-// moved; nothing is deleted.
+// moved; nothing is deleted. When they have started, the engine that From was
+// read from is told the same (POST …/links/{link}/mirrors:reversed).
 type Rejoin struct {
 	From []Segments `json:"from"`
 }

@@ -100,6 +100,9 @@ func SegmentsPath(link, topic string) string {
 // RejoinPath starts mirrors over existing topics.
 func RejoinPath(link string) string { return extension(link) + "/mirrors:rejoin" }
 
+// ReversedPath tells that mirrors of the opposite direction have rejoined.
+func ReversedPath(link string) string { return extension(link) + "/mirrors:reversed" }
+
 // LedgerPath is the loss ledger of a link.
 func LedgerPath(link string) string { return extension(link) + "/ledger" }
 

@@ -22,7 +22,7 @@ func (m *Manager) Progress(_ context.Context, name string) (api.Progress, error)
 		rec := mt.record()
 		mp := api.MirrorProgress{
 			Topic: rec.Topic, SourceTopic: rec.SourceTopic, Status: rec.Status, Reason: rec.Reason,
-			Guard: rec.Guard, WriterFence: rec.WriterFence, Partitions: []api.PartitionProgress{},
+			Reversed: rec.Reversed, Guard: rec.Guard, WriterFence: rec.WriterFence, Partitions: []api.PartitionProgress{},
 		}
 		for _, p := range mt.parts() {
 			mp.Partitions = append(mp.Partitions, p.progress(now))

@@ -33,7 +33,7 @@ func (m *Manager) ComputeLedger(ctx context.Context, link string) (api.Ledger, e
 	var ended []mirrorRecord
 	var topics []string
 	for _, mt := range l.all() {
-		if rec := mt.record(); rec.Status == status.Stopped.String() {
+		if rec := mt.record(); rec.Status == status.Stopped.String() && !rec.Reversed {
 			ended = append(ended, rec)
 			topics = append(topics, rec.SourceTopic)
 		}

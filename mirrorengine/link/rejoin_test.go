@@ -305,3 +305,47 @@ func TestARejoinThatACrashInterruptedGoesOnByItself(t *testing.T) {
 		t.Fatalf("goes on with %s", got)
 	}
 }
+
+func TestWhatARejoinedSourceMirroredFromHereIsNoLaggedData(t *testing.T) {
+	p := newPair(t)
+	from := p.moved(t)
+	if err := errors.Join(rejoined(t, p.ma, from)...); err != nil {
+		t.Fatal(err)
+	}
+	p.b.produce(t, "orders", 0, 7, 3)
+	awaitLagZero(t, p.ma, p.b, "orders")
+	records := func() (n int64) {
+		ledger, err := p.mb.ComputeLedger(t.Context(), "l")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range ledger.Entries {
+			n += e.Records
+		}
+		return n
+	}
+	if n := records(); n != 3 {
+		t.Fatalf("the ledger counts %d records before it is told: the test shows nothing", n)
+	}
+	other := from
+	other.Partitions = slices.Clone(from.Partitions)
+	other.Partitions[0].DestStop++
+	for _, tc := range []struct {
+		from   api.Segments
+		closed bool
+	}{{other, false}, {from, true}, {from, true}} {
+		res, err := p.mb.ReverseMirrors(t.Context(), "l", api.Rejoin{From: []api.Segments{tc.from}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := res[0].Err(); (got == nil) != tc.closed {
+			t.Errorf("stop offset %d: %v", tc.from.Partitions[0].DestStop, got)
+		}
+	}
+	if n := records(); n != 0 {
+		t.Errorf("the ledger counts %d records that this cluster wrote itself", n)
+	}
+	if open := p.mb.undecided("l"); open != "" {
+		t.Errorf("undecided: %s", open)
+	}
+}

@@ -28,7 +28,8 @@ func (s *Server) extensions(mux *http.ServeMux) {
 	on("POST /links/{link}/groups:own", write("link", links.OwnGroups))
 
 	on("GET /links/{link}/mirrors/{topic}/segments", s.getSegments)
-	on("POST /links/{link}/mirrors:rejoin", s.rejoin)
+	on("POST /links/{link}/mirrors:rejoin", s.rejoined(s.opts.Links.Rejoin))
+	on("POST /links/{link}/mirrors:reversed", s.rejoined(s.opts.Links.ReverseMirrors))
 
 	on("GET /links/{link}/ledger", read("link", links.Ledger))
 	on("POST /links/{link}/ledger:compute", read("link", links.ComputeLedger))
@@ -65,20 +66,23 @@ func (s *Server) getSegments(w http.ResponseWriter, r *request) error {
 	return writeJSON(w, http.StatusOK, segments)
 }
 
-func (s *Server) rejoin(w http.ResponseWriter, r *request) error {
-	var body api.Rejoin
-	if err := decodeStrict(r, &body); err != nil {
-		return err
+// rejoined serves the two calls about mirrors whose direction changed.
+func (s *Server) rejoined(do func(context.Context, string, api.Rejoin) ([]api.AlterMirrorResult, error)) func(http.ResponseWriter, *request) error {
+	return func(w http.ResponseWriter, r *request) error {
+		var body api.Rejoin
+		if err := decodeStrict(r, &body); err != nil {
+			return err
+		}
+		if len(body.From) == 0 {
+			return api.BadRequest("from is required: the stopped mirrors of the opposite direction.")
+		}
+		link := r.PathValue("link")
+		results, err := do(r.Context(), link, body)
+		if err != nil {
+			return err
+		}
+		return writeJSON(w, http.StatusOK, s.finishResults(r, link, results))
 	}
-	if len(body.From) == 0 {
-		return api.BadRequest("from is required: the stopped mirrors of the opposite direction.")
-	}
-	link := r.PathValue("link")
-	results, err := s.opts.Links.Rejoin(r.Context(), link, body)
-	if err != nil {
-		return err
-	}
-	return writeJSON(w, http.StatusOK, s.finishResults(r, link, results))
 }
 
 func (s *Server) putLock(w http.ResponseWriter, r *request) error {

@@ -197,6 +197,10 @@ func (f *fakeLinks) Segments(ctx context.Context, link, topic string) (api.Segme
 	return api.Segments{Topic: topic}, f.note(ctx, "Segments %s %s", link, topic)
 }
 
+func (f *fakeLinks) ReverseMirrors(ctx context.Context, link string, rejoined api.Rejoin) ([]api.AlterMirrorResult, error) {
+	return []api.AlterMirrorResult{{MirrorTopicName: rejoined.From[0].Topic}}, f.note(ctx, "ReverseMirrors %s from=%d", link, len(rejoined.From))
+}
+
 func (f *fakeLinks) Rejoin(ctx context.Context, link string, rejoin api.Rejoin) ([]api.AlterMirrorResult, error) {
 	return []api.AlterMirrorResult{{MirrorTopicName: rejoin.From[0].Topic}}, f.note(ctx, "Rejoin %s from=%d", link, len(rejoin.From))
 }

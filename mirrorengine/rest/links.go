@@ -55,6 +55,7 @@ type Links interface {
 
 	Segments(ctx context.Context, link, topic string) (api.Segments, error)
 	Rejoin(ctx context.Context, link string, rejoin api.Rejoin) ([]api.AlterMirrorResult, error)
+	ReverseMirrors(ctx context.Context, link string, rejoined api.Rejoin) ([]api.AlterMirrorResult, error)
 
 	Ledger(ctx context.Context, link string) (api.Ledger, error)
 	ComputeLedger(ctx context.Context, link string) (api.Ledger, error)

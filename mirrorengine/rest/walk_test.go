@@ -89,6 +89,9 @@ func TestEveryEndpointReachesTheEngineWithItsArguments(t *testing.T) {
 		{func(ctx context.Context) error {
 			return drop(c.Rejoin(ctx, "l", api.Rejoin{From: []api.Segments{{Topic: "a"}}}))
 		}, "Rejoin l from=1"},
+		{func(ctx context.Context) error {
+			return drop(c.ReverseMirrors(ctx, "l", api.Rejoin{From: []api.Segments{{Topic: "a"}}}))
+		}, "ReverseMirrors l from=1"},
 		{func(ctx context.Context) error { return drop(c.Ledger(ctx, "l")) }, "Ledger l"},
 		{func(ctx context.Context) error { return drop(c.ComputeLedger(ctx, "l")) }, "ComputeLedger l"},
 		{func(ctx context.Context) error {

@@ -80,6 +80,11 @@ func there(p *pair) {
 		p.mirrored(p.Home, p.Standby)
 		p.stands(p.Home, t.all...)
 		p.stands(p.Standby, t.all...)
+		// At home again nothing lags: what the standby holds it mirrored.
+		if again := p.outcome(runbook.Done, "recover", "--append", "*"); again.Report.RPOExact != nil && *again.Report.RPOExact != 0 {
+			p.Errorf("cycle %d: recover at home finds %d lagged records", n+1, *again.Report.RPOExact)
+		}
+		p.stands(p.Home, t.all...)
 		p.left()
 	}
 	t.reads(p.Home, len(t.all)-t.at)
