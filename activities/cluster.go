@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/drawbridge-dr/drawbridge/workflows"
@@ -20,7 +21,13 @@ func (k *kafka) reach(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
 	defer cancel()
 	// ApiVersions would be answered before the login; metadata is not.
-	if _, err := k.metadata(ctx); err != nil {
+	_, err := k.metadata(ctx)
+	var closed *kgo.ErrFirstReadEOF
+	switch {
+	case errors.As(err, &closed):
+		// kgo guesses at TLS, which here was right until the cluster went away.
+		return fmt.Errorf("cluster of site %s: its addresses accept connections and close them at once", k.site)
+	case err != nil:
 		return fmt.Errorf("cluster of site %s: %w", k.site, err)
 	}
 	return nil

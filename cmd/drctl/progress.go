@@ -94,10 +94,14 @@ func resultTable(w io.Writer, r workflows.Result) {
 		}
 		return strconv.FormatInt(*n, 10)
 	}
+	rto := millis(rep.RTOMillis)
+	if rep.DryRun {
+		rto = "" // it would be the dry run's own time
+	}
 	pairs(w,
 		"outcome", r.Outcome, "operation", rep.Operation+" "+r.OpID, "error", rep.Error,
 		"epoch", fmt.Sprintf("%d -> %d", rep.EpochBefore, r.Epoch), "active", joined(r.Active),
-		"rto", millis(rep.RTOMillis), "rpo estimate", number(rep.RPOEstimate), "rpo exact", number(rep.RPOExact),
+		"rto", rto, "rpo estimate", number(rep.RPOEstimate), "rpo exact", number(rep.RPOExact),
 		"plan", planChanged(rep.PlanChanged), "report", r.ReportFile)
 	if rep.Forecast != nil {
 		fmt.Fprintln(w)

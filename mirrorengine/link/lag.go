@@ -65,18 +65,24 @@ func (l *lagClock) seconds(now time.Time, position int64, contact time.Time, gra
 	return now.Sub(l.samples[0].at).Seconds()
 }
 
-// rate is the source's production in records per second over the last samples.
-func (l *lagClock) rate() float64 {
+// rate is the source's production in records per second over the time before
+// the source last answered: a source that answers without news produces
+// nothing, one that does not answer is taken to go on as it did.
+func (l *lagClock) rate(contact time.Time) float64 {
 	n := len(l.samples)
-	if n < 2 {
+	if n == 0 {
 		return 0
 	}
 	last := l.samples[n-1]
+	end := last.at
+	if contact.After(end) {
+		end = contact
+	}
 	first := last
-	for i := n - 2; i >= 0 && last.at.Sub(l.samples[i].at) <= rateOver; i-- {
+	for i := n - 1; i >= 0 && end.Sub(l.samples[i].at) <= rateOver; i-- {
 		first = l.samples[i]
 	}
-	if d := last.at.Sub(first.at).Seconds(); d > 0 {
+	if d := end.Sub(first.at).Seconds(); d > 0 {
 		return float64(last.hw-first.hw) / d
 	}
 	return 0

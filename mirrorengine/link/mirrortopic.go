@@ -312,7 +312,7 @@ func (p *partition) progress(now time.Time) api.PartitionProgress {
 	hw := p.lag.highWatermark()
 	out := api.PartitionProgress{
 		Partition: p.n, SourceHighWatermark: hw, SourcePosition: p.pos.source, DestEnd: p.pos.dest,
-		LagRecords: max(0, hw-p.pos.source), RecordsPerSecond: p.lag.rate(), Stalled: p.stalled,
+		LagRecords: max(0, hw-p.pos.source), RecordsPerSecond: p.lag.rate(contact), Stalled: p.stalled,
 		LagSeconds: p.lag.seconds(now, p.pos.source, contact, sourceGrace),
 	}
 	if !p.pos.known {

@@ -14,7 +14,7 @@ import (
 var (
 	plainName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._-]*$`)
 	topicName = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`)
-	reference = regexp.MustCompile(`^\$\{(file|env|vault):[^{}\s]+\}$`)
+	reference = regexp.MustCompile(`^\$\{(file|env):[^{}\s]+\}$`)
 )
 
 type checker struct{ found []Fault }
@@ -140,7 +140,7 @@ func (c *checker) security(key string, s Security) {
 			c.bad(key+".username", s.Username, "name the principal")
 		}
 		if s.Password == "" {
-			c.bad(key+".password", s.Password, "give password_file, or a reference: ${file:…}, ${env:…} or ${vault:…}")
+			c.bad(key+".password", s.Password, "give password_file, or a reference: ${file:…} or ${env:…}")
 		}
 	}
 	if s.PasswordFile != "" {
@@ -153,7 +153,7 @@ func (c *checker) security(key string, s Security) {
 // into every run.
 func (c *checker) secret(key, v string) {
 	if v != "" && !reference.MatchString(v) {
-		c.bad(key, v, "a plan holds no secrets: write a reference, ${file:…}, ${env:…} or ${vault:…}")
+		c.bad(key, v, "a plan holds no secrets: write a reference, ${file:…} or ${env:…}")
 	}
 }
 
