@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -83,9 +84,24 @@ func (a *Activities) AwaitGroupsEmpty(ctx context.Context, in workflows.AwaitGro
 	return out, settle(err)
 }
 
+// goneWithin is how long the final sync waits for members that are left on its
+// destination: those of clients that died with a cluster, which comes back with
+// them, go by their session time-out (45 s by default).
+const goneWithin = 75 * time.Second
+
 // SyncGroups runs one round of the link's offset sync and reports what it read
-// back.
+// back. The engine leaves a group alone that has members on the destination, so
+// these are waited for first; moving with an older position would make the group
+// read again what it has read.
 func (a *Activities) SyncGroups(ctx context.Context, in workflows.LinkGroupsInput) (workflows.SyncGroupsResult, error) {
+	left, err := a.AwaitGroupsEmpty(ctx, workflows.AwaitGroupsEmptyInput{Call: in.Call, Site: in.Site, Groups: in.Groups, Within: goneWithin})
+	if err != nil {
+		return workflows.SyncGroupsResult{}, err
+	}
+	if !left.Empty {
+		return workflows.SyncGroupsResult{}, settle(fmt.Errorf("final offset sync at %s: %s still have members there after %s: stop them, their positions cannot be written before",
+			in.Site.Name, strings.Join(left.Busy, ", "), goneWithin))
+	}
 	return a.groupOffsets(ctx, in, func(e *api.Client) (api.GroupSync, error) { return e.SyncGroups(ctx, in.Link.Name) })
 }
 
