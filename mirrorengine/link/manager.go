@@ -102,7 +102,7 @@ func New(ctx context.Context, opts Options) (*Manager, error) {
 		writers: &writers{dst: local, ctx: wctx, m: map[int32]*writer{}},
 		links:   map[string]*Link{}, fatal: make(chan error, 1),
 	}
-	m.metrics = newMetrics(opts.Registry, m)
+	m.metrics = newMetrics(opts.Registry)
 	m.store, err = state.Open(ctx, state.Options{
 		Local: opts.Local, ClusterID: meta.Cluster, Topic: opts.StateTopic, Shards: opts.Shards,
 		ReplicationFactor: opts.ReplicationFactor, Logger: opts.Logger,

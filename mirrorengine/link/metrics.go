@@ -21,7 +21,7 @@ type metrics struct {
 	stallsGauge *prometheus.GaugeVec
 }
 
-func newMetrics(reg prometheus.Registerer, _ *Manager) *metrics {
+func newMetrics(reg prometheus.Registerer) *metrics {
 	topic := []string{"link", "topic"}
 	m := &metrics{
 		records:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "drawbridge_mirrored_records_total", Help: "Records acknowledged by the destination."}, topic),

@@ -30,13 +30,12 @@ type partition struct {
 
 	mu  sync.Mutex // guards what follows
 	pos position
-	// pid and pids: the producer id in use and all that are ours in this log.
+	// omap is nil until the segments were read from the state topic.
 	omap  *offsetmap.Map
 	lag   lagClock
 	moved time.Time // when the position last changed
 	// stalled says why nothing moves.
 	stalled string
-	failed  *failure
 	stop    *stopRecord
 	// suspect: the destination's log end was seen beyond ours; the owner checks.
 	suspect bool
@@ -88,7 +87,7 @@ func (p *partition) run(ctx context.Context) error {
 		var f *failure
 		if errors.As(err, &f) {
 			p.mu.Lock()
-			p.failed, p.stalled = f, f.reason
+			p.stalled = f.reason
 			p.mu.Unlock()
 			return f
 		}
