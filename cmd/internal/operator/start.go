@@ -2,6 +2,7 @@ package operator
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"strings"
@@ -22,7 +23,12 @@ const (
 	MemoHolder    = "holder"
 	MemoOperation = "operation"
 	MemoPlanHash  = "plan_hash"
+	// memoStart is drawn anew by each start: it tells our run from another's when the answer to a start was lost.
+	memoStart = "start"
 )
+
+// startAttempts bounds how often a start is asked for whose call Temporal dropped.
+const startAttempts = 3
 
 // Request asks for an operation.
 type Request struct {
@@ -65,7 +71,7 @@ func (o *Operator) Start(ctx context.Context, r Request) (Run, error) {
 
 // execute starts a workflow under the rules of every operation.
 func (o *Operator) execute(ctx context.Context, r Request, name, id string, input any) (Run, error) {
-	holder := r.holder()
+	holder, token := r.holder(), rand.Text()
 	opts := client.StartWorkflowOptions{
 		ID:        id,
 		TaskQueue: workflows.TaskQueue,
@@ -74,7 +80,7 @@ func (o *Operator) execute(ctx context.Context, r Request, name, id string, inpu
 		WorkflowExecutionErrorWhenAlreadyStarted: true,
 		// No timeouts: one at the server would end the run without its compensation.
 		StaticSummary: r.summary(holder),
-		Memo:          map[string]any{MemoHolder: holder, MemoOperation: r.Operation, MemoPlanHash: r.PlanHash},
+		Memo:          map[string]any{MemoHolder: holder, MemoOperation: r.Operation, MemoPlanHash: r.PlanHash, memoStart: token},
 		TypedSearchAttributes: temporal.NewSearchAttributes(
 			temporal.NewSearchAttributeKeyKeyword(workflows.SearchPair).ValueSet(r.Pair),
 			temporal.NewSearchAttributeKeyKeyword(workflows.SearchOperation).ValueSet(r.Operation),
@@ -83,16 +89,38 @@ func (o *Operator) execute(ctx context.Context, r Request, name, id string, inpu
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	started, err := o.temporal.ExecuteWorkflow(ctx, opts, name, input)
+	// A server that has only just come up may cancel a call that nobody cancelled, which the SDK does not ask again.
+	for n := 1; n < startAttempts && dropped(err) && ctx.Err() == nil; n++ {
+		started, err = o.temporal.ExecuteWorkflow(ctx, opts, name, input)
+	}
+	run := Run{Pair: r.Pair, ID: id, Operation: r.Operation, DryRun: r.DryRun}
 	var busy *serviceerror.WorkflowExecutionAlreadyStarted
 	switch {
 	case errors.As(err, &busy):
+		run.RunID = busy.RunId
+		if o.ours(ctx, run, token) { // an attempt before had started it, and its answer was lost
+			return run, nil
+		}
 		return Run{}, o.busy(ctx, r.Pair, id, busy.RunId)
 	case err != nil && strings.Contains(err.Error(), "search attribute"):
 		return Run{}, fmt.Errorf("start %s of pair %s: the namespace lacks Drawbridge's search attributes; the worker registers them when it starts: %w", r.Operation, r.Pair, err)
 	case err != nil:
 		return Run{}, reached(fmt.Sprintf("start %s of pair %s", r.Operation, r.Pair), err)
 	}
-	return Run{Pair: r.Pair, ID: id, RunID: started.GetRunID(), Operation: r.Operation, DryRun: r.DryRun}, nil
+	run.RunID = started.GetRunID()
+	return run, nil
+}
+
+// dropped says that the server gave the call up, and that it may have done what it was asked all the same.
+func dropped(err error) bool {
+	var canceled *serviceerror.Canceled
+	return errors.As(err, &canceled)
+}
+
+// ours says whether the run was started by the attempt that drew that token.
+func (o *Operator) ours(ctx context.Context, run Run, token string) bool {
+	d, err := o.temporal.DescribeWorkflow(ctx, run.ID, run.RunID)
+	return err == nil && memoText(d.Memo, memoStart) == token
 }
 
 func (r Request) holder() string {

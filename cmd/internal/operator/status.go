@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	common "go.temporal.io/api/common/v1"
 	enums "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/converter"
@@ -95,14 +96,7 @@ func (o *Operator) describe(ctx context.Context, pair, id, runID string) (RunInf
 	if err != nil {
 		return RunInfo{}, err
 	}
-	memo := func(key string) (s string) {
-		if p, ok := d.Memo.GetFields()[key]; ok {
-			if err := converter.GetDefaultDataConverter().FromPayload(p, &s); err != nil {
-				return ""
-			}
-		}
-		return s
-	}
+	memo := func(key string) string { return memoText(d.Memo, key) }
 	keyword := func(name string) string {
 		v, _ := d.TypedSearchAttributes.GetKeyword(temporal.NewSearchAttributeKeyKeyword(name))
 		return v
@@ -124,6 +118,16 @@ func (o *Operator) describe(ctx context.Context, pair, id, runID string) (RunInf
 		info.Summary = ""
 	}
 	return info, nil
+}
+
+// memoText reads a text of a memo, empty if there is none.
+func memoText(memo *common.Memo, key string) (s string) {
+	if p, ok := memo.GetFields()[key]; ok {
+		if err := converter.GetDefaultDataConverter().FromPayload(p, &s); err != nil {
+			return ""
+		}
+	}
+	return s
 }
 
 var states = map[enums.WorkflowExecutionStatus]string{
