@@ -276,6 +276,7 @@ func (s *story) atHome(ctx context.Context) (string, error) {
 		func(ctx context.Context) error { return s.clicks.awaitAcked(ctx, numbers(1, end.records)...) },
 		s.tutorial.awaitReadAll, s.clicks.awaitReadAll,
 		func(ctx context.Context) error { return s.sys.Mirrored(ctx, home, standby, tutorialTopic, clicksTopic) },
+		func(ctx context.Context) error { return s.sys.Settled(ctx, home, standby) },
 		func(context.Context) error { return errors.Join(s.tutorial.stop(), s.clicks.stop()) })
 	clicks, cerr := s.clicks.acked("")
 	return fmt.Sprintf("%d clicks in all", clicks), errors.Join(err, cerr)

@@ -95,6 +95,9 @@ func (s *story) keep(dir string) {
 	}
 	s.table.printf("\nKEEP: everything stays up until Ctrl-C. Temporal's UI: %s; data and logs: %s\n", s.sys.Temporal.UIURL(), dir)
 	s.table.printf("In another terminal:\n  export %s\n  %s status %s\n", strings.Join(s.sys.Drctl.Env(), " "), s.sys.Drctl.Binary(), s.sys.Pair())
+	for _, site := range []*harness.Site{s.sys.Home, s.sys.Standby} {
+		s.table.printf("  DRCTL_ENGINE=%s %s link list   # the engine of %s\n", site.Engine.URL(), s.sys.Drctl.Binary(), site.Name)
+	}
 }
 
 // kafka is what the clusters are made of, in the report's word.

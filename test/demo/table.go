@@ -71,13 +71,13 @@ func (t *table) summary(r check.Report) {
 	var total int64
 	for i, s := range r.Steps {
 		total += s.Millis
-		t.printf("%2d. %-58s %9.1fs\n", i+1, s.Name, float64(s.Millis)/1000)
+		t.printf("%2d. %-64s %7.1fs\n", i+1, s.Name, float64(s.Millis)/1000)
 	}
-	t.printf("    %-58s %9.1fs\n\n", "in all", float64(total)/1000)
+	t.printf("    %-64s %7.1fs\n\n", "in all", float64(total)/1000)
 	t.printf("%-10s %8s %8s %8s %8s %8s %8s %6s %6s %6s\n", "topic", "acked", "unknown", "primary", "standby", "home", "lagged", "lost", "twice", "order")
 	for _, name := range sortedKeys(r.Topics) {
 		c := r.Topics[name]
-		t.printf("%-10s %8d %8d %8d %8d %8d %8d %6d %6d %6d\n", name, c.Acked, c.Unknown, c.InPrimary, c.InStandby, c.InHome, c.LaggedInPrimary, c.Lost, c.Duplicates, c.Reordered)
+		t.printf("%-10s %8d %8d %8d %8d %8d %8d %6d %6d %6d\n", name, c.Acked, len(c.Unknown), c.InPrimary, c.InStandby, c.InHome, c.LaggedInPrimary, c.Lost, c.Duplicates, c.Reordered)
 	}
 	t.printf("\nthe group went on at %s; read %v, then recovered %v\n", r.ResumedAt, r.ConsumedAfterFailover, r.ConsumedAfterRecovery)
 	t.printf("RTO %.1f s; RPO estimated %d, exact %d records; fences: failover %s, returned %s, home %s; %s is active at epoch %d\n",

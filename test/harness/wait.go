@@ -187,3 +187,20 @@ func (s *Site) Read(ctx context.Context, topic string) (map[int32][]*kgo.Record,
 	}
 	return out, nil
 }
+
+// Settled waits until no task of the link from source to destination reports a fault: groups, configs and guards are in step.
+func (s *System) Settled(ctx context.Context, source, destination *Site) error {
+	link := Link(source, destination)
+	return local.WaitFor(ctx, "the tasks of "+link+" without a fault", func(ctx context.Context) error {
+		got, err := destination.Engine.Client().Link(ctx, link, true)
+		if err != nil {
+			return err
+		}
+		for _, t := range got.Tasks {
+			if len(t.Errors) > 0 {
+				return fmt.Errorf("%s is %s: %s", t.TaskName, t.State, t.Errors[0].ErrorMessage)
+			}
+		}
+		return nil
+	})
+}

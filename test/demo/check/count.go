@@ -50,8 +50,8 @@ func (c *counter) fault(bad bool, format string, args ...any) {
 
 func (c *counter) count() TopicReport {
 	r := TopicReport{
-		UnknownAttempts: []string{},
-		InPrimary:       int64(len(c.t.Primary)), InStandby: int64(len(c.t.Standby)), InHome: int64(len(c.t.Home)),
+		Unknown:   []string{},
+		InPrimary: int64(len(c.t.Primary)), InStandby: int64(len(c.t.Standby)), InHome: int64(len(c.t.Home)),
 		LaggedFound: c.t.LaggedFound, RPOExact: c.t.RPOExact,
 		Forecast: Forecast{Failover: c.t.FailoverForecast, Recovery: c.t.RecoveryForecast},
 	}
@@ -60,8 +60,7 @@ func (c *counter) count() TopicReport {
 			r.Acked++
 			continue
 		}
-		r.Unknown++ // a record without any outcome is one whose producer never learnt it
-		r.UnknownAttempts = append(r.UnknownAttempts, p.String())
+		r.Unknown = append(r.Unknown, p.String()) // a record without any outcome is one whose producer never learnt it
 	}
 	c.contents(&r)
 	c.lagged(&r)

@@ -82,13 +82,12 @@ type Report struct {
 
 // TopicReport counts one topic.
 type TopicReport struct {
-	Acked   int64 `json:"acked"`
-	Unknown int64 `json:"unknown_outcome"`
-	// UnknownAttempts lists them as record#attempt.
-	UnknownAttempts []string `json:"unknown_attempts"`
-	InPrimary       int64    `json:"in_primary"`
-	InStandby       int64    `json:"in_standby"`
-	InHome          int64    `json:"in_home"`
+	Acked int64 `json:"acked"`
+	// Unknown lists the attempts, as record#attempt, whose outcome their producer never learnt: neither acked nor lost.
+	Unknown   []string `json:"unknown_outcome"`
+	InPrimary int64    `json:"in_primary"`
+	InStandby int64    `json:"in_standby"`
+	InHome    int64    `json:"in_home"`
 	// LaggedFound is what the recovery reported; LaggedInPrimary what the checker
 	// read in the returned primary behind the stop offsets; LaggedRecovered how
 	// many of these stand in the standby.
