@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/drawbridge-dr/drawbridge/cmd/internal/boot"
 	"github.com/drawbridge-dr/drawbridge/cmd/internal/operator"
 )
 
@@ -53,6 +54,7 @@ func (a *app) root() *cobra.Command {
 	root := group("drctl", "disaster recovery for Apache Kafka: plans, runbooks, links, clients")
 	root.Long = "drctl starts and answers Drawbridge's runbooks, manages cluster links and mirror topics, and runs applications\n" +
 		"so that they follow the pair's record of truth.\n\n" + exitHelp
+	root.Version = boot.Build().String()
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })

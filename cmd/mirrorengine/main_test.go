@@ -37,7 +37,7 @@ func TestMistakesOfTheCommandLineExitWith2(t *testing.T) {
 		"its own words": {[]string{"-version"}, 0, nil},
 	} {
 		var out, errs bytes.Buffer
-		if code := start(t.Context(), tc.args, noEnvironment, &out, &errs); code != tc.code {
+		if code := service(noEnvironment).Start(t.Context(), tc.args, &out, &errs); code != tc.code {
 			t.Errorf("%s: exit code %d, want %d: %s", name, code, tc.code, errs.String())
 		}
 		for _, says := range tc.says {
@@ -59,7 +59,7 @@ func TestAnUnreachableClusterExitsWith1AndSaysSo(t *testing.T) {
 		"DRAWBRIDGE_NAME": "west", "DRAWBRIDGE_KAFKA_BOOTSTRAP": "no-such-host.invalid:9092",
 		"DRAWBRIDGE_LISTEN": "127.0.0.1:0", "DRAWBRIDGE_LOG_FORMAT": "json",
 	}
-	code := start(ctx, nil, func(name string) string { return env[name] }, &out, &errs)
+	code := service(func(name string) string { return env[name] }).Start(ctx, nil, &out, &errs)
 	if code != 1 || !strings.Contains(errs.String(), "start the engine of west") {
 		t.Fatalf("exit code %d: %s", code, errs.String())
 	}
@@ -121,7 +121,7 @@ func TestTheEngineTellsItsAddressServesAndStops(t *testing.T) {
 	var log output
 	done := make(chan int, 1)
 	go func() {
-		done <- start(ctx, []string{"-config", config, "-listen", "127.0.0.1:0", "-address-file", addressFile}, noEnvironment, &log, &log)
+		done <- service(noEnvironment).Start(ctx, []string{"-config", config, "-listen", "127.0.0.1:0", "-address-file", addressFile}, &log, &log)
 	}()
 	stopped := false
 	defer func() {
@@ -170,7 +170,7 @@ func TestTheEngineTellsItsAddressServesAndStops(t *testing.T) {
 	if code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	if !strings.Contains(log.String(), "address="+string(address)) || !strings.Contains(log.String(), "engine stopped") {
+	if !strings.Contains(log.String(), "address="+string(address)) || !strings.Contains(log.String(), "msg=stopped") {
 		t.Errorf("log: %s", log.String())
 	}
 	if strings.Contains(log.String(), token) || strings.Contains(log.String(), `p"w`) {

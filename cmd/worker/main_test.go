@@ -36,7 +36,7 @@ func TestMistakesOfTheCommandLineExitWith2(t *testing.T) {
 		"version":      {[]string{"-version"}, 0, nil},
 	} {
 		var out, errs bytes.Buffer
-		if code := start(t.Context(), tc.args, noEnvironment, &out, &errs); code != tc.code {
+		if code := service(noEnvironment).Start(t.Context(), tc.args, &out, &errs); code != tc.code {
 			t.Errorf("%s: exit code %d, want %d: %s", name, code, tc.code, errs.String())
 		}
 		for _, says := range tc.says {
@@ -62,7 +62,7 @@ func TestAnUnreachableTemporalExitsWith1AndSaysSo(t *testing.T) {
 		"DRAWBRIDGE_WORKER_TEMPORAL_ADDRESS": "127.0.0.1:" + strconv.Itoa(ports[0]),
 	}
 	var out, errs bytes.Buffer
-	if code := start(ctx, nil, func(k string) string { return env[k] }, &out, &errs); code != 1 || !strings.Contains(errs.String(), "temporal at 127.0.0.1:") {
+	if code := service(func(k string) string { return env[k] }).Start(ctx, nil, &out, &errs); code != 1 || !strings.Contains(errs.String(), "temporal at 127.0.0.1:") {
 		t.Errorf("exit code %d, %s", code, errs.String())
 	}
 }
@@ -84,7 +84,7 @@ func TestTheWorkerTellsItsAddressAndStopsWhenToldTo(t *testing.T) {
 	ended := make(chan int, 1)
 	var out, errs bytes.Buffer
 	go func() {
-		ended <- start(ctx, []string{"-listen", "127.0.0.1:0", "-address-file", file}, func(k string) string { return env[k] }, &out, &errs)
+		ended <- service(func(k string) string { return env[k] }).Start(ctx, []string{"-listen", "127.0.0.1:0", "-address-file", file}, &out, &errs)
 	}()
 	wait, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()

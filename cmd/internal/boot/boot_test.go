@@ -4,71 +4,44 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
-	"flag"
-	"fmt"
-	"io"
 	"log/slog"
+	"net"
 	"os"
 	"strings"
 	"syscall"
 	"testing"
 )
 
-func TestExitCodeTellsAWrongCommandFromAFailedOne(t *testing.T) {
-	cancelled, cancel := context.WithCancel(t.Context())
-	cancel()
-	for _, tc := range []struct {
-		name string
-		ctx  context.Context
-		err  error
-		want int
-	}{
-		{"done", t.Context(), nil, ExitOK},
-		{"asked for help", t.Context(), fmt.Errorf("flags: %w", flag.ErrHelp), ExitOK},
-		{"failed", t.Context(), errors.New("engine gone"), ExitFailed},
-		{"wrong configuration", t.Context(), fmt.Errorf("start: %w", Usage(errors.New("key x"))), ExitUsage},
-		{"stopped by a signal, in order", cancelled, nil, ExitOK},
-		{"stopped by a signal, unfinished", cancelled, fmt.Errorf("wait: %w", context.Canceled), ExitInterrupted},
-		{"failed while a signal came", cancelled, errors.New("engine gone"), ExitFailed},
-		{"cancelled from inside", t.Context(), context.Canceled, ExitFailed},
-	} {
-		if got := ExitCode(tc.ctx, tc.err); got != tc.want {
-			t.Errorf("%s: exit code %d, want %d", tc.name, got, tc.want)
-		}
-	}
-	if Usage(nil) != nil {
-		t.Error("no fault became one")
-	}
-}
-
-func TestMainCancelsItsContextOnSIGTERM(t *testing.T) {
-	code := Main("test", func(ctx context.Context) error {
-		if err := syscall.Kill(os.Getpid(), syscall.SIGTERM); err != nil {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-t.Context().Done():
-			return errors.New("the signal did not arrive")
-		}
-	})
-	if code != ExitOK {
-		t.Errorf("exit code %d", code)
-	}
-}
-
-func TestLogFlagsChooseLevelAndFormat(t *testing.T) {
-	var f LogFlags
-	fs := flag.NewFlagSet("test", flag.ContinueOnError)
-	fs.SetOutput(io.Discard)
-	f.Register(fs)
-	if err := fs.Parse([]string{"-log-level", "warn", "-log-format", "json"}); err != nil {
+func TestASignalEndsTheServiceInOrder(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
 		t.Fatal(err)
 	}
+	var out, log bytes.Buffer
+	code := Service{Name: "test", Configure: func(string, string) (Configured, error) {
+		return Configured{New: func(context.Context, *slog.Logger) (Server, error) { return signalled{listener}, nil }}, nil
+	}}.Main(nil, &out, &log)
+	if code != ExitOK || !strings.Contains(log.String(), "msg=stopped service=test") {
+		t.Errorf("exit code %d, log:\n%s", code, log.String())
+	}
+}
+
+// signalled gets a SIGTERM as soon as it runs.
+type signalled struct{ net.Listener }
+
+func (s signalled) Run(ctx context.Context) error {
+	if err := syscall.Kill(os.Getpid(), syscall.SIGTERM); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return nil
+}
+
+func (s signalled) Close() { _ = s.Listener.Close() }
+
+func TestTheLogHasLevelAndFormat(t *testing.T) {
 	var out bytes.Buffer
-	log := f.Logger(&out)
+	log := newLogger("warn", "json", &out)
 	log.Info("quiet")
 	log.Warn("loud", "link", "east-west")
 	var line struct{ Level, Msg, Link, Version string }
@@ -78,16 +51,12 @@ func TestLogFlagsChooseLevelAndFormat(t *testing.T) {
 	if line.Msg != "loud" || line.Link != "east-west" || line.Version == "" {
 		t.Errorf("logged %+v", line)
 	}
-	if err := fs.Parse([]string{"-log-format", "xml"}); err == nil {
-		t.Error("format xml was accepted")
-	}
-
 	out.Reset()
-	var zero LogFlags
-	zero.Logger(&out).Log(t.Context(), slog.LevelDebug, "quiet")
-	zero.Logger(&out).Info("loud")
+	plain := newLogger("", "", &out)
+	plain.Debug("quiet")
+	plain.Info("loud")
 	if got := out.String(); !strings.Contains(got, "level=INFO msg=loud") || strings.Contains(got, "quiet") {
-		t.Errorf("the zero value logged %q", got)
+		t.Errorf("without settings it logged %q", got)
 	}
 }
 

@@ -1,5 +1,5 @@
-// Package boot is what every program of Drawbridge does before and after its own work: signals become a cancelled
-// context, flags become a logger, an error becomes an exit code, the build says what it is.
+// Package boot is what the services of Drawbridge do before and after their own work: flags, signals that become a
+// cancelled context, the logger, the address file, exit codes; and what a build says of itself.
 //
-// It reads no configuration and starts no server: that is the process's own package. Start with [Main].
+// It reads no configuration: that is the service's own package. Start with [Service].
 package boot
