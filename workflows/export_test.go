@@ -28,6 +28,16 @@ func (w World) Return(site string, lagged int64) {
 	w.w.ledger = []runbook.LedgerLine{{Topic: "a", Records: lagged, Decision: runbook.LedgerUndecided}}
 }
 
+// Abandon leaves what a failover leaves that was terminated behind its fence.
+func (w World) Abandon() {
+	w.w.mu.Lock()
+	defer w.w.mu.Unlock()
+	abandon(w.w)
+}
+
+// AskUnfence is ann's request to take what Abandon left.
+func AskUnfence() UnfenceInput { return unfencing(runbook.OverrideLock) }
+
 func (w World) set(site string, down bool) {
 	w.w.mu.Lock()
 	defer w.w.mu.Unlock()

@@ -191,6 +191,13 @@ func TestRunbooksOnARealServer(t *testing.T) {
 	if left := l.w.Left(); left != "" {
 		t.Errorf("left behind: %s", left)
 	}
+	l.w.Abandon()
+	if res := l.play("unfence", workflows.NameUnfence, workflows.AskUnfence(), workflows.Agree); res.Outcome != runbook.Done || res.Active[0] != "east" {
+		t.Fatalf("unfence: %s, active %v: %s", res.Outcome, res.Active, res.Report.Error)
+	}
+	if left := l.w.Left(); left != "" {
+		t.Errorf("left behind after unfence: %s", left)
+	}
 	_, err := l.begin(t.Context(), "not-the-id", workflows.NameFailover, workflows.FailoverInput{Start: workflows.RequestBy("ann", runbook.OpFailover)})
 	if err == nil {
 		err = l.c.GetWorkflow(t.Context(), "not-the-id", "").Get(t.Context(), nil)

@@ -15,11 +15,15 @@ const gone = "failover-gone"
 // a token are left. The record's lock stands at the survivor only.
 func terminated() *world {
 	w := steady()
+	abandon(w)
+	return w
+}
+
+func abandon(w *world) {
 	w.fences[home][gone], w.groups[home][gone] = true, true
 	w.locks[away], w.tokens["there"] = gone, "open"
 	locked := runbook.Locked(*w.consul[away], record.Moving, runbook.By{OpID: gone, Operation: runbook.OpFailover, Person: "ann", Now: time.Unix(2000, 0)})
 	w.consul[away] = &locked
-	return w
 }
 
 func unfencing(overrides ...string) UnfenceInput {
