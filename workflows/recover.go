@@ -300,13 +300,7 @@ func (r *recovery) decide(ctx workflow.Context, given map[string]string) error {
 }
 
 func (r *recovery) question() string {
-	var lines []string
-	for _, l := range r.status.Ledger {
-		if slices.Contains(r.undecided(), l.Topic) {
-			lines = append(lines, runbook.LedgerText(l))
-		}
-	}
-	return "append, export or discard per topic: " + strings.Join(lines, "; ")
+	return "append, export or discard per topic: " + strings.Join(runbook.LedgerTopics(r.status.Ledger, r.undecided()), "; ")
 }
 
 func (r *recovery) undecided() []string {

@@ -108,9 +108,33 @@ func RecoveryForecast(lines []LedgerLine, appending []string) []GroupForecast {
 	return out
 }
 
-// LedgerText is a line for people who must decide.
+// LedgerTopics says of each of those topics what people need who decide about all of its partitions at once.
+func LedgerTopics(lines []LedgerLine, topics []string) []string {
+	var out []string
+	for _, t := range topics {
+		var sum LedgerLine
+		partitions := 0
+		for _, l := range lines {
+			if l.Topic != t {
+				continue
+			}
+			partitions++
+			sum.Records, sum.Bytes = sum.Records+l.Records, sum.Bytes+l.Bytes
+			sum.Keyed, sum.Superseded = sum.Keyed+l.Keyed, sum.Superseded+l.Superseded
+			sum.Unrecoverable, sum.Compacted = sum.Unrecoverable+l.Unrecoverable, sum.Compacted || l.Compacted
+		}
+		out = append(out, fmt.Sprintf("%s: %d records (%d bytes) in %d partitions%s", t, sum.Records, sum.Bytes, partitions, traits(sum)))
+	}
+	return out
+}
+
+// LedgerText is a line for people who look at each partition.
 func LedgerText(l LedgerLine) string {
-	s := fmt.Sprintf("%s/%d: %d records (%d bytes) at offsets %d to %d", l.Topic, l.Partition, l.Records, l.Bytes, l.From, l.To)
+	return fmt.Sprintf("%s/%d: %d records (%d bytes) at offsets %d to %d%s", l.Topic, l.Partition, l.Records, l.Bytes, l.From, l.To, traits(l))
+}
+
+// traits are what makes a decision about lagged records harder.
+func traits(l LedgerLine) (s string) {
 	if l.Keyed > 0 {
 		s += fmt.Sprintf(", %d with keys of which %d have later records on the new primary", l.Keyed, l.Superseded)
 	}

@@ -10,7 +10,7 @@ import (
 func (r Report) Markdown() string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	line("# %s of pair %s: %s\n", r.Operation, r.Pair, r.Outcome)
+	line("# %s of pair %s: %s%s\n", r.Operation, r.Pair, r.Outcome, because(r.open()))
 	if r.Error != "" {
 		line("**%s**\n", cell(r.Error))
 	}
@@ -30,6 +30,23 @@ func (r Report) Markdown() string {
 	}
 	r.evidence(line)
 	return b.String()
+}
+
+// open says what a run that ended as partly done has left to do.
+func (r Report) open() string {
+	if r.Outcome != Partly {
+		return ""
+	}
+	var left []string
+	for _, s := range r.Steps {
+		if s.State == StateSkipped || s.State == StateFailed {
+			left = append(left, s.Name+" "+s.State)
+		}
+	}
+	for _, d := range r.DebtsOpen {
+		left = append(left, "owed: "+d.Kind+" at "+d.Site)
+	}
+	return strings.Join(left, ", ")
 }
 
 func (r Report) numbers(line func(string, ...any)) {

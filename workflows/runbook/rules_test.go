@@ -253,6 +253,18 @@ func TestLedgerHasNoDefault(t *testing.T) {
 	}
 }
 
+func TestADecisionIsAskedPerTopicNotPerPartition(t *testing.T) {
+	lines := []runbook.LedgerLine{
+		{Topic: "a", Partition: 0, Records: 2, Bytes: 20, Keyed: 2, Superseded: 1},
+		{Topic: "b", Partition: 0, Records: 7, Bytes: 70},
+		{Topic: "a", Partition: 1, Records: 1, Bytes: 10, Keyed: 1, Unrecoverable: 4},
+	}
+	want := []string{"a: 3 records (30 bytes) in 2 partitions, 3 with keys of which 1 have later records on the new primary, 4 gone with the old primary's retention"}
+	if d := cmp.Diff(want, runbook.LedgerTopics(lines, []string{"a"})); d != "" {
+		t.Errorf("-want +got:\n%s", d)
+	}
+}
+
 func TestWavesHoldEveryTopicOnceInOrder(t *testing.T) {
 	f := func(topics []string, size int8) bool {
 		var flat []string
