@@ -31,6 +31,11 @@ type Config struct {
 	OffsetSyncEvery time.Duration
 	Groups          Filters
 
+	// AutoCreate makes a mirror of each topic of the source that Topics chooses,
+	// looking every Client.MetadataMaxAge.
+	AutoCreate bool
+	Topics     Filters
+
 	// ConfigSyncEvery is the period of topic config sync; ConfigSyncInclude are
 	// further topic configs to follow the source in.
 	ConfigSyncEvery   time.Duration
@@ -199,6 +204,9 @@ func together(c Config, values map[string]string) []error {
 	if c.OffsetSync && values[keyGroupFilters] == "" {
 		fault(`%s: required while %s is true; all groups are {"groupFilters":[{"name":"*","patternType":"LITERAL","filterType":"INCLUDE"}]}`, keyGroupFilters, keyOffsetSync)
 	}
+	if c.AutoCreate && values[keyTopicFilters] == "" {
+		fault(`%s: required while %s is true; all topics are {"topicFilters":[{"name":"*","patternType":"LITERAL","filterType":"INCLUDE"}]}`, keyTopicFilters, keyAutoCreate)
+	}
 	return faults
 }
 
@@ -246,6 +254,7 @@ type configReader struct{ values map[string]string }
 
 func (r configReader) read() Config {
 	groups, _ := ParseGroupFilters(r.text(keyGroupFilters))
+	topics, _ := ParseTopicFilters(r.text(keyTopicFilters))
 	c := Config{
 		Bootstrap: r.list(keyBootstrap), Protocol: r.text(keyProtocol), JAAS: secret.Redacted(r.text(keyJAAS)),
 		TLS: TLS{
@@ -254,6 +263,7 @@ func (r configReader) read() Config {
 			AnyHost: r.text("ssl.endpoint.identification.algorithm") == "",
 		},
 		OffsetSync: r.text(keyOffsetSync) == "true", OffsetSyncEvery: r.millis("consumer.offset.sync.ms"), Groups: groups,
+		AutoCreate: r.text(keyAutoCreate) == "true", Topics: topics,
 		ConfigSyncEvery: r.millis("topic.config.sync.ms"), ConfigSyncInclude: r.list("topic.config.sync.include"),
 		StartOffset: r.text("mirror.start.offset.spec"), Paused: r.text("cluster.link.paused") == "true",
 		RetryTimeout:         r.millis("cluster.link.retry.timeout.ms"),

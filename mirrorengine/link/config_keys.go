@@ -74,8 +74,8 @@ var configKeys = []configKey{
 	{name: "acl.sync.enable", def: "false", only: "ACL sync " + notYet + "; keep the ACLs of both clusters in step by other means"},
 	{name: "acl.sync.ms", def: "5000", check: between(1000, maxMillis)},
 	{name: "acl.filters", only: "ACL sync " + notYet},
-	{name: "auto.create.mirror.topics.enable", def: "false", only: notYet + "; create each mirror topic"},
-	{name: "auto.create.mirror.topics.filters", only: notYet + "; create each mirror topic"},
+	{name: keyAutoCreate, def: "false", check: boolean},
+	{name: keyTopicFilters, check: func(v string) error { _, err := ParseTopicFilters(v); return err }},
 	{name: "topic.config.sync.ms", def: "5000", check: between(100, maxMillis)},
 	{name: "topic.config.sync.include"},
 	{name: "cluster.link.prefix", only: "prefixes: " + notYet, fixed: true},
@@ -115,6 +115,8 @@ const (
 	keyClientFile   = "ssl.keystore.location"
 	keyOffsetSync   = "consumer.offset.sync.enable"
 	keyGroupFilters = "consumer.offset.group.filters"
+	keyAutoCreate   = "auto.create.mirror.topics.enable"
+	keyTopicFilters = "auto.create.mirror.topics.filters"
 )
 
 const (

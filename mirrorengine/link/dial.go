@@ -23,7 +23,8 @@ func ClientOptions(cfg Config, resolve func(string) (string, error)) ([]kgo.Opt,
 	opts := []kgo.Opt{
 		kgo.SeedBrokers(cfg.Bootstrap...),
 		kgo.DialTimeout(cfg.Client.DialTimeout),
-		kgo.MetadataMaxAge(cfg.Client.MetadataMaxAge),
+		// The client takes no age outside these; discovery (auto-create) does.
+		kgo.MetadataMaxAge(min(max(cfg.Client.MetadataMaxAge, 5*time.Second), time.Hour)),
 		kgo.ConnIdleTimeout(cfg.Client.MaxIdle),
 		kgo.RequestTimeoutOverhead(cfg.Client.RequestTimeout),
 		kgo.RetryBackoffFn(backoff(cfg.Client.RetryBackoff)),

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -45,6 +46,11 @@ func (f Filters) Match(name string) bool {
 		included = true
 	}
 	return included
+}
+
+// Named tells whether a LITERAL filter includes that very name.
+func (f Filters) Named(name string) bool {
+	return f.Match(name) && slices.ContainsFunc(f.rules, func(r filterRule) bool { return !r.exclude && !r.all && !r.prefix && r.name == name })
 }
 
 // Empty tells whether there is no rule at all.

@@ -35,6 +35,7 @@ type Link struct {
 	rec      linkRecord
 	cfg      Config
 	mirrors  map[string]*MirrorTopic
+	making   map[string]bool // mirrors whose creation is under way (claimName)
 	readers  map[int32]*reader
 	tasks    map[string]api.LinkTask
 	srcError error     // last failure to reach the source
@@ -100,7 +101,7 @@ func linkWith(mgr *Manager, rec linkRecord, cfg Config, opts []kgo.Opt) (*Link, 
 	}
 	return &Link{
 		mgr: mgr, log: mgr.log.With("link", rec.Name), src: newCluster(client),
-		rec: rec, cfg: cfg, mirrors: map[string]*MirrorTopic{}, readers: map[int32]*reader{},
+		rec: rec, cfg: cfg, mirrors: map[string]*MirrorTopic{}, making: map[string]bool{}, readers: map[int32]*reader{},
 		tasks: map[string]api.LinkTask{}, ended: make(chan struct{}),
 	}, nil
 }
@@ -144,6 +145,7 @@ func (l *Link) Run(ctx context.Context) {
 		l.background(func(ctx context.Context) { l.finish(ctx, claimEnds(finishing)) })
 	}
 	l.background(l.keepConfigs)
+	l.background(l.keepAutoCreate)
 	l.background(l.keepGuards)
 	l.background(l.keepGroups)
 	tick := time.NewTicker(watchEvery)

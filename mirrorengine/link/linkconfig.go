@@ -2,8 +2,8 @@ package link
 
 import (
 	"context"
-	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
@@ -151,23 +151,29 @@ func (l *Link) keepConfigs(ctx context.Context) {
 
 // every runs a task of the link and keeps what its description says of it.
 func (l *Link) every(ctx context.Context, name string, period time.Duration, task func(context.Context) []api.TaskError) {
+	l.everyNoted(ctx, name, period, func(ctx context.Context) (faults, notes []api.TaskError) { return task(ctx), nil })
+}
+
+// everyNoted is every for a task that also has notes: they are told with the
+// errors, but do not put the task IN_ERROR.
+func (l *Link) everyNoted(ctx context.Context, name string, period time.Duration, task func(context.Context) (faults, notes []api.TaskError)) {
 	tick := time.NewTicker(period)
 	defer tick.Stop()
 	for {
-		errs := task(ctx)
+		faults, notes := task(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		t := api.LinkTask{TaskName: name, State: "ACTIVE", Errors: []api.TaskError{}}
-		if len(errs) > 0 {
-			t.State, t.Errors = "IN_ERROR", errs
+		t := api.LinkTask{TaskName: name, State: "ACTIVE", Errors: slices.Concat([]api.TaskError{}, faults, notes)}
+		if len(faults) > 0 {
+			t.State = "IN_ERROR"
 		}
 		l.mu.Lock()
 		was := l.tasks[name].State
 		l.tasks[name] = t
 		l.mu.Unlock()
 		if t.State != was && t.State == "IN_ERROR" {
-			l.log.Warn("a task of the link is in error", "task", name, "error", fmt.Sprint(errs[0].ErrorMessage))
+			l.log.Warn("a task of the link is in error", "task", name, "error", faults[0].ErrorMessage)
 		}
 		select {
 		case <-ctx.Done():

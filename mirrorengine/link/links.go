@@ -156,7 +156,8 @@ func (l *Link) describe(tasks bool) api.Link {
 // Called with mu.
 func (l *Link) describeTasks() []api.LinkTask {
 	var out []api.LinkTask
-	for _, name := range []string{api.TaskOffsetSync, api.TaskConfigSync} {
+	contract := []string{api.TaskOffsetSync, api.TaskAutoCreate, api.TaskConfigSync}
+	for _, name := range contract {
 		t, ok := l.tasks[name]
 		if !ok {
 			t = api.LinkTask{TaskName: name, State: "NOT_CONFIGURED", Errors: []api.TaskError{}}
@@ -164,7 +165,7 @@ func (l *Link) describeTasks() []api.LinkTask {
 		out = append(out, t)
 	}
 	for _, name := range slices.Sorted(maps.Keys(l.tasks)) {
-		if name != api.TaskOffsetSync && name != api.TaskConfigSync {
+		if !slices.Contains(contract, name) {
 			out = append(out, l.tasks[name])
 		}
 	}

@@ -31,6 +31,10 @@ func (m *Manager) CreateMirror(ctx context.Context, link string, req api.CreateM
 		return api.BadRequest("Topic renaming for mirroring not yet supported")
 	}
 	topic := req.SourceTopicName
+	if !l.claimName(topic) {
+		return api.Conflict("mirror topic '%s' of cluster link '%s' is being created by another call just now", topic, link)
+	}
+	defer l.unclaimName(topic)
 	if err := l.src.refresh(ctx, topic); err != nil {
 		return api.Unavailable("the source of cluster link '%s' does not answer: %v", link, err)
 	}
@@ -87,6 +91,21 @@ func (m *Manager) CreateMirror(ctx context.Context, link string, req api.CreateM
 		return errors.Join(err, m.deleteMirrorRecords(ctx, rec))
 	}
 	return nil
+}
+
+// claimName makes the caller the only one who creates a mirror of that name.
+func (l *Link) claimName(topic string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	claimed := !l.making[topic]
+	l.making[topic] = true
+	return claimed
+}
+
+func (l *Link) unclaimName(topic string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.making, topic)
 }
 
 func (l *Link) has(topic string) bool {

@@ -275,6 +275,19 @@ func (s *Store) own(ctx context.Context) ([]string, error) {
 	return nonces, nil
 }
 
+// Decode reads a record's value as this package writes it, for those who read
+// the state topic of another engine.
+func Decode(value []byte, v any) error {
+	var env envelope
+	if err := json.Unmarshal(value, &env); err != nil {
+		return fmt.Errorf("state record is torn: %w", err)
+	}
+	if env.V > Version {
+		return fmt.Errorf("state record has version %d, this engine reads up to %d", env.V, Version)
+	}
+	return json.Unmarshal(env.Data, v)
+}
+
 // apply takes one record over and tells whether it is this owner's first.
 func (s *Store) apply(r *kgo.Record, nonce string) (bool, error) {
 	key := string(r.Key)
