@@ -97,6 +97,10 @@ func (l *Link) finish(ctx context.Context, mirrors []*MirrorTopic) {
 	for tries := 0; len(mirrors) > 0 && ctx.Err() == nil; tries++ {
 		var again []*MirrorTopic
 		for m, err := range l.finishOnce(ctx, mirrors, tries > 0) {
+			var f *failure
+			if errors.As(err, &f) && f.gone() {
+				err = m.endGone(ctx, f)
+			}
 			if err != nil && ctx.Err() == nil {
 				l.log.Error("a mirror could not be ended, trying again", "topic", m.name(), "error", err, "pause", pause)
 				m.note(err)
@@ -121,7 +125,12 @@ func (l *Link) finishOnce(ctx context.Context, mirrors []*MirrorTopic, again boo
 	out := map[*MirrorTopic]error{}
 	for _, m := range mirrors {
 		m.halt()
-		out[m] = m.located(ctx, again)
+	}
+	gone := l.standing(ctx, mirrors)
+	for _, m := range mirrors {
+		if out[m] = gone[m]; out[m] == nil {
+			out[m] = m.located(ctx, again)
+		}
 	}
 	// Recorded before the fence: a crash between the two must not find a fenced
 	// mirror that believes it may go on.

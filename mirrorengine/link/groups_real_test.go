@@ -6,14 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -21,18 +18,6 @@ import (
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/status"
 	"github.com/drawbridge-dr/drawbridge/test/local"
 )
-
-// apacheSite is a site on Apache Kafka; of kfake's control it has nothing.
-func apacheSite(t *testing.T, name string) (*site, *local.Kafka) {
-	t.Helper()
-	k := local.KafkaForTest(t, local.KafkaConfig{Kind: local.Apache, Name: name, SuperUser: local.User{Name: "admin", Password: "admin-secret"}})
-	cl, err := kgo.NewClient(append(k.Options(k.SuperUser()), kgo.RecordPartitioner(kgo.ManualPartitioner()))...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(cl.Close)
-	return &site{client: cl, adm: kadm.NewClient(cl)}, k
-}
 
 // values reads what a partition holds between two offsets.
 func apacheValues(t *testing.T, k *local.Kafka, topic string, p int32, from, to int64) string {
@@ -61,56 +46,11 @@ func apacheValues(t *testing.T, k *local.Kafka, topic string, p int32, from, to 
 	return values(out)
 }
 
-func (s *site) end(t *testing.T, topic string, p int32) int64 {
-	t.Helper()
-	ends, err := s.adm.ListEndOffsets(t.Context(), topic)
-	if err != nil {
-		t.Fatal(err)
-	}
-	o, _ := ends.Lookup(topic, p)
-	return o.Offset
-}
-
 func TestGroupsAndLedgerOnApacheKafka(t *testing.T) {
 	src, srcKafka := apacheSite(t, "west")
 	dst, dstKafka := apacheSite(t, "east")
-	m, err := New(t.Context(), Options{
-		Local: dstKafka.Options(dstKafka.SuperUser()), Name: "test", StateTopic: "_drawbridge_state", Shards: 2, ReplicationFactor: 1,
-		Logger: testLogger(t), Registry: prometheus.NewRegistry(),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-	ended := make(chan error, 1)
-	go func() { ended <- m.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Logf("engine ended: %v", err)
-		}
-		m.Close()
-	})
-	eventually(t, "the engine is ready", m.Ready)
-
-	secrets := filepath.Join(t.TempDir(), "secrets")
-	if err := os.WriteFile(secrets, []byte("password=admin-secret\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	configs := map[string]string{
-		"bootstrap.servers": strings.Join(srcKafka.Bootstrap(), ","), keyProtocol: "SASL_PLAINTEXT", keyMechanism: "SCRAM-SHA-256",
-		keyJAAS: fmt.Sprintf(`org.apache.kafka.common.security.scram.ScramLoginModule required username="admin" password="${file:%s:password}";`, secrets),
-	}
-	for k, v := range syncing {
-		configs[k] = v
-	}
-	var req api.CreateLink
-	for k, v := range configs {
-		req.Configs = append(req.Configs, api.NameValue{Name: k, Value: &v})
-	}
-	if err := m.CreateLink(t.Context(), "l", req, false, true); err != nil {
-		t.Fatal(err)
-	}
+	m := apacheEngine(t, dstKafka)
+	apacheLink(t, m, srcKafka, syncing)
 	src.topic(t, "orders", 2, nil)
 	src.produce(t, "orders", 0, 0, 20)
 	newTestMirror(t, m, "orders")

@@ -2,7 +2,6 @@ package link
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -11,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
@@ -31,16 +29,18 @@ type Link struct {
 	log *slog.Logger
 	src *cluster
 
-	mu       sync.Mutex // guards what follows; taken before MirrorTopic.mu
-	rec      linkRecord
-	cfg      Config
-	mirrors  map[string]*MirrorTopic
-	making   map[string]bool // mirrors whose creation is under way (claimName)
-	readers  map[int32]*reader
-	tasks    map[string]api.LinkTask
-	srcError error     // last failure to reach the source
-	srcDown  time.Time // since when it does not answer
-	run      context.Context
+	mu        sync.Mutex // guards what follows; taken before MirrorTopic.mu
+	rec       linkRecord
+	cfg       Config
+	mirrors   map[string]*MirrorTopic
+	making    map[string]bool // mirrors whose creation is under way (claimName)
+	readers   map[int32]*reader
+	tasks     map[string]api.LinkTask
+	srcError  error                // last failure to reach the source
+	srcDown   time.Time            // since when it does not answer
+	missing   map[string]time.Time // topics that are not there, see absent
+	localLook time.Time            // when the mirrors' topics were last looked at
+	run       context.Context
 
 	groups    groupSync  // own locks, see there
 	ledgerRun sync.Mutex // one ledger task at a time; taken before all other locks
@@ -101,7 +101,7 @@ func linkWith(mgr *Manager, rec linkRecord, cfg Config, opts []kgo.Opt) (*Link, 
 	}
 	return &Link{
 		mgr: mgr, log: mgr.log.With("link", rec.Name), src: newCluster(client),
-		rec: rec, cfg: cfg, mirrors: map[string]*MirrorTopic{}, making: map[string]bool{}, readers: map[int32]*reader{},
+		rec: rec, cfg: cfg, mirrors: map[string]*MirrorTopic{}, making: map[string]bool{}, missing: map[string]time.Time{}, localLook: time.Now(), readers: map[int32]*reader{},
 		tasks: map[string]api.LinkTask{}, ended: make(chan struct{}),
 	}, nil
 }
@@ -285,6 +285,7 @@ func (l *Link) watch(ctx context.Context) {
 			l.compare(ctx, m)
 		}
 	}
+	l.lookForGone(ctx, mirrors)
 	l.lookForForeign(ctx, mirrors)
 	l.drainPromotes(ctx, mirrors)
 	l.mgr.metrics.observe(l)
@@ -329,35 +330,6 @@ func (l *Link) reachable() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.srcError == nil && time.Since(l.src.lastContact()) < sourceGrace
-}
-
-// compare holds a mirror against its source topic: deleted, made anew, shrunk,
-// grown.
-func (l *Link) compare(ctx context.Context, m *MirrorTopic) {
-	rec := m.record()
-	if !runs(rec.Status) {
-		return
-	}
-	t, ok := l.src.topic(rec.SourceTopic)
-	switch {
-	case !ok:
-	case errors.Is(t.err, kerr.UnknownTopicOrPartition):
-		m.failed(ctx, &failure{api.MirrorErrorSourceDeleted, fmt.Sprintf("source topic %s does not exist any more; fail the mirror over to keep its records, or delete the topic", rec.SourceTopic)})
-	case t.err != nil:
-		l.log.Warn("source topic cannot be described", "topic", rec.SourceTopic, "error", t.err)
-	case t.id != [16]byte{} && idString(t.id) != rec.SourceTopicID:
-		m.failed(ctx, madeAnew(rec.SourceTopic))
-	case len(t.leaders) < int(rec.Partitions):
-		m.failed(ctx, &failure{api.MirrorErrorPartitionsDecreased, fmt.Sprintf("source topic %s has %d partitions, the mirror %d", rec.SourceTopic, len(t.leaders), rec.Partitions)})
-	case len(t.leaders) > int(rec.Partitions):
-		if err := l.grow(ctx, m, int32(len(t.leaders))); err != nil && ctx.Err() == nil {
-			l.log.Error("a mirror could not follow its source's new partitions, trying again", "topic", rec.Topic, "error", err)
-		}
-	}
-}
-
-func madeAnew(topic string) *failure {
-	return &failure{api.MirrorErrorSourceIDChanged, fmt.Sprintf("source topic %s was deleted and made anew; fail the mirror over to keep its records, or delete the topic and create the mirror again", topic)}
 }
 
 // lookForForeign compares the mirrors' log ends with what this engine wrote.

@@ -208,7 +208,7 @@ func (m *Manager) DeleteLink(ctx context.Context, name string, force, validateOn
 	var recs []mirrorRecord
 	for _, mt := range l.all() {
 		rec := mt.record()
-		if !force && rec.Status != status.Stopped.String() {
+		if !force && rec.Status != status.Stopped.String() && !rec.Gone {
 			return api.BadRequest("cluster link '%s' still has mirror topics (%s is %s); promote or fail them over first, or delete with force=true, which ends them where they stand", name, rec.Topic, rec.Status)
 		}
 		recs = append(recs, rec)
@@ -260,7 +260,7 @@ func (l *Link) endAll(ctx context.Context) error {
 	var ending []*MirrorTopic
 	for _, m := range l.all() {
 		rec := m.record()
-		if rec.Status == status.Stopped.String() || m.ending() {
+		if rec.Status == status.Stopped.String() || rec.Gone || m.ending() {
 			continue
 		}
 		if rec.Status != status.PendingStopped.String() {

@@ -117,6 +117,9 @@ func (l *Link) alter(ctx context.Context, m *MirrorTopic, verb api.MirrorVerb, v
 	if _, err := m.next(event, nil); err != nil {
 		return err
 	}
+	if rec := m.record(); rec.Gone {
+		return api.Malformed("Topic '%s' cannot be failed over: %s", rec.Topic, rec.Reason)
+	}
 	if verb == api.VerbPromote {
 		if err := l.promotable(ctx, m); err != nil {
 			return err

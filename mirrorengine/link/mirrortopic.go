@@ -170,14 +170,14 @@ func (m *MirrorTopic) lastProgress() time.Time {
 // gave; the others stop with it, so that nothing is half alive.
 func (m *MirrorTopic) failed(ctx context.Context, f *failure) {
 	err := m.apply(ctx, status.Fault, func(r *mirrorRecord) {
-		r.Error, r.Reason = f.code, f.reason
-		r.remember(f.code, f.reason)
+		r.Error, r.Reason, r.Gone = f.wire(), f.reason, r.Gone || f.gone()
+		r.remember(f.wire(), f.reason)
 	})
 	if err != nil {
 		m.log.Warn("a failing mirror keeps its status", "error", err, "reason", f.reason)
 		return
 	}
-	m.log.Error("mirror cannot go on", "status", m.record().Status, "code", f.code, "reason", f.reason)
+	m.log.Error("mirror cannot go on", "status", m.record().Status, "code", f.wire(), "reason", f.reason)
 	m.halt()
 }
 

@@ -58,7 +58,10 @@ type position struct {
 	continues int64
 	// markers stand directly before dest, behind our last record.
 	markers int64
-	known   bool
+	// epoch is the source leader's of the open segment, read that of the last
+	// batch that was read; -1 if unknown.
+	epoch, read int32
+	known       bool
 }
 
 // failure is final for a mirror until a person acts: its topic error and why.
@@ -160,6 +163,12 @@ func (p *partition) take(ctx context.Context, c chunk) (int, error) {
 	p.mu.Lock()
 	pos := p.pos
 	p.mu.Unlock()
+	if c.newEpoch(pos) {
+		// Another leader: does it have what we read from the one before?
+		if err := p.sourceKept(ctx, pos); err != nil {
+			return 0, err
+		}
+	}
 	outs, segs, err := prepare(c, pos)
 	if err != nil {
 		return 0, &failure{api.MirrorErrorFormat, fmt.Sprintf("source %s partition %d: %v", p.src.topic, p.n, err)}
@@ -182,8 +191,10 @@ func (p *partition) take(ctx context.Context, c chunk) (int, error) {
 		p.mirror.link.mgr.metrics.mirrored(p, o)
 		p.refused = 0
 	}
-	pos.source = c.next
-	p.advance(pos, c.highWatermark)
+	if n := len(segs); n > 0 {
+		pos.epoch = segs[n-1].SourceLeaderEpoch
+	}
+	p.advance(pos.readTo(c), c.highWatermark)
 	return len(outs), nil
 }
 
@@ -234,11 +245,12 @@ func prepare(c chunk, pos position) ([]batch.Out, []offsetmap.Segment, error) {
 		}
 		at := pos
 		for _, run := range o.Runs {
-			if run.SourceStart != at.continues {
+			if epoch := epochOf(b, at.epoch); run.SourceStart != at.continues || epoch != at.epoch {
+				at.epoch = epoch
 				segs = append(segs, offsetmap.Segment{
 					SourceStart: run.SourceStart, DestStart: at.dest, Skip: at.markers,
 					ProducerID: at.stamp.ProducerID, ProducerEpoch: at.stamp.ProducerEpoch,
-					FirstSequence: at.stamp.BaseSequence, SourceLeaderEpoch: b.LeaderEpoch(),
+					FirstSequence: at.stamp.BaseSequence, SourceLeaderEpoch: epoch,
 				})
 			}
 			at.markers = 0
@@ -248,6 +260,7 @@ func prepare(c chunk, pos position) ([]batch.Out, []offsetmap.Segment, error) {
 		}
 		outs = append(outs, o)
 		pos = pos.behind(o)
+		pos.epoch = at.epoch
 	}
 	return outs, segs, nil
 }
@@ -328,12 +341,11 @@ func (p *partition) outOfRange(ctx context.Context) error {
 		return err
 	}
 	p.mu.Lock()
-	at := p.pos.source
+	pos := p.pos
 	p.mu.Unlock()
+	at := pos.source
 	if at > end {
-		return &failure{api.MirrorErrorTruncation, fmt.Sprintf(
-			"source %s partition %d ends at %d, before the mirrored position %d: the source lost records (unclean leader election?); compare both sides, then delete the topic and create the mirror again",
-			p.src.topic, p.n, end, at)}
+		return p.truncated(ctx, fmt.Sprintf("its log ends at %d, before the mirrored position %d", end, at), end, pos)
 	}
 	if at < start {
 		p.log.Error("the source's retention deleted records before they were mirrored; going on behind the gap",

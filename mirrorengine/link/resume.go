@@ -37,6 +37,12 @@ func (p *partition) resume(ctx context.Context) error {
 	if err := p.place(ctx, false); err != nil {
 		return err
 	}
+	p.mu.Lock()
+	at := p.pos
+	p.mu.Unlock()
+	if err := p.sourceKept(ctx, at); err != nil {
+		return err
+	}
 	if p.refused >= refusals && mutant != "sequence-from-zero" {
 		p.mu.Lock()
 		pos := p.pos
@@ -52,6 +58,9 @@ func (p *partition) settle(ctx context.Context) error { return p.place(ctx, true
 
 func (p *partition) place(ctx context.Context, tolerant bool) error {
 	if err := p.loadMap(); err != nil {
+		return err
+	}
+	if err := p.sameTopic(ctx); err != nil {
 		return err
 	}
 	t, err := p.readTail(ctx, tolerant)
@@ -74,7 +83,7 @@ func (p *partition) place(ctx context.Context, tolerant bool) error {
 	if old.known && old.dest-old.markers == pos.dest-pos.markers {
 		// The same records stand there: what was skipped behind them (markers,
 		// aborted data) needs no second look.
-		pos.source = max(pos.source, old.source)
+		pos.source, pos.read = max(pos.source, old.source), max(pos.read, old.read)
 	}
 	pos.known = true
 	if mutant == "resume-at-high-watermark" {
@@ -86,6 +95,19 @@ func (p *partition) place(ctx context.Context, tolerant bool) error {
 	p.mu.Lock()
 	p.pos = pos
 	p.mu.Unlock()
+	return nil
+}
+
+// sameTopic refuses a topic that is not the one the mirror was made with: the
+// engine would fill it again from where this one begins.
+func (p *partition) sameTopic(ctx context.Context) error {
+	_, id, err := p.mirror.link.mgr.local.leader(ctx, p.dst.topic, p.n)
+	if err != nil {
+		return err
+	}
+	if rec := p.mirror.record(); !rec.sameTopic(id) {
+		return topicGone(rec, "was deleted and made anew by somebody else")
+	}
 	return nil
 }
 
@@ -255,13 +277,14 @@ func (p *partition) locate(t tail, m *offsetmap.Map) (position, bool, error) {
 			return pos, false, p.illegal("no segment begins at %d", first)
 		}
 		pos = position{
-			source: at.SourceStart, dest: at.DestStart, continues: at.SourceStart,
+			source: at.SourceStart, dest: at.DestStart, continues: at.SourceStart, epoch: at.SourceLeaderEpoch, read: -1,
 			stamp: batch.Stamp{ProducerID: at.ProducerID, ProducerEpoch: at.ProducerEpoch, BaseSequence: at.FirstSequence},
 		}
 		if t.end > first && t.start >= t.end {
 			last := segs[len(segs)-1]
 			pos.source = m.ToSource(t.end)
 			pos.continues, pos.dest = pos.source, t.end
+			pos.epoch, pos.read = last.SourceLeaderEpoch, last.SourceLeaderEpoch
 			pos.stamp = batch.Stamp{ProducerID: last.ProducerID, ProducerEpoch: last.ProducerEpoch, BaseSequence: last.Sequence(t.end)}
 			return p.behindMarkers(pos, t), false, nil
 		}
@@ -278,6 +301,7 @@ func (p *partition) locate(t tail, m *offsetmap.Map) (position, bool, error) {
 	}
 	pos.source = m.ToSource(end) + 1
 	pos.continues = pos.source
+	pos.epoch, pos.read = seg.SourceLeaderEpoch, seg.SourceLeaderEpoch
 	pos.dest = end + 1
 	pos.stamp = batch.Stamp{ProducerID: seg.ProducerID, ProducerEpoch: seg.ProducerEpoch, BaseSequence: batch.NextSequence(t.last.LastSequence(), 1)}
 	if mutant == "sequence-from-zero" {

@@ -1,0 +1,115 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/batch"
+)
+
+// A source log that an unclean leader election cut, and that grew again past
+// the mirrored position, looks like any other by its offsets. Its leader epochs
+// do not lie: the leader is asked where the epoch of our last record ended, as a
+// consumer does (KIP-320). The epoch is kept with the segments, of which each
+// change of epoch opens one, so that it is known after a restart too.
+
+// epochEnd asks a partition's leader where a leader epoch ended: the largest
+// epoch at or below the one asked that its log knows, and the offset behind that
+// one's last record; -1 for both where it cannot tell.
+func (c *cluster) epochEnd(ctx context.Context, tp topicPartition, epoch int32) (int32, int64, error) {
+	broker, _, err := c.leader(ctx, tp.topic, tp.partition)
+	if err != nil {
+		return -1, -1, err
+	}
+	req := kmsg.NewPtrOffsetForLeaderEpochRequest()
+	req.ReplicaID = -1 // a consumer
+	rt := kmsg.NewOffsetForLeaderEpochRequestTopic()
+	rt.Topic = tp.topic
+	rp := kmsg.NewOffsetForLeaderEpochRequestTopicPartition()
+	rp.Partition, rp.CurrentLeaderEpoch, rp.LeaderEpoch = tp.partition, -1, epoch
+	rt.Partitions = append(rt.Partitions, rp)
+	req.Topics = append(req.Topics, rt)
+	res, err := request[*kmsg.OffsetForLeaderEpochResponse](ctx, c, broker, req)
+	if err == nil && (len(res.Topics) != 1 || len(res.Topics[0].Partitions) != 1) {
+		err = fmt.Errorf("broker %d left the partition out of its answer", broker)
+	}
+	if err != nil {
+		return -1, -1, err
+	}
+	p := res.Topics[0].Partitions[0]
+	return p.LeaderEpoch, p.EndOffset, kerr.ErrorForCode(p.ErrorCode)
+}
+
+// sourceKept checks that the source still holds what the partition has read up
+// to its position, if it knows under which epoch that was written.
+func (p *partition) sourceKept(ctx context.Context, pos position) error {
+	if pos.read < 0 {
+		return nil
+	}
+	epoch, end, err := p.mirror.link.src.epochEnd(ctx, p.src, pos.read)
+	switch {
+	case errors.Is(err, kerr.UnsupportedVersion):
+		return nil // brokers before 2.1 do not tell it to consumers
+	case err != nil:
+		p.mirror.link.src.forget(p.src.topic)
+		return fmt.Errorf("end of leader epoch %d of source %s partition %d: %w", pos.read, p.src.topic, p.n, err)
+	case epoch < 0, end < 0, epoch > pos.read: // not known any more: says nothing
+		return nil
+	case epoch == pos.read && end >= pos.source:
+		return nil
+	}
+	return p.truncated(ctx, fmt.Sprintf("its log of leader epoch %d ends at %d (in epoch %d), before the mirrored position %d of epoch %d", epoch, end, epoch, pos.source, pos.read), end, pos)
+}
+
+// truncated is a source that lost records that were mirrored, unless it is
+// another topic now: leaders are asked by name.
+func (p *partition) truncated(ctx context.Context, how string, end int64, pos position) error {
+	src, rec := p.mirror.link.src, p.mirror.record()
+	if err := src.refresh(ctx, p.src.topic); err != nil {
+		return err
+	}
+	t, _ := src.topic(p.src.topic)
+	if t.err != nil {
+		return fmt.Errorf("source topic %s: %w", p.src.topic, t.err)
+	}
+	if f := sourceChanged(rec, t); f != nil {
+		return f
+	}
+	return &failure{api.MirrorErrorTruncation, fmt.Sprintf(
+		"source %s partition %d lost records that are in the mirror (unclean leader election?): %s; source offsets %d to %d may hold other records now: compare both sides, then fail the mirror over to keep what it holds, or delete the topic and create the mirror again",
+		p.src.topic, p.n, how, end, pos.source-1)}
+}
+
+// newEpoch tells whether a chunk brings a batch of another leader epoch than the
+// last that was read.
+func (c chunk) newEpoch(pos position) bool {
+	for _, b := range c.batches {
+		if b.LastOffset() >= pos.source && b.LeaderEpoch() != pos.read {
+			return true
+		}
+	}
+	return false
+}
+
+// readTo is the position behind a chunk.
+func (pos position) readTo(c chunk) position {
+	pos.source = c.next
+	if n := len(c.batches); n > 0 {
+		pos.read = epochOf(c.batches[n-1], pos.read)
+	}
+	return pos
+}
+
+// epochOf is a batch's leader epoch, or the one before where a legacy batch has
+// none.
+func epochOf(b batch.Batch, before int32) int32 {
+	if e := b.LeaderEpoch(); e >= 0 {
+		return e
+	}
+	return before
+}
