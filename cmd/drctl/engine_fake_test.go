@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
 )
@@ -74,6 +75,7 @@ func (e *fakeEngine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	for _, verb := range []api.MirrorVerb{api.VerbPromote, api.VerbFailover, api.VerbPause, api.VerbResume} {
 		handle("POST "+base+"/{link}/mirrors:"+string(verb), []string{"validate_only"}, func(r *http.Request) (any, error) { return e.alterMirrors(r, verb) })
 	}
+	handle("GET /drawbridge/v1/links/{link}/drift", nil, e.drift)
 	handle("GET /drawbridge/v1/pairs/{pair}/fences", nil, func(*http.Request) (any, error) { return e.fences, nil })
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		reply(w, nil, api.NotFound("fake engine: nothing at %s %s", r.Method, r.URL.Path))
@@ -199,6 +201,23 @@ func (e *fakeEngine) deleteLink(r *http.Request) (any, error) {
 		delete(e.mirrors, l.LinkName)
 	}
 	return nil, nil
+}
+
+// drift differs as soon as there is a mirror.
+func (e *fakeEngine) drift(r *http.Request) (any, error) {
+	link := r.PathValue("link")
+	if e.links[link] == nil {
+		return nil, api.LinkNotFound()
+	}
+	d := api.Drift{Link: link, ComputedAt: time.Date(2026, 11, 22, 3, 0, 0, 0, time.UTC), Entries: []api.DriftEntry{}}
+	if len(e.mirrors[link]) > 0 {
+		d.Entries = append(d.Entries, api.DriftEntry{
+			Config: "retention.ms", Source: api.DriftValue{Value: "604800000", From: "STATIC_BROKER_CONFIG"},
+			Destination: api.DriftValue{Value: "86400000", From: "DEFAULT_CONFIG"}, Harmful: true,
+			Meaning: "records are kept for another time", Cure: "add retention.ms to topic.config.sync.include", Topics: []string{"orders"},
+		})
+	}
+	return d, nil
 }
 
 func (e *fakeEngine) listConfigs(r *http.Request) (any, error) {

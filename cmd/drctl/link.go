@@ -15,7 +15,7 @@ func (a *app) linkCommand() *cobra.Command {
 	cmd := group("link", "cluster links of one engine")
 	var e engineFlags
 	e.add(cmd)
-	cmd.AddCommand(a.linkList(&e), a.linkCreate(&e), a.linkDescribe(&e), a.linkDelete(&e), a.linkConfigs(&e), a.linkAlter(&e))
+	cmd.AddCommand(a.linkList(&e), a.linkCreate(&e), a.linkDescribe(&e), a.linkDelete(&e), a.linkConfigs(&e), a.linkAlter(&e), a.linkDrift(&e))
 	return cmd
 }
 
@@ -191,6 +191,38 @@ func (a *app) linkAlter(e *engineFlags) *cobra.Command {
 	cmd.Flags().BoolVar(&validateOnly, "validate-only", false, "check only")
 	return cmd
 }
+
+func (a *app) linkDrift(e *engineFlags) *cobra.Command {
+	return &cobra.Command{
+		Use: "drift LINK", Short: "show in what mirror topics differ from their sources, as a rule by the clusters' defaults", Args: exactly(1),
+		RunE: e.with(func(ctx context.Context, c *api.Client, args []string) error {
+			d, err := c.Drift(ctx, args[0])
+			if err != nil {
+				return fmt.Errorf("drift of link %s: %w", args[0], err)
+			}
+			return a.print(d, func(w io.Writer) {
+				switch {
+				case d.ComputedAt.IsZero():
+					fmt.Fprintln(w, "the link's topic configs were not compared yet")
+					return
+				case len(d.Entries) == 0:
+					fmt.Fprintf(w, "no drift, as of %s\n", stamp(d.ComputedAt))
+					return
+				}
+				lines := [][]string{{"CONFIG", "SOURCE", "MIRROR", "HARMFUL", "TOPICS"}}
+				for _, d := range d.Entries {
+					lines = append(lines, []string{d.Config, driftValue(d.Source), driftValue(d.Destination), yesNo(d.Harmful), joined(d.Topics)})
+				}
+				rows(w, lines)
+				for _, d := range d.Entries {
+					fmt.Fprintf(w, "\n%s: %s.\n  cure: %s\n", d.Config, d.Meaning, d.Cure)
+				}
+			})
+		}),
+	}
+}
+
+func driftValue(v api.DriftValue) string { return fmt.Sprintf("%s (%s)", v.Value, v.From) }
 
 // done tells that a command without an answer of its own has worked.
 func (a *app) done(outcome, kind, name string) error {

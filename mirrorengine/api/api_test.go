@@ -174,6 +174,7 @@ func TestNamesAreEscapedInPaths(t *testing.T) {
 		AlterMirrorsPath("c", "l", VerbPromote): "/kafka/v3/clusters/c/links/l/mirrors:promote",
 		MirrorsPath("c", AllLinks):              "/kafka/v3/clusters/c/links/-/mirrors",
 		FencePath("p", "failover/1"):            "/drawbridge/v1/pairs/p/fences/failover%2F1",
+		DriftPath("l"):                          "/drawbridge/v1/links/l/drift",
 		SegmentsPath("l", "t"):                  "/drawbridge/v1/links/l/mirrors/t/segments",
 		LedgerVerbPath("l", "append"):           "/drawbridge/v1/links/l/ledger:append",
 		AlterLinkConfigsPath("c", "l"):          "/kafka/v3/clusters/c/links/l/configs:alter",

@@ -29,6 +29,11 @@ func (c *Client) Progress(ctx context.Context, link string) (Progress, error) {
 	return call[Progress](ctx, c, http.MethodGet, ProgressPath(link), nil)
 }
 
+// Drift is in what a link's mirrors differ from their source topics.
+func (c *Client) Drift(ctx context.Context, link string) (Drift, error) {
+	return call[Drift](ctx, c, http.MethodGet, DriftPath(link), nil)
+}
+
 // Operation is the operation that a link knows last.
 func (c *Client) Operation(ctx context.Context, link string) (Operation, error) {
 	return call[Operation](ctx, c, http.MethodGet, OperationPath(link), nil)

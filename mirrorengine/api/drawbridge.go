@@ -97,6 +97,39 @@ type PartitionProgress struct {
 	DestStop   *int64 `json:"dest_stop,omitempty"`
 }
 
+// Drift is in what the mirrors of a link differ from their source topics
+// although their configs are synced (GET /drawbridge/v1/links/{link}/drift): as
+// a rule because the defaults of the two clusters differ.
+type Drift struct {
+	Link string `json:"link"`
+	// ComputedAt is the last round of topic config sync.
+	ComputedAt time.Time `json:"computed_at"`
+	// Entries, the harmful ones first.
+	Entries []DriftEntry `json:"entries"`
+}
+
+// DriftEntry is one config that has one value at the source and another in the
+// mirrors, for all topics of which both are the same.
+type DriftEntry struct {
+	Config      string     `json:"config"`
+	Source      DriftValue `json:"source"`
+	Destination DriftValue `json:"destination"`
+	// Harmful: the mirror's value loses records, durability or batches.
+	Harmful bool `json:"harmful"`
+	// ByDesign: every mirror has that value, so that batches pass as they are.
+	ByDesign bool     `json:"by_design"`
+	Meaning  string   `json:"meaning"`
+	Cure     string   `json:"cure"`
+	Topics   []string `json:"topics"`
+}
+
+// DriftValue is an effective value and where it comes from, in the contract's
+// words (DYNAMIC_TOPIC_CONFIG, STATIC_BROKER_CONFIG, DEFAULT_CONFIG, …).
+type DriftValue struct {
+	Value string `json:"value"`
+	From  string `json:"from"`
+}
+
 // Operation is the token of the runbook that may change a link
 // (PUT /drawbridge/v1/links/{link}/operation; POST …/operation:revoke, :end).
 type Operation struct {

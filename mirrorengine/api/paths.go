@@ -73,6 +73,9 @@ func EnginePath() string { return PrefixDrawbridge + "/engine" }
 // ProgressPath is the live state of a link's mirrors.
 func ProgressPath(link string) string { return extension(link) + "/progress" }
 
+// DriftPath is in what a link's mirrors differ from their sources.
+func DriftPath(link string) string { return extension(link) + "/drift" }
+
 // OperationPath is the operation token of a link; RevokeOperationPath and
 // EndOperationPath close it.
 func OperationPath(link string) string { return extension(link) + "/operation" }

@@ -36,8 +36,9 @@ type Config struct {
 	AutoCreate bool
 	Topics     Filters
 
-	// ConfigSyncEvery is the period of topic config sync; ConfigSyncInclude are
-	// further topic configs to follow the source in.
+	// ConfigSyncEvery is the period of topic config sync. ConfigSyncInclude are
+	// topic configs in which mirrors have the source's effective value, also where
+	// that is only the default of its cluster.
 	ConfigSyncEvery   time.Duration
 	ConfigSyncInclude []string
 

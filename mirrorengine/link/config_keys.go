@@ -77,7 +77,7 @@ var configKeys = []configKey{
 	{name: keyAutoCreate, def: "false", check: boolean},
 	{name: keyTopicFilters, check: func(v string) error { _, err := ParseTopicFilters(v); return err }},
 	{name: "topic.config.sync.ms", def: "5000", check: between(100, maxMillis)},
-	{name: "topic.config.sync.include"},
+	{name: "topic.config.sync.include", check: checkInclude},
 	{name: "cluster.link.prefix", only: "prefixes: " + notYet, fixed: true},
 	{name: "mirror.start.offset.spec", def: "earliest", check: checkStart},
 	{name: "cluster.link.paused", def: "false", check: boolean},

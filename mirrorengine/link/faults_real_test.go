@@ -30,7 +30,7 @@ func (s *site) replicasOf(t *testing.T, topic string) (leader int32, replicas, i
 // grows past where it was, so that offsets alone show nothing. Beside it a topic
 // is deleted and another made anew.
 func TestSourceFaultsOnApacheKafka(t *testing.T) {
-	src, k := apacheSiteOf(t, local.KafkaConfig{Name: "west", Brokers: 3, Properties: map[string]string{"min.insync.replicas": "1"}})
+	src, k := apacheSiteOf(t, local.KafkaConfig{Name: "west", Brokers: 3, Properties: map[string]string{"min.insync.replicas": "1", "log.retention.ms": "3600000"}})
 	dst := newSite(t, "dst")
 	m, _ := newEngine(t, dst)
 	apacheLink(t, m, k, soon)
@@ -49,6 +49,16 @@ func TestSourceFaultsOnApacheKafka(t *testing.T) {
 		newTestMirror(t, m, topic)
 		awaitLagZero(t, m, src, topic)
 	}
+	// retention.ms is a default there: the effective value must be told all the same.
+	eventually(t, "the drift of the defaults is told", func() error {
+		d, err := m.Drift(t.Context(), "l")
+		for _, e := range d.Entries {
+			if e.Config == "retention.ms" && e.Source.Value == "3600000" && e.Source.From != "DYNAMIC_TOPIC_CONFIG" && len(e.Topics) == 3 {
+				return nil
+			}
+		}
+		return fmt.Errorf("%+v %w", d, err)
+	})
 	for _, topic := range []string{"deleted", "remade"} {
 		src.deleteTopic(t, topic)
 	}

@@ -38,6 +38,7 @@ type Link struct {
 	tasks     map[string]api.LinkTask
 	srcError  error                // last failure to reach the source
 	srcDown   time.Time            // since when it does not answer
+	drift     api.Drift            // as of the last config sync
 	missing   map[string]time.Time // topics that are not there, see absent
 	localLook time.Time            // when the mirrors' topics were last looked at
 	run       context.Context

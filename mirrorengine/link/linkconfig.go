@@ -141,12 +141,7 @@ func (l *Link) pauseAll(ctx context.Context) {
 
 // keepConfigs runs topic config sync until ctx ends.
 func (l *Link) keepConfigs(ctx context.Context) {
-	l.every(ctx, api.TaskConfigSync, l.config().ConfigSyncEvery, func(ctx context.Context) []api.TaskError {
-		if err := l.syncConfigs(ctx); err != nil {
-			return []api.TaskError{{ErrorCode: taskErrorCode(err), ErrorMessage: err.Error()}}
-		}
-		return nil
-	})
+	l.everyNoted(ctx, api.TaskConfigSync, l.config().ConfigSyncEvery, l.syncConfigs)
 }
 
 // every runs a task of the link and keeps what its description says of it.

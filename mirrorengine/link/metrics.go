@@ -1,6 +1,7 @@
 package link
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,6 +20,7 @@ type metrics struct {
 	mirrors     *prometheus.GaugeVec
 	sourceUp    *prometheus.GaugeVec
 	stallsGauge *prometheus.GaugeVec
+	drift       *prometheus.GaugeVec
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -32,9 +34,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		mirrors:     prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "drawbridge_mirrors", Help: "Mirror topics by status."}, []string{"link", "status"}),
 		sourceUp:    prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "drawbridge_source_up", Help: "1 while the source answers."}, []string{"link"}),
 		stallsGauge: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "drawbridge_stalled_partitions", Help: "Partitions that do not move; the progress endpoint says why."}, topic),
+		drift:       prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "drawbridge_config_drift", Help: "Topic configs in which mirrors differ from their sources, counted by config and pair of values; harmful: the mirror's value loses records, durability or batches."}, []string{"link", "harmful"}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.records, m.bytes, m.reencoded, m.lagRecords, m.lagSeconds, m.mirrors, m.sourceUp, m.stallsGauge)
+		reg.MustRegister(m.drift, m.records, m.bytes, m.reencoded, m.lagRecords, m.lagSeconds, m.mirrors, m.sourceUp, m.stallsGauge)
 	}
 	return m
 }
@@ -57,6 +60,17 @@ func (m *metrics) observe(l *Link) {
 		up = 1
 	}
 	m.sourceUp.WithLabelValues(name).Set(up)
+	harm := map[bool]int{}
+	l.mu.Lock()
+	for _, e := range l.drift.Entries {
+		if !e.ByDesign {
+			harm[e.Harmful]++
+		}
+	}
+	l.mu.Unlock()
+	for _, h := range []bool{true, false} {
+		m.drift.WithLabelValues(name, strconv.FormatBool(h)).Set(float64(harm[h]))
+	}
 	now := time.Now()
 	for _, mt := range l.all() {
 		rec := mt.record()

@@ -144,7 +144,7 @@ func (l *Link) openRejoined(ctx context.Context, m *MirrorTopic) error {
 	if err != nil {
 		return err
 	}
-	if err := l.mgr.alterTopic(ctx, rec.Topic, configs); err != nil {
+	if err := l.mgr.setTopic(ctx, rec.Topic, configs); err != nil {
 		return err
 	}
 	m.mu.Lock()

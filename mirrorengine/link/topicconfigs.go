@@ -5,11 +5,21 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
 )
+
+// Topic config sync. A mirror topic has, in this order: what a mirror needs,
+// what its creation asked for (independent of the source), the effective values
+// of the configs in topic.config.sync.include, and what the source topic sets
+// itself. What a source topic only takes from its cluster's defaults is not
+// copied: where the defaults of the two clusters differ, drift.go tells it.
 
 // mirrorConfigs are what a mirror topic needs so that batches pass as they are:
 // the codec stays, the records keep their times.
@@ -21,92 +31,190 @@ var mirrorConfigs = map[string]string{
 	"message.timestamp.difference.max.ms": "",
 }
 
-// notSynced are topic configs that stay the destination's own affair.
+// notSynced are topic configs that stay the destination's own affair unless
+// topic.config.sync.include names them.
 func notSynced(name string) bool {
+	return placement(name) || strings.HasPrefix(name, "remote.") || strings.HasPrefix(name, "local.retention.") || strings.HasPrefix(name, "confluent.")
+}
+
+// placement are configs that name brokers of their own cluster.
+func placement(name string) bool {
 	switch name {
 	case "follower.replication.throttled.replicas", "leader.replication.throttled.replicas":
 		return true
 	}
-	return strings.HasPrefix(name, "remote.") || strings.HasPrefix(name, "local.retention.") || strings.HasPrefix(name, "confluent.")
+	return false
 }
 
-// wantedConfigs are the mirror topic's configs: the source's own settings, what
-// the request set, and what a mirror needs.
+// checkInclude refuses names that no mirror can follow.
+func checkInclude(v string) error {
+	var errs []error
+	for _, name := range strings.Split(v, ",") {
+		name = strings.TrimSpace(name)
+		_, needed := mirrorConfigs[name]
+		switch {
+		case name == "":
+			errs = append(errs, errors.New("an empty name; write retention.ms,min.insync.replicas"))
+		case needed:
+			errs = append(errs, fmt.Errorf("%s cannot follow the source: a mirror topic needs its own value to take batches as they are", name))
+		case placement(name):
+			errs = append(errs, fmt.Errorf("%s cannot follow the source: it names brokers", name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// topicConfig is one effective config of a topic and where it comes from.
+type topicConfig struct {
+	value string
+	from  kmsg.ConfigSource
+}
+
+// describedAtOnce is the number of topics in one DescribeConfigs.
+const describedAtOnce = 500
+
+// topicConfigs asks for the effective configs of topics; what a topic's own
+// answer was stands in errs.
+func (c *cluster) topicConfigs(ctx context.Context, topics []string) (configs map[string]map[string]topicConfig, errs map[string]error, err error) {
+	configs, errs = map[string]map[string]topicConfig{}, map[string]error{}
+	for some := range slices.Chunk(topics, describedAtOnce) {
+		res, err := await(ctx, func() (kadm.ResourceConfigs, error) { return c.adm.DescribeTopicConfigs(ctx, some...) })
+		if err != nil {
+			return nil, nil, fmt.Errorf("topic configs: %w", err)
+		}
+		for _, rc := range res {
+			if rc.Err != nil {
+				errs[rc.Name] = rc.Err
+				continue
+			}
+			configs[rc.Name] = map[string]topicConfig{}
+			for _, cfg := range rc.Configs {
+				if cfg.Value != nil {
+					configs[rc.Name][cfg.Key] = topicConfig{*cfg.Value, cfg.Source}
+				}
+			}
+		}
+	}
+	return configs, errs, nil
+}
+
+// wantedConfigs are the configs that a mirror topic is created with.
 func (l *Link) wantedConfigs(ctx context.Context, rec mirrorRecord) (map[string]*string, error) {
-	src, err := l.src.adm.DescribeTopicConfigs(ctx, rec.SourceTopic)
+	configs, errs, err := l.src.topicConfigs(ctx, []string{rec.SourceTopic})
 	if err == nil {
-		_, err = src.On(rec.SourceTopic, nil)
+		err = errs[rec.SourceTopic]
 	}
 	if err != nil {
 		return nil, fmt.Errorf("configs of source topic %s: %w", rec.SourceTopic, err)
 	}
 	want := map[string]*string{}
-	for _, rc := range src {
-		if rc.Err != nil {
-			return nil, fmt.Errorf("configs of source topic %s: %w", rec.SourceTopic, rc.Err)
-		}
-		for _, c := range rc.Configs {
-			if c.Source == kmsg.ConfigSourceDynamicTopicConfig && c.Value != nil && !notSynced(c.Key) {
-				want[c.Key] = c.Value
-			}
-		}
-	}
-	for k, v := range rec.Configs {
+	for k, v := range wantedOf(rec, configs[rec.SourceTopic], l.config().ConfigSyncInclude) {
 		want[k] = &v
-	}
-	for k, v := range mirrorConfigs {
-		delete(want, k)
-		if v != "" {
-			want[k] = &v
-		}
 	}
 	return want, nil
 }
 
-// syncConfigs brings the mirrors' configs to what the source has now. Names
-// that the source has dropped are reset.
-func (l *Link) syncConfigs(ctx context.Context) error {
-	var errs []error
-	for _, m := range l.all() {
-		rec := m.record()
-		if !runs(rec.Status) {
-			continue
+// wantedOf decides what a mirror topic sets itself. It is pure.
+func wantedOf(rec mirrorRecord, source map[string]topicConfig, include []string) map[string]string {
+	want := map[string]string{}
+	for k, c := range source {
+		if c.from == kmsg.ConfigSourceDynamicTopicConfig && !notSynced(k) {
+			want[k] = c.value
 		}
-		want, err := l.wantedConfigs(ctx, rec)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		errs = append(errs, l.mgr.alterTopic(ctx, rec.Topic, want))
 	}
-	return errors.Join(errs...)
+	for _, k := range include {
+		if c, ok := source[k]; ok {
+			want[k] = c.value
+		}
+	}
+	maps.Copy(want, rec.Configs)
+	for k, v := range mirrorConfigs {
+		delete(want, k)
+		if v != "" {
+			want[k] = v
+		}
+	}
+	return want
 }
 
-// alterTopic sets what differs and resets what should not be set.
-func (m *Manager) alterTopic(ctx context.Context, topic string, want map[string]*string) error {
-	now, err := m.local.adm.DescribeTopicConfigs(ctx, topic)
+// syncConfigs brings the mirrors' configs to what the source has now, and notes
+// where the clusters differ all the same. Names that the source has dropped are
+// reset.
+func (l *Link) syncConfigs(ctx context.Context) (faults, notes []api.TaskError) {
+	mirrors, sources, topics := []mirrorRecord{}, []string{}, []string{}
+	for _, m := range l.all() {
+		if rec := m.record(); runs(rec.Status) {
+			mirrors, sources, topics = append(mirrors, rec), append(sources, rec.SourceTopic), append(topics, rec.Topic)
+		}
+	}
+	cannot := func(err error, where string) []api.TaskError {
+		return []api.TaskError{{ErrorCode: taskErrorCode(err), ErrorMessage: fmt.Sprintf("%s: %v", where, err)}}
+	}
+	source, sourceErrs, err := l.src.topicConfigs(ctx, sources)
+	if err != nil {
+		return cannot(err, "the source"), nil
+	}
+	dest, destErrs, err := l.mgr.local.topicConfigs(ctx, topics)
+	if err != nil {
+		return cannot(err, "this cluster"), nil
+	}
+	var (
+		told  groupFaults
+		found drifts
+	)
+	include := l.config().ConfigSyncInclude
+	for _, rec := range mirrors {
+		if err := sourceErrs[rec.SourceTopic]; err != nil {
+			told.add("", taskErrorCode(err), "configs of source topic %s: %v", rec.SourceTopic, err)
+			continue
+		}
+		if err := destErrs[rec.Topic]; err != nil {
+			told.add("", taskErrorCode(err), "configs of mirror topic %s: %v", rec.Topic, err)
+			continue
+		}
+		want, have := wantedOf(rec, source[rec.SourceTopic], include), dest[rec.Topic]
+		if err := l.mgr.alterTopic(ctx, rec.Topic, have, want); err != nil {
+			told.add("", taskErrorCode(err), "configs of mirror topic %s: %v", rec.Topic, err)
+			continue
+		}
+		found.compare(rec, source[rec.SourceTopic], have, want)
+	}
+	report := found.report(l.record().Name, time.Now().UTC())
+	l.mu.Lock()
+	l.drift = report
+	l.mu.Unlock()
+	return told.tasks(), driftNotes(report)
+}
+
+// setTopic brings a topic of this cluster to the configs wanted.
+func (m *Manager) setTopic(ctx context.Context, topic string, want map[string]*string) error {
+	configs, errs, err := m.local.topicConfigs(ctx, []string{topic})
+	if err == nil {
+		err = errs[topic]
+	}
+	values := map[string]string{}
+	for k, v := range want {
+		values[k] = *v
+	}
+	if err == nil {
+		err = m.alterTopic(ctx, topic, configs[topic], values)
+	}
 	if err != nil {
 		return fmt.Errorf("configs of %s: %w", topic, err)
 	}
-	have := map[string]string{}
-	for _, rc := range now {
-		if rc.Err != nil {
-			return fmt.Errorf("configs of %s: %w", topic, rc.Err)
-		}
-		for _, c := range rc.Configs {
-			if c.Source == kmsg.ConfigSourceDynamicTopicConfig && c.Value != nil {
-				have[c.Key] = *c.Value
-			}
-		}
-	}
+	return nil
+}
+
+// alterTopic sets what differs from have and resets what should not be set.
+func (m *Manager) alterTopic(ctx context.Context, topic string, have map[string]topicConfig, want map[string]string) error {
 	var changes []kadm.AlterConfig
 	for k, v := range want {
-		if old, ok := have[k]; !ok || old != *v {
-			changes = append(changes, kadm.AlterConfig{Op: kadm.SetConfig, Name: k, Value: v})
+		if c, ok := have[k]; !ok || c.from != kmsg.ConfigSourceDynamicTopicConfig || c.value != v {
+			changes = append(changes, kadm.AlterConfig{Op: kadm.SetConfig, Name: k, Value: &v})
 		}
 	}
-	for k := range maps.Keys(have) {
-		if want[k] == nil && !notSynced(k) {
+	for k, c := range have {
+		if _, ok := want[k]; !ok && c.from == kmsg.ConfigSourceDynamicTopicConfig && !notSynced(k) {
 			changes = append(changes, kadm.AlterConfig{Op: kadm.DeleteConfig, Name: k})
 		}
 	}
@@ -115,11 +223,11 @@ func (m *Manager) alterTopic(ctx context.Context, topic string, want map[string]
 	}
 	res, err := m.local.adm.AlterTopicConfigs(ctx, changes, topic)
 	if err != nil {
-		return fmt.Errorf("configs of %s: %w", topic, err)
+		return err
 	}
 	for _, r := range res {
 		if r.Err != nil {
-			return fmt.Errorf("configs of %s: %w %s", topic, r.Err, r.ErrMessage)
+			return fmt.Errorf("%w %s", r.Err, r.ErrMessage)
 		}
 	}
 	m.log.Info("topic configs synced", "topic", topic, "changes", len(changes))

@@ -18,6 +18,7 @@ func (s *Server) extensions(mux *http.ServeMux) {
 	on("GET /engine", s.getEngine)
 
 	on("GET /links/{link}/progress", read("link", links.Progress))
+	on("GET /links/{link}/drift", read("link", links.Drift))
 	on("GET /links/{link}/operation", read("link", links.Operation))
 	on("PUT /links/{link}/operation", operation(links.PutOperation))
 	on("POST /links/{link}/operation:revoke", operation(links.RevokeOperation))

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
 )
@@ -191,6 +192,14 @@ func (f *fakeLinks) SyncGroups(ctx context.Context, link string) (api.GroupSync,
 
 func (f *fakeLinks) OwnGroups(ctx context.Context, link string, take api.TakeOwnership) (api.GroupSync, error) {
 	return api.GroupSync{Link: link}, f.note(ctx, "OwnGroups %s %v", link, take.Groups)
+}
+
+func (f *fakeLinks) Drift(ctx context.Context, link string) (api.Drift, error) {
+	return api.Drift{Link: link, ComputedAt: time.Date(2026, 11, 22, 3, 0, 0, 0, time.UTC), Entries: []api.DriftEntry{{
+		Config: "retention.ms", Source: api.DriftValue{Value: "604800000", From: "STATIC_BROKER_CONFIG"},
+		Destination: api.DriftValue{Value: "86400000", From: "DEFAULT_CONFIG"}, Harmful: true,
+		Meaning: "records are kept for another time", Cure: "add retention.ms to topic.config.sync.include", Topics: []string{"dr-topic"},
+	}}}, f.note(ctx, "Drift %s", link)
 }
 
 func (f *fakeLinks) Segments(ctx context.Context, link, topic string) (api.Segments, error) {

@@ -29,6 +29,7 @@ func TestBodiesAreTheContracts(t *testing.T) {
 		"config":          {"GET", links + "/east-west/configs/sasl.jaas.config", ""},
 		"mirrors":         {"GET", links + "/-/mirrors", ""},
 		"mirror":          {"GET", links + "/east-west/mirrors/dr-topic", ""},
+		"drift":           {"GET", "/drawbridge/v1/links/east-west/drift", ""},
 		"failover":        {"POST", links + "/east-west/mirrors:failover", `{"mirror_topic_name_pattern":".*"}`},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -33,6 +33,7 @@ type Links interface {
 	AlterMirrors(ctx context.Context, link string, verb api.MirrorVerb, req api.AlterMirrors, validateOnly bool) ([]api.AlterMirrorResult, error)
 
 	Progress(ctx context.Context, link string) (api.Progress, error)
+	Drift(ctx context.Context, link string) (api.Drift, error)
 
 	Operation(ctx context.Context, link string) (api.Operation, error)
 	PutOperation(ctx context.Context, link string, op api.Operation) (api.Operation, error)

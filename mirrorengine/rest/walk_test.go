@@ -59,6 +59,7 @@ func TestEveryEndpointReachesTheEngineWithItsArguments(t *testing.T) {
 			return drop(c.AlterMirrors(ctx, "l", api.VerbResume, api.AlterMirrors{MirrorTopicNames: []string{"a"}}, false))
 		}, `AlterMirrors l resume [a] "" validateOnly=false`},
 		{func(ctx context.Context) error { return drop(c.Progress(ctx, "l")) }, "Progress l"},
+		{func(ctx context.Context) error { return drop(c.Drift(ctx, "l")) }, "Drift l"},
 		{func(ctx context.Context) error { return drop(c.Operation(ctx, "l")) }, "Operation l"},
 		{func(ctx context.Context) error {
 			return drop(c.PutOperation(ctx, "l", api.Operation{OperationID: "op", Epoch: 3}))
