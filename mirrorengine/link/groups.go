@@ -109,12 +109,12 @@ func (l *Link) keepGroups(ctx context.Context) {
 	if !cfg.OffsetSync {
 		return
 	}
-	l.every(ctx, api.TaskOffsetSync, cfg.OffsetSyncEvery, func(ctx context.Context) []api.TaskError {
+	l.everyNoted(ctx, api.TaskOffsetSync, cfg.OffsetSyncEvery, func(ctx context.Context) (errs, notes []api.TaskError) {
 		faults, err := l.syncGroups(ctx, false)
 		if err != nil {
-			return []api.TaskError{{ErrorCode: taskErrorCode(err), ErrorMessage: err.Error()}}
+			return []api.TaskError{{ErrorCode: taskErrorCode(err), ErrorMessage: err.Error()}}, nil
 		}
-		return faults.tasks()
+		return faults.tasks(), faults.notes()
 	})
 }
 
@@ -201,7 +201,8 @@ func (l *Link) recordedState(at groupAt, rec groupRecord) api.GroupState {
 
 // groupFaults collects what went wrong with single groups.
 type groupFaults struct {
-	list []groupFault
+	list  []groupFault
+	share []string // share groups, which are not protected
 }
 
 type groupFault struct {
@@ -214,6 +215,15 @@ func (f *groupFaults) add(group, code, format string, args ...any) string {
 	text := fmt.Sprintf(format, args...)
 	f.list = append(f.list, groupFault{group, code, text})
 	return text
+}
+
+// notes tell of what is no fault of a round and yet not protected.
+func (f groupFaults) notes() []api.TaskError {
+	if len(f.share) == 0 {
+		return nil
+	}
+	return []api.TaskError{{ErrorCode: codeInvalidRequest, ErrorMessage: fmt.Sprintf(
+		"share groups are not synced, their positions are not committed offsets: %s; after a failover they begin where their share.auto.offset.reset says; exclude them by a filter when that is what you want", few(f.share))}}
 }
 
 // faultsNamed bounds how many faults of a kind are told in full.

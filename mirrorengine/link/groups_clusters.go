@@ -117,6 +117,7 @@ func (l *Link) sourceGroups(ctx context.Context, known []string, stable bool) (s
 		}
 	}
 	slices.Sort(v.share)
+	v.faults.share = v.share
 	for _, name := range known {
 		if filter.Match(name) && !listed[name].share() {
 			names[name] = true

@@ -101,6 +101,27 @@ func TestGroupsAndLedgerOnApacheKafka(t *testing.T) {
 		})
 	}
 
+	// A KIP-848 group that works at the source, and commits by itself.
+	worker, err := kgo.NewClient(append(srcKafka.Options(srcKafka.SuperUser()), kgo.ServerSideBalancer(), kgo.ConsumerGroup("worker"),
+		kgo.ConsumeTopics("orders"), kgo.DisableAutoCommit(), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	poll, stopPoll := context.WithTimeout(t.Context(), 30*time.Second)
+	defer stopPoll()
+	if f := worker.PollFetches(poll); f.Err() != nil {
+		t.Fatal(f.Err())
+	}
+	if err := worker.CommitUncommittedOffsets(poll); err != nil {
+		t.Fatal(err)
+	}
+	if at := src.committedAt(t, "worker", "orders", 0).At; at <= 0 {
+		t.Errorf("the worker has committed %d", at)
+	} else if s := syncNow(t, m)[groupAt{"worker", "orders", 0}]; s.DestOffset != at || s.Problem != "" {
+		t.Errorf("at %d of the source: %+v", at, s)
+	}
+	worker.Close()
+
 	src.commit(t, "tip", "orders", 0, 20)
 	syncNow(t, m)
 	alter(t, m, api.VerbFailover, "orders")

@@ -428,6 +428,17 @@ func TestShareGroupsAreListedAsNotProtected(t *testing.T) {
 		}
 		return nil
 	})
+	l, err := m.link("l")
+	if err != nil {
+		t.Fatal(err)
+	}
+	faults, err := l.syncGroups(t.Context(), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if notes := faults.notes(); len(faults.tasks()) > 0 || len(notes) != 1 || !strings.Contains(notes[0].ErrorMessage, "share groups are not synced") || !strings.Contains(notes[0].ErrorMessage, "shared") {
+		t.Errorf("%+v %+v", faults.tasks(), notes)
+	}
 }
 
 func TestStateOfADeletedLinksGroupsIsGone(t *testing.T) {
