@@ -53,6 +53,9 @@ type Config struct {
 	// silent until its mirrors are SOURCE_UNAVAILABLE.
 	AvailabilityCheck    time.Duration
 	AvailabilityFailures int
+	// OpenTransaction is how long a transaction may be open at the source until the
+	// link's task says so.
+	OpenTransaction time.Duration
 	// PromoteTimeout is how long a promote may stand still, or have no source,
 	// until it is given up.
 	PromoteTimeout time.Duration
@@ -270,6 +273,7 @@ func (r configReader) read() Config {
 		RetryTimeout:         r.millis("cluster.link.retry.timeout.ms"),
 		AvailabilityCheck:    r.millis("availability.check.ms"),
 		AvailabilityFailures: int(r.number("availability.check.consecutive.failure.threshold")),
+		OpenTransaction:      r.millis(keyOpenTransaction),
 		PromoteTimeout:       r.millis("drawbridge.promote.timeout.ms"),
 		Fetch: FetchConfig{
 			PartitionBytes: int32(r.number("replica.fetch.max.bytes")),          //nolint:gosec // checked against maxFetch

@@ -84,6 +84,7 @@ var configKeys = []configKey{
 	{name: "cluster.link.retry.timeout.ms", def: "300000", check: between(0, maxMillis)},
 	{name: "availability.check.ms", def: "60000", check: between(1000, maxMillis)},
 	{name: "availability.check.consecutive.failure.threshold", def: "5", check: between(1, 1000)},
+	{name: keyOpenTransaction, def: "60000", check: between(1000, maxMillis)},
 	{name: "drawbridge.promote.timeout.ms", def: "60000", check: between(1000, maxMillis)},
 
 	{name: "metadata.max.age.ms", def: "300000", check: between(1000, maxMillis)},
@@ -116,7 +117,9 @@ const (
 	keyOffsetSync   = "consumer.offset.sync.enable"
 	keyGroupFilters = "consumer.offset.group.filters"
 	keyAutoCreate   = "auto.create.mirror.topics.enable"
-	keyTopicFilters = "auto.create.mirror.topics.filters"
+	// keyOpenTransaction is a key of our own.
+	keyOpenTransaction = "drawbridge.open.transaction.ms"
+	keyTopicFilters    = "auto.create.mirror.topics.filters"
 )
 
 const (

@@ -68,7 +68,7 @@ func TestALinkIsReadFromTheContractsKeys(t *testing.T) {
 		Groups:          Filters{rules: []filterRule{{name: "cli-", prefix: true}}},
 		ConfigSyncEvery: 5 * time.Second, ConfigSyncInclude: []string{"retention.ms", "cleanup.policy"},
 		StartOffset: "2026-11-22T03:00:00.5Z", RetryTimeout: 5 * time.Minute,
-		AvailabilityCheck: 2 * time.Second, AvailabilityFailures: 5, PromoteTimeout: 5 * time.Second,
+		AvailabilityCheck: 2 * time.Second, AvailabilityFailures: 5, OpenTransaction: time.Minute, PromoteTimeout: 5 * time.Second,
 		Fetch: FetchConfig{PartitionBytes: 1 << 20, ResponseBytes: 10 << 20, MinBytes: 1, MaxWait: 500 * time.Millisecond, Backoff: time.Second},
 		Client: ClientConfig{
 			MetadataMaxAge: 5 * time.Minute, RequestTimeout: 30 * time.Second, RetryBackoff: 100 * time.Millisecond,

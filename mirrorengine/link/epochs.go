@@ -85,6 +85,35 @@ func (p *partition) truncated(ctx context.Context, how string, end int64, pos po
 		p.src.topic, p.n, how, end, pos.source-1)}
 }
 
+// outOfRange: the source's retention overtook the mirror, or its log was cut.
+func (p *partition) outOfRange(ctx context.Context) error {
+	link := p.mirror.link
+	start, err := link.src.offset(ctx, replicaConsumer, offsetEarliest, p.src.topic, p.n)
+	if err != nil {
+		return err
+	}
+	end, err := link.src.offset(ctx, replicaConsumer, offsetLatest, p.src.topic, p.n)
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	pos := p.pos
+	p.mu.Unlock()
+	at := pos.source
+	if at > end {
+		return p.truncated(ctx, fmt.Sprintf("its log ends at %d, before the mirrored position %d", end, at), end, pos)
+	}
+	if at < start {
+		p.log.Error("the source's retention deleted records before they were mirrored; going on behind the gap",
+			"from", at, "to", start, "records", start-at)
+		if err := link.recordGap(ctx, p, at, start); err != nil {
+			return err
+		}
+		p.gapTo = start
+	}
+	return fmt.Errorf("source %s partition %d starts at %d now, position was %d", p.src.topic, p.n, start, at)
+}
+
 // newEpoch tells whether a chunk brings a batch of another leader epoch than the
 // last that was read.
 func (c chunk) newEpoch(pos position) bool {

@@ -147,6 +147,8 @@ func (l *Link) Run(ctx context.Context) {
 	}
 	l.background(l.keepConfigs)
 	l.background(l.keepAutoCreate)
+	l.background(l.keepRetention)
+	l.background(l.keepTransactions)
 	l.background(l.keepGuards)
 	l.background(l.keepGroups)
 	tick := time.NewTicker(watchEvery)

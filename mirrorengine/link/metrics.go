@@ -12,32 +12,36 @@ import (
 // metrics of the record path, in base units. Labels are link and topic, not
 // partition: the per-partition figures are in the progress endpoint.
 type metrics struct {
-	records     *prometheus.CounterVec
-	bytes       *prometheus.CounterVec
-	reencoded   *prometheus.CounterVec
-	lagRecords  *prometheus.GaugeVec
-	lagSeconds  *prometheus.GaugeVec
-	mirrors     *prometheus.GaugeVec
-	sourceUp    *prometheus.GaugeVec
-	stallsGauge *prometheus.GaugeVec
-	drift       *prometheus.GaugeVec
+	records       *prometheus.CounterVec
+	bytes         *prometheus.CounterVec
+	reencoded     *prometheus.CounterVec
+	lagRecords    *prometheus.GaugeVec
+	lagSeconds    *prometheus.GaugeVec
+	mirrors       *prometheus.GaugeVec
+	sourceUp      *prometheus.GaugeVec
+	stallsGauge   *prometheus.GaugeVec
+	drift         *prometheus.GaugeVec
+	openTxn       *prometheus.GaugeVec
+	retentionLeft *prometheus.GaugeVec
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
 	topic := []string{"link", "topic"}
 	m := &metrics{
-		records:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "drawbridge_mirrored_records_total", Help: "Records acknowledged by the destination."}, topic),
-		bytes:       prometheus.NewCounterVec(prometheus.CounterOpts{Name: "drawbridge_mirrored_bytes_total", Help: "Bytes of record batches acknowledged by the destination, as sent."}, topic),
-		reencoded:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "drawbridge_reencoded_batches_total", Help: "Batches that could not pass as they were, by reason."}, []string{"link", "topic", "reason"}),
-		lagRecords:  prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "drawbridge_mirror_lag_records", Help: "Records between the source's high watermark and the mirror, summed over partitions."}, topic),
-		lagSeconds:  prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "drawbridge_mirror_lag_seconds", Help: "Age of what is not mirrored yet, on the engine's clock; the worst partition."}, topic),
-		mirrors:     prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "drawbridge_mirrors", Help: "Mirror topics by status."}, []string{"link", "status"}),
-		sourceUp:    prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "drawbridge_source_up", Help: "1 while the source answers."}, []string{"link"}),
-		stallsGauge: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "drawbridge_stalled_partitions", Help: "Partitions that do not move; the progress endpoint says why."}, topic),
-		drift:       prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "drawbridge_config_drift", Help: "Topic configs in which mirrors differ from their sources, counted by config and pair of values; harmful: the mirror's value loses records, durability or batches."}, []string{"link", "harmful"}),
+		records:       prometheus.NewCounterVec(prometheus.CounterOpts{Name: "drawbridge_mirrored_records_total", Help: "Records acknowledged by the destination."}, topic),
+		bytes:         prometheus.NewCounterVec(prometheus.CounterOpts{Name: "drawbridge_mirrored_bytes_total", Help: "Bytes of record batches acknowledged by the destination, as sent."}, topic),
+		reencoded:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "drawbridge_reencoded_batches_total", Help: "Batches that could not pass as they were, by reason."}, []string{"link", "topic", "reason"}),
+		lagRecords:    prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "drawbridge_mirror_lag_records", Help: "Records between the source's high watermark and the mirror, summed over partitions."}, topic),
+		lagSeconds:    prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "drawbridge_mirror_lag_seconds", Help: "Age of what is not mirrored yet, on the engine's clock; the worst partition."}, topic),
+		mirrors:       prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "drawbridge_mirrors", Help: "Mirror topics by status."}, []string{"link", "status"}),
+		sourceUp:      prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "drawbridge_source_up", Help: "1 while the source answers."}, []string{"link"}),
+		stallsGauge:   prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "drawbridge_stalled_partitions", Help: "Partitions that do not move; the progress endpoint says why."}, topic),
+		drift:         prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "drawbridge_config_drift", Help: "Topic configs in which mirrors differ from their sources, counted by config and pair of values; harmful: the mirror's value loses records, durability or batches."}, []string{"link", "harmful"}),
+		openTxn:       prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "drawbridge_open_transaction_seconds", Help: "How long the oldest transaction that holds the mirror back at the source has been seen open; absent without one."}, topic),
+		retentionLeft: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "drawbridge_retention_left_seconds", Help: "Estimated time until the source's retention, or the loss of its tombstones, reaches the first record that is not mirrored; the worst partition, absent without a lag."}, topic),
 	}
 	if reg != nil {
-		reg.MustRegister(m.drift, m.records, m.bytes, m.reencoded, m.lagRecords, m.lagSeconds, m.mirrors, m.sourceUp, m.stallsGauge)
+		reg.MustRegister(m.openTxn, m.retentionLeft, m.drift, m.records, m.bytes, m.reencoded, m.lagRecords, m.lagSeconds, m.mirrors, m.sourceUp, m.stallsGauge)
 	}
 	return m
 }
@@ -94,7 +98,7 @@ func (m *metrics) observe(l *Link) {
 
 // forget drops a topic's series.
 func (m *metrics) forget(link, topic string) {
-	for _, v := range []*prometheus.GaugeVec{m.lagRecords, m.lagSeconds, m.stallsGauge} {
+	for _, v := range []*prometheus.GaugeVec{m.lagRecords, m.lagSeconds, m.stallsGauge, m.openTxn, m.retentionLeft} {
 		v.DeleteLabelValues(link, topic)
 	}
 	m.records.DeleteLabelValues(link, topic)

@@ -28,6 +28,7 @@ type MirrorTopic struct {
 	mu         sync.Mutex // guards what follows; taken before partition.mu
 	rec        mirrorRecord
 	partitions []*partition
+	facts      sourceFacts        // of the source topic, as of the last config sync
 	ctx        context.Context    // of the running partitions
 	cancel     context.CancelFunc // nil when halted
 	finishing  bool               // an end is under way, or done
@@ -57,6 +58,7 @@ func (m *MirrorTopic) newPartition(n int32) *partition {
 		shard: m.link.mgr.store.ShardOf(m.rec.TopicID, n),
 		log:   m.log.With("partition", n),
 		wake:  make(chan struct{}, 1),
+		tip:   m.rec.TipAt,
 	}
 	var stop stopRecord
 	if ok, err := m.link.mgr.store.Get(stopKey(m.rec.TopicID, n), &stop); ok && err == nil {

@@ -33,6 +33,8 @@ type partition struct {
 	// omap is nil until the segments were read from the state topic.
 	omap  *offsetmap.Map
 	lag   lagClock
+	tip   time.Time // the mirror held all at that time (retention.go)
+	marks []lagSample
 	moved time.Time // when the position last changed
 	// stalled says why nothing moves.
 	stalled string
@@ -168,6 +170,9 @@ func (p *partition) take(ctx context.Context, c chunk) (int, error) {
 		if err := p.sourceKept(ctx, pos); err != nil {
 			return 0, err
 		}
+	}
+	if err := p.tombstonesKept(ctx, c); err != nil {
+		return 0, err
 	}
 	outs, segs, err := prepare(c, pos)
 	if err != nil {
@@ -327,35 +332,6 @@ func (p *partition) sourceError(ctx context.Context, c chunk) error {
 		p.mirror.link.src.forget(p.src.topic)
 	}
 	return c.err
-}
-
-// outOfRange: the source's retention overtook the mirror, or its log was cut.
-func (p *partition) outOfRange(ctx context.Context) error {
-	link := p.mirror.link
-	start, err := link.src.offset(ctx, replicaConsumer, offsetEarliest, p.src.topic, p.n)
-	if err != nil {
-		return err
-	}
-	end, err := link.src.offset(ctx, replicaConsumer, offsetLatest, p.src.topic, p.n)
-	if err != nil {
-		return err
-	}
-	p.mu.Lock()
-	pos := p.pos
-	p.mu.Unlock()
-	at := pos.source
-	if at > end {
-		return p.truncated(ctx, fmt.Sprintf("its log ends at %d, before the mirrored position %d", end, at), end, pos)
-	}
-	if at < start {
-		p.log.Error("the source's retention deleted records before they were mirrored; going on behind the gap",
-			"from", at, "to", start, "records", start-at)
-		if err := link.recordGap(ctx, p, at, start); err != nil {
-			return err
-		}
-		p.gapTo = start
-	}
-	return fmt.Errorf("source %s partition %d starts at %d now, position was %d", p.src.topic, p.n, start, at)
 }
 
 // foreign is a data batch that we did not write, or an offset that we did not

@@ -52,6 +52,8 @@ type mirrorRecord struct {
 	Guard             string            `json:"guard,omitempty"`
 	// Rejoined mirrors started over an existing topic.
 	Rejoined bool `json:"rejoined,omitempty"`
+	// TipAt is a time at which the mirror held all that its source had (retention.go).
+	TipAt time.Time `json:"tip_at,omitzero"`
 	// Gone: the topic was deleted on this cluster, or made anew by others.
 	Gone bool `json:"gone,omitempty"`
 	// Reversed: the source mirrors from here now, by a planned move.

@@ -141,10 +141,10 @@ func wantedOf(rec mirrorRecord, source map[string]topicConfig, include []string)
 // where the clusters differ all the same. Names that the source has dropped are
 // reset.
 func (l *Link) syncConfigs(ctx context.Context) (faults, notes []api.TaskError) {
-	mirrors, sources, topics := []mirrorRecord{}, []string{}, []string{}
+	mirrors, sources, topics := []*MirrorTopic{}, []string{}, []string{}
 	for _, m := range l.all() {
 		if rec := m.record(); runs(rec.Status) {
-			mirrors, sources, topics = append(mirrors, rec), append(sources, rec.SourceTopic), append(topics, rec.Topic)
+			mirrors, sources, topics = append(mirrors, m), append(sources, rec.SourceTopic), append(topics, rec.Topic)
 		}
 	}
 	cannot := func(err error, where string) []api.TaskError {
@@ -163,11 +163,13 @@ func (l *Link) syncConfigs(ctx context.Context) (faults, notes []api.TaskError) 
 		found drifts
 	)
 	include := l.config().ConfigSyncInclude
-	for _, rec := range mirrors {
+	for _, m := range mirrors {
+		rec := m.record()
 		if err := sourceErrs[rec.SourceTopic]; err != nil {
 			told.add("", taskErrorCode(err), "configs of source topic %s: %v", rec.SourceTopic, err)
 			continue
 		}
+		m.learn(factsOf(source[rec.SourceTopic]))
 		if err := destErrs[rec.Topic]; err != nil {
 			told.add("", taskErrorCode(err), "configs of mirror topic %s: %v", rec.Topic, err)
 			continue

@@ -60,7 +60,7 @@ func (m *Manager) CreateMirror(ctx context.Context, link string, req api.CreateM
 	rec := mirrorRecord{
 		Link: link, Topic: topic, SourceTopic: topic, SourceTopicID: idString(src.id),
 		SourceClusterID: l.record().SourceClusterID, DestClusterID: m.clusterID,
-		Status: status.PendingMirror.String(), Error: api.MirrorErrorNone, StateTime: time.Now().UTC(),
+		Status: status.PendingMirror.String(), Error: api.MirrorErrorNone, StateTime: time.Now().UTC(), TipAt: time.Now().UTC(),
 		ReplicationFactor: req.ReplicationFactor, Partitions: int32(len(src.leaders)),
 		WriterFence: m.writerFence, Guard: api.GuardNone, Configs: map[string]string{},
 	}
