@@ -76,6 +76,14 @@ func (e *fakeEngine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		handle("POST "+base+"/{link}/mirrors:"+string(verb), []string{"validate_only"}, func(r *http.Request) (any, error) { return e.alterMirrors(r, verb) })
 	}
 	handle("GET /drawbridge/v1/links/{link}/drift", nil, e.drift)
+	handle("GET /drawbridge/v1/links/{link}/acls", []string{"acl_filters"}, func(r *http.Request) (any, error) {
+		entry := api.ACLEntry{Permission: "ALLOW", Operation: "READ", ResourceType: "TOPIC", PatternType: "LITERAL", ResourceName: "orders", Principal: "User:app", Host: "*"}
+		out := api.ACLSync{Link: r.PathValue("link"), Enabled: true, InStep: 7, ToAdd: []api.ACLChange{{ACLEntry: entry, At: api.ACLAtSource}}}
+		if r.URL.Query().Has("acl_filters") {
+			out = api.ACLSync{Link: r.PathValue("link"), Skipped: []api.ACLChange{{ACLEntry: entry, At: api.ACLAtDestination, Reason: r.URL.Query().Get("acl_filters")}}}
+		}
+		return out, nil
+	})
 	handle("GET /drawbridge/v1/pairs/{pair}/fences", nil, func(*http.Request) (any, error) { return e.fences, nil })
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		reply(w, nil, api.NotFound("fake engine: nothing at %s %s", r.Method, r.URL.Path))

@@ -15,7 +15,7 @@ func (a *app) linkCommand() *cobra.Command {
 	cmd := group("link", "cluster links of one engine")
 	var e engineFlags
 	e.add(cmd)
-	cmd.AddCommand(a.linkList(&e), a.linkCreate(&e), a.linkDescribe(&e), a.linkDelete(&e), a.linkConfigs(&e), a.linkAlter(&e), a.linkDrift(&e))
+	cmd.AddCommand(a.linkList(&e), a.linkCreate(&e), a.linkDescribe(&e), a.linkDelete(&e), a.linkConfigs(&e), a.linkAlter(&e), a.linkDrift(&e), a.linkACLs(&e))
 	return cmd
 }
 

@@ -90,6 +90,18 @@ func (c *Client) HandOverFence(ctx context.Context, pair, operationID, link stri
 	return c.do(ctx, http.MethodPost, HandOverFencePath(pair, operationID), nil, HandOver{Link: link}, nil)
 }
 
+// ACLs is what ACL sync of a link would do now; filters (JSON as in acl.filters)
+// stand in for the link's own, empty: the link's.
+func (c *Client) ACLs(ctx context.Context, link, filters string) (ACLSync, error) {
+	q := url.Values{}
+	if filters != "" {
+		q.Set(QueryACLFilters, filters)
+	}
+	var out ACLSync
+	err := c.do(ctx, http.MethodGet, ACLsPath(link), q, nil, &out)
+	return out, err
+}
+
 // Groups is the offset sync of a link as of its last round.
 func (c *Client) Groups(ctx context.Context, link string) (GroupSync, error) {
 	return call[GroupSync](ctx, c, http.MethodGet, GroupsPath(link), nil)

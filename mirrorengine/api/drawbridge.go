@@ -184,6 +184,39 @@ type Fence struct {
 	HandedOver bool `json:"handed_over,omitempty"`
 }
 
+// ACLSync is what ACL sync would do now, read from both clusters
+// (GET …/links/{link}/acls; query acl_filters: as if these were the link's).
+type ACLSync struct {
+	Link    string `json:"link"`
+	Enabled bool   `json:"enabled"` // acl.sync.enable
+	// AllowEveryone is allow.everyone.if.no.acl.found of the destination: the first
+	// entry of a resource then shuts out whoever has none.
+	AllowEveryone bool `json:"allow_everyone_if_no_acl_found"`
+	// InStep counts chosen entries that stand on both sides already, Made those
+	// that stand here because the sync made them.
+	InStep int `json:"in_step"`
+	Made   int `json:"made"`
+	// ToAdd and ToDelete are what the next round does; a Reason there is a warning.
+	ToAdd    []ACLChange `json:"to_add"`
+	ToDelete []ACLChange `json:"to_delete"`
+	// Protected entries are never touched, Skipped ones not now; Reason says why.
+	Protected []ACLChange `json:"protected"`
+	Skipped   []ACLChange `json:"skipped"`
+}
+
+// ACLChange is one entry of an ACLSync.
+type ACLChange struct {
+	ACLEntry
+	At     string `json:"at"` // where it was found: ACLAtSource or ACLAtDestination
+	Reason string `json:"reason,omitempty"`
+}
+
+// Sides of an ACLChange.
+const (
+	ACLAtSource      = "source"
+	ACLAtDestination = "destination"
+)
+
 // GroupSync is the offset sync of a link (GET …/links/{link}/groups, POST
 // …/groups:sync runs one round now and answers with what it read back).
 type GroupSync struct {

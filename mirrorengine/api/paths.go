@@ -27,6 +27,7 @@ const (
 	QueryMirrorStatus     = "mirror_status"
 	QueryTransitionErrors = "include_state_transition_errors"
 	QueryOperationID      = "operation_id"
+	QueryACLFilters       = "acl_filters"
 )
 
 // ClustersPath lists the local cluster.
@@ -85,6 +86,9 @@ func RevokeOperationPath(link string) string { return OperationPath(link) + ":re
 
 // EndOperationPath is the ordinary end of an operation.
 func EndOperationPath(link string) string { return OperationPath(link) + ":end" }
+
+// ACLsPath is what ACL sync of a link would do.
+func ACLsPath(link string) string { return extension(link) + "/acls" }
 
 // GroupsPath is a link's offset sync.
 func GroupsPath(link string) string { return extension(link) + "/groups" }

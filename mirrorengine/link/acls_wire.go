@@ -16,16 +16,19 @@ import (
 // What the ACL requests need, in the words of api.ACLEntry.
 
 const (
-	resourceTopic = "TOPIC"
-	patternPlain  = "LITERAL"
-	patternPrefix = "PREFIXED"
-	opWrite       = "WRITE"
-	opDescribe    = "DESCRIBE"
-	opAll         = "ALL"
-	deny          = "DENY"
-	allow         = "ALLOW"
-	everybody     = "User:*"
-	anyHost       = "*"
+	resourceTopic        = "TOPIC"
+	resourceGroup        = "GROUP"
+	resourceTransactions = "TRANSACTIONAL_ID"
+	patternPlain         = "LITERAL"
+	patternPrefix        = "PREFIXED"
+	opRead               = "READ"
+	opWrite              = "WRITE"
+	opDescribe           = "DESCRIBE"
+	opAll                = "ALL"
+	deny                 = "DENY"
+	allow                = "ALLOW"
+	everybody            = "User:*"
+	anyHost              = "*"
 )
 
 // denial is the entry that refuses an operation on one topic to a principal,
@@ -39,13 +42,15 @@ func denial(principal, topic, operation string) api.ACLEntry {
 
 // concerns tells whether a topic entry's resource pattern covers a topic.
 func concerns(e api.ACLEntry, topic string) bool {
-	switch {
-	case e.ResourceType != resourceTopic:
-		return false
-	case e.PatternType == patternPrefix:
-		return strings.HasPrefix(topic, e.ResourceName)
+	return e.ResourceType == resourceTopic && covers(e, topic)
+}
+
+// covers tells whether an entry's resource pattern covers a name of its kind.
+func covers(e api.ACLEntry, name string) bool {
+	if e.PatternType == patternPrefix {
+		return strings.HasPrefix(name, e.ResourceName)
 	}
-	return e.ResourceName == topic || e.ResourceName == "*"
+	return e.ResourceName == name || e.ResourceName == "*"
 }
 
 // grantsWrite tells whether an entry lets somebody write.
@@ -57,17 +62,34 @@ func grantsWrite(e api.ACLEntry) bool {
 // (the broker's own authorizer answers, so it also tells whether a new entry
 // has come to it).
 func (m *Manager) topicACLs(ctx context.Context, broker int32) ([]api.ACLEntry, error) {
+	return listACLs(ctx, m.local, broker, kmsg.ACLResourceTypeTopic)
+}
+
+// listACLs lists the entries of one kind of resource, or of any, at one broker
+// (anyBroker: at whichever answers).
+func listACLs(ctx context.Context, c *cluster, broker int32, kind kmsg.ACLResourceType) ([]api.ACLEntry, error) {
 	req := kmsg.NewPtrDescribeACLsRequest()
-	req.ResourceType = kmsg.ACLResourceTypeTopic
+	req.ResourceType = kind
 	req.ResourcePatternType = kmsg.ACLResourcePatternTypeAny
 	req.Operation = kmsg.ACLOperationAny
 	req.PermissionType = kmsg.ACLPermissionTypeAny
-	res, err := request[*kmsg.DescribeACLsResponse](ctx, m.local, broker, req)
+	ask := func() (*kmsg.DescribeACLsResponse, error) {
+		return request[*kmsg.DescribeACLsResponse](ctx, c, broker, req)
+	}
+	if broker == anyBroker {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, requestTimeout)
+		defer cancel()
+		ask = func() (*kmsg.DescribeACLsResponse, error) {
+			return await(ctx, func() (*kmsg.DescribeACLsResponse, error) { return req.RequestWith(ctx, c.client) })
+		}
+	}
+	res, err := ask()
 	if err == nil {
 		err = kafkaError(res.ErrorCode, res.ErrorMessage)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("list the ACL entries at broker %d: %w", broker, err)
+		return nil, fmt.Errorf("list the ACL entries%s: %w", at(broker), err)
 	}
 	var out []api.ACLEntry
 	for _, r := range res.Resources {
@@ -81,10 +103,29 @@ func (m *Manager) topicACLs(ctx context.Context, broker int32) ([]api.ACLEntry, 
 	return out, nil
 }
 
+const anyBroker = int32(-1)
+
+func at(broker int32) string {
+	if broker == anyBroker {
+		return ""
+	}
+	return fmt.Sprintf(" at broker %d", broker)
+}
+
 // createACLs makes entries; one that stands already is no error.
 func (m *Manager) createACLs(ctx context.Context, entries []api.ACLEntry) error {
+	bad, err := m.tryACLs(ctx, entries)
+	for _, e := range entries {
+		err = errors.Join(err, bad[e])
+	}
+	return err
+}
+
+// tryACLs makes entries by one request and answers with those that the cluster
+// refused. An error means that nothing is known of any.
+func (m *Manager) tryACLs(ctx context.Context, entries []api.ACLEntry) (map[api.ACLEntry]error, error) {
 	if len(entries) == 0 {
-		return nil
+		return nil, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
@@ -93,7 +134,7 @@ func (m *Manager) createACLs(ctx context.Context, entries []api.ACLEntry) error 
 		c := kmsg.NewCreateACLsRequestCreation()
 		w, err := wireOf(e)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		c.ResourceType, c.ResourceName, c.ResourcePatternType = w.resource, e.ResourceName, w.pattern
 		c.Principal, c.Host, c.Operation, c.PermissionType = e.Principal, e.Host, w.operation, w.permission
@@ -101,15 +142,15 @@ func (m *Manager) createACLs(ctx context.Context, entries []api.ACLEntry) error 
 	}
 	res, err := req.RequestWith(ctx, m.local.client)
 	if err != nil {
-		return fmt.Errorf("create ACL entries: %w", err)
+		return nil, fmt.Errorf("create ACL entries: %w", err)
 	}
-	var errs []error
+	bad := map[api.ACLEntry]error{}
 	for i, r := range res.Results {
 		if err := kafkaError(r.ErrorCode, r.ErrorMessage); err != nil && i < len(entries) {
-			errs = append(errs, fmt.Errorf("create ACL entry %s: %w", describeACL(entries[i]), err))
+			bad[entries[i]] = fmt.Errorf("create ACL entry %s: %w", describeACL(entries[i]), err)
 		}
 	}
-	return errors.Join(errs...)
+	return bad, nil
 }
 
 // deleteACLs removes exactly these entries by one request. It answers with the

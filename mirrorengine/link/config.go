@@ -35,6 +35,10 @@ type Config struct {
 	// looking every Client.MetadataMaxAge.
 	AutoCreate bool
 	Topics     Filters
+	// ACLSync copies the ACL entries that ACLs chooses, every ACLSyncEvery.
+	ACLSync      bool
+	ACLSyncEvery time.Duration
+	ACLs         ACLFilters
 
 	// ConfigSyncEvery is the period of topic config sync. ConfigSyncInclude are
 	// topic configs in which mirrors have the source's effective value, also where
@@ -211,6 +215,9 @@ func together(c Config, values map[string]string) []error {
 	if c.AutoCreate && values[keyTopicFilters] == "" {
 		fault(`%s: required while %s is true; all topics are {"topicFilters":[{"name":"*","patternType":"LITERAL","filterType":"INCLUDE"}]}`, keyTopicFilters, keyAutoCreate)
 	}
+	if c.ACLSync && values[keyACLFilters] == "" {
+		fault("%s: required while %s is true; all entries are %s", keyACLFilters, keyACLSync, allACLs)
+	}
 	return faults
 }
 
@@ -244,12 +251,22 @@ func Alter(values map[string]string, changes []api.AlterConfig) (map[string]stri
 			faults = append(faults, fmt.Errorf("%s: cannot be changed after the link was made; create another link", change.Name))
 		}
 	}
+	clearFilters(next, values, changes)
 	c, err := Parse(next)
 	var config *ConfigError
 	if errors.As(err, &config) {
 		faults = append(faults, config.faults...)
 	}
 	return next, c, configError(faults)
+}
+
+// clearFilters: switching ACL sync off clears its filters, as the contract has
+// it, unless the same request sets them.
+func clearFilters(next, before map[string]string, changes []api.AlterConfig) {
+	set := slices.ContainsFunc(changes, func(c api.AlterConfig) bool { return c.Name == keyACLFilters })
+	if before[keyACLSync] == "true" && next[keyACLSync] != "true" && !set {
+		delete(next, keyACLFilters)
+	}
 }
 
 // configReader gives typed values. Faults were found by verify; it reads what
@@ -259,6 +276,7 @@ type configReader struct{ values map[string]string }
 func (r configReader) read() Config {
 	groups, _ := ParseGroupFilters(r.text(keyGroupFilters))
 	topics, _ := ParseTopicFilters(r.text(keyTopicFilters))
+	acls, _ := ParseACLFilters(r.text(keyACLFilters))
 	c := Config{
 		Bootstrap: r.list(keyBootstrap), Protocol: r.text(keyProtocol), JAAS: secret.Redacted(r.text(keyJAAS)),
 		TLS: TLS{
@@ -268,6 +286,7 @@ func (r configReader) read() Config {
 		},
 		OffsetSync: r.text(keyOffsetSync) == "true", OffsetSyncEvery: r.millis("consumer.offset.sync.ms"), Groups: groups,
 		AutoCreate: r.text(keyAutoCreate) == "true", Topics: topics,
+		ACLSync: r.text(keyACLSync) == "true", ACLSyncEvery: r.millis("acl.sync.ms"), ACLs: acls,
 		ConfigSyncEvery: r.millis("topic.config.sync.ms"), ConfigSyncInclude: r.list("topic.config.sync.include"),
 		StartOffset: r.text("mirror.start.offset.spec"), Paused: r.text("cluster.link.paused") == "true",
 		RetryTimeout:         r.millis("cluster.link.retry.timeout.ms"),

@@ -71,9 +71,9 @@ var configKeys = []configKey{
 	{name: "consumer.offset.sync.ms", def: "30000", check: between(1000, maxMillis)},
 	{name: keyGroupFilters, check: func(v string) error { _, err := ParseGroupFilters(v); return err }},
 	{name: "consumer.group.prefix.enable", def: "false", only: "prefixes: " + notYet},
-	{name: "acl.sync.enable", def: "false", only: "ACL sync " + notYet + "; keep the ACLs of both clusters in step by other means"},
+	{name: keyACLSync, def: "false", check: boolean},
 	{name: "acl.sync.ms", def: "5000", check: between(1000, maxMillis)},
-	{name: "acl.filters", only: "ACL sync " + notYet},
+	{name: keyACLFilters, check: func(v string) error { _, err := ParseACLFilters(v); return err }},
 	{name: keyAutoCreate, def: "false", check: boolean},
 	{name: keyTopicFilters, check: func(v string) error { _, err := ParseTopicFilters(v); return err }},
 	{name: "topic.config.sync.ms", def: "5000", check: between(100, maxMillis)},
@@ -120,6 +120,8 @@ const (
 	// keyOpenTransaction is a key of our own.
 	keyOpenTransaction = "drawbridge.open.transaction.ms"
 	keyTopicFilters    = "auto.create.mirror.topics.filters"
+	keyACLSync         = "acl.sync.enable"
+	keyACLFilters      = "acl.filters"
 )
 
 const (

@@ -36,7 +36,7 @@ func TestEveryDefaultIsAValidValue(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(short, spelt, cmp.AllowUnexported(Filters{})); diff != "" {
+	if diff := cmp.Diff(short, spelt, cmp.AllowUnexported(Filters{}, ACLFilters{})); diff != "" {
 		t.Errorf("defaults spelt out mean something else (-short +spelt)\n%s", diff)
 	}
 }
@@ -66,6 +66,7 @@ func TestALinkIsReadFromTheContractsKeys(t *testing.T) {
 		TLS:        TLS{AnyHost: true},
 		OffsetSync: true, OffsetSyncEvery: time.Second,
 		Groups:          Filters{rules: []filterRule{{name: "cli-", prefix: true}}},
+		ACLSyncEvery:    5 * time.Second,
 		ConfigSyncEvery: 5 * time.Second, ConfigSyncInclude: []string{"retention.ms", "cleanup.policy"},
 		StartOffset: "2026-11-22T03:00:00.5Z", RetryTimeout: 5 * time.Minute,
 		AvailabilityCheck: 2 * time.Second, AvailabilityFailures: 5, OpenTransaction: time.Minute, PromoteTimeout: 5 * time.Second,
@@ -75,7 +76,7 @@ func TestALinkIsReadFromTheContractsKeys(t *testing.T) {
 			MaxIdle: 10 * time.Minute, DialTimeout: 10 * time.Second,
 		},
 	}
-	if diff := cmp.Diff(want, c, cmp.AllowUnexported(Filters{}, filterRule{})); diff != "" {
+	if diff := cmp.Diff(want, c, cmp.AllowUnexported(Filters{}, filterRule{}, ACLFilters{})); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 	if !c.SASL() || !c.Encrypted() || c.unavailableAfter() != 10*time.Second {
@@ -100,9 +101,10 @@ func TestEachMistakeIsNamedWithItsKeyAndCure(t *testing.T) {
 		"local listener":         {"local.security.protocol", "PLAINTEXT", []string{"local.security.protocol: belongs to links that the source initiates"}},
 		"protocol":               {"security.protocol", "TLS", []string{"security.protocol: 'TLS' is none of PLAINTEXT, SASL_PLAINTEXT, SSL, SASL_SSL"}},
 		"oauth":                  {"sasl.mechanism", "OAUTHBEARER", []string{"OAUTHBEARER is not supported by this release", "SCRAM-SHA-512"}},
-		"acl sync":               {"acl.sync.enable", "true", []string{"acl.sync.enable: ACL sync is not supported"}},
 		"create without filters": {"auto.create.mirror.topics.enable", "true", []string{"auto.create.mirror.topics.filters: required", `"name":"*"`}},
 		"topic filters":          {"auto.create.mirror.topics.filters", `{"groupFilters":[]}`, []string{"auto.create.mirror.topics.filters: not the JSON of filters"}},
+		"acl sync unfiltered":    {"acl.sync.enable", "true", []string{"acl.filters: required while acl.sync.enable is true", `"resourceType":"any"`}},
+		"acl filters":            {"acl.filters", `{"aclFilters":[{"resourceFilter":{"resourceType":"queue","patternType":"any"},"accessFilter":{"operation":"any","permissionType":"any","user":"x"}}]}`, []string{"acl.filters: not the JSON of filters", "user"}},
 		"prefix":                 {"cluster.link.prefix", "dr-", []string{"cluster.link.prefix: prefixes: is not supported"}},
 		"boolean":                {"cluster.link.paused", "yes", []string{"cluster.link.paused: 'yes' is none of true, false"}},
 		"too fast":               {"consumer.offset.sync.ms", "999", []string{"consumer.offset.sync.ms: '999' is no whole number from 1000"}},
@@ -145,7 +147,7 @@ func TestAllMistakesAreReportedAtOnceAsA400(t *testing.T) {
 	if err == nil {
 		t.Fatal("accepted")
 	}
-	for _, key := range []string{"link.mode", "acl.sync.enable", "no.such.key", "consumer.offset.sync.ms", "bootstrap.servers", "sasl.jaas.config"} {
+	for _, key := range []string{"link.mode", "acl.filters", "no.such.key", "consumer.offset.sync.ms", "bootstrap.servers", "sasl.jaas.config"} {
 		if !strings.Contains(err.Error(), key+": ") {
 			t.Errorf("%s is missing in %v", key, err)
 		}

@@ -151,6 +151,7 @@ func (l *Link) Run(ctx context.Context) {
 	l.background(l.keepTransactions)
 	l.background(l.keepGuards)
 	l.background(l.keepGroups)
+	l.background(l.keepACLs)
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	for {

@@ -156,7 +156,7 @@ func (l *Link) describe(tasks bool) api.Link {
 // Called with mu.
 func (l *Link) describeTasks() []api.LinkTask {
 	var out []api.LinkTask
-	contract := []string{api.TaskOffsetSync, api.TaskAutoCreate, api.TaskConfigSync}
+	contract := []string{api.TaskOffsetSync, api.TaskACLSync, api.TaskAutoCreate, api.TaskConfigSync}
 	for _, name := range contract {
 		t, ok := l.tasks[name]
 		if !ok {
@@ -249,7 +249,7 @@ func (m *Manager) DeleteLink(ctx context.Context, name string, force, validateOn
 // linkKeys are the keys of shard 0 that go with a link.
 func (m *Manager) linkKeys(name string) []string {
 	var out []string
-	for _, prefix := range []string{mirrorPrefix(name), "group/" + name + "/", "ledger/" + name + "/", "operation/" + name} {
+	for _, prefix := range []string{mirrorPrefix(name), "group/" + name + "/", "ledger/" + name + "/", aclPrefix(name), "operation/" + name} {
 		out = append(out, m.store.Keys(prefix)...)
 	}
 	return out

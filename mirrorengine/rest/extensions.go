@@ -24,6 +24,7 @@ func (s *Server) extensions(mux *http.ServeMux) {
 	on("POST /links/{link}/operation:revoke", operation(links.RevokeOperation))
 	on("POST /links/{link}/operation:end", operation(links.EndOperation))
 
+	on("GET /links/{link}/acls", s.getACLs)
 	on("GET /links/{link}/groups", read("link", links.Groups))
 	on("POST /links/{link}/groups:sync", read("link", links.SyncGroups))
 	on("POST /links/{link}/groups:own", write("link", links.OwnGroups))
@@ -57,6 +58,16 @@ func (s *Server) getEngine(w http.ResponseWriter, r *request) error {
 	}
 	engine.Brokers = listed(engine.Brokers)
 	return writeJSON(w, http.StatusOK, engine)
+}
+
+func (s *Server) getACLs(w http.ResponseWriter, r *request) error {
+	acls, err := s.opts.Links.ACLs(r.Context(), r.PathValue("link"), r.URL.Query().Get(api.QueryACLFilters))
+	if err != nil {
+		return err
+	}
+	acls.ToAdd, acls.ToDelete = listed(acls.ToAdd), listed(acls.ToDelete)
+	acls.Protected, acls.Skipped = listed(acls.Protected), listed(acls.Skipped)
+	return writeJSON(w, http.StatusOK, acls)
 }
 
 func (s *Server) getSegments(w http.ResponseWriter, r *request) error {

@@ -182,6 +182,10 @@ func (f *fakeLinks) HandOverFence(ctx context.Context, pair, operationID, link s
 	return f.note(ctx, "HandOverFence %s %s %s", pair, operationID, link)
 }
 
+func (f *fakeLinks) ACLs(ctx context.Context, link, filters string) (api.ACLSync, error) {
+	return api.ACLSync{Link: link}, f.note(ctx, "ACLs %s %s", link, filters)
+}
+
 func (f *fakeLinks) Groups(ctx context.Context, link string) (api.GroupSync, error) {
 	return api.GroupSync{Link: link}, f.note(ctx, "Groups %s", link)
 }

@@ -50,6 +50,9 @@ type Links interface {
 	DeleteFence(ctx context.Context, pair, operationID string) error
 	HandOverFence(ctx context.Context, pair, operationID, link string) error
 
+	// ACLs reads both clusters; filters (acl.filters) may be empty: the link's own.
+	ACLs(ctx context.Context, link, filters string) (api.ACLSync, error)
+
 	Groups(ctx context.Context, link string) (api.GroupSync, error)
 	SyncGroups(ctx context.Context, link string) (api.GroupSync, error)
 	OwnGroups(ctx context.Context, link string, take api.TakeOwnership) (api.GroupSync, error)

@@ -81,6 +81,7 @@ func TestEveryEndpointReachesTheEngineWithItsArguments(t *testing.T) {
 		}, "PutFence orders op entries=2"},
 		{func(ctx context.Context) error { return c.DeleteFence(ctx, "orders", "op") }, "DeleteFence orders op"},
 		{func(ctx context.Context) error { return c.HandOverFence(ctx, "orders", "op", "l") }, "HandOverFence orders op l"},
+		{func(ctx context.Context) error { return drop(c.ACLs(ctx, "l", "{}")) }, "ACLs l {}"},
 		{func(ctx context.Context) error { return drop(c.Groups(ctx, "l")) }, "Groups l"},
 		{func(ctx context.Context) error { return drop(c.SyncGroups(ctx, "l")) }, "SyncGroups l"},
 		{func(ctx context.Context) error {
