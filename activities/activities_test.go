@@ -3,6 +3,7 @@ package activities
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/pem"
 	"fmt"
 	"net/http/httptest"
 	"os"
@@ -114,13 +115,17 @@ type fakeEngine struct {
 func startEngine(t *testing.T, e *fakeEngine) runbook.Engine {
 	t.Helper()
 	e.fences, e.mirrors = map[string]api.Fence{}, map[string]string{}
-	srv := httptest.NewServer(rest.New(rest.Options{Links: e, Token: "a-token-of-sixteen", Version: "test", Ready: func() error { return nil }, Logger: discard}))
+	admin := rest.Access{Tokens: []rest.Token{{Name: "worker", Role: rest.RoleAdmin, Secret: "a-token-of-sixteen"}}}
+	srv := httptest.NewTLSServer(rest.New(rest.Options{Links: e, Access: admin, Version: "test", Ready: func() error { return nil }, Logger: discard}))
 	t.Cleanup(srv.Close)
-	path := filepath.Join(t.TempDir(), "token")
+	path, ca := filepath.Join(t.TempDir(), "token"), filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.WriteFile(path, []byte("a-token-of-sixteen\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return runbook.Engine{URL: srv.URL, TokenFile: path}
+	return runbook.Engine{URL: srv.URL, TokenFile: path, CAFile: ca}
 }
 
 func (e *fakeEngine) note(ctx context.Context, what string) {

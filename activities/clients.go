@@ -48,6 +48,9 @@ func (c *clients) close() {
 	for _, k := range c.kafka {
 		k.client.Close()
 	}
+	for _, e := range c.engines {
+		e.HTTP.CloseIdleConnections()
+	}
 	c.kafka, c.consuls, c.engines = nil, nil, nil
 }
 
@@ -158,7 +161,8 @@ func (a *Activities) engine(s runbook.Site) (*api.Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("token of engine %s: %w", s.Name, err)
 	}
-	key := s.Name + " " + s.Engine.URL
+	files := api.TLSFiles{CAFile: s.Engine.CAFile, CertFile: s.Engine.CertFile, KeyFile: s.Engine.KeyFile}
+	key := fmt.Sprint(s.Name, " ", s.Engine.URL, files)
 	a.clients.mu.Lock()
 	defer a.clients.mu.Unlock()
 	if c := a.clients.engines[key]; c != nil && c.Token == token {
@@ -168,6 +172,13 @@ func (a *Activities) engine(s runbook.Site) (*api.Client, error) {
 		a.clients.engines = map[string]*api.Client{}
 	}
 	c := &api.Client{BaseURL: s.Engine.URL, Token: token, HTTP: a.http}
+	if old := a.clients.engines[key]; old != nil {
+		c.HTTP = old.HTTP
+	} else if own, err := files.HTTPClient(); err != nil {
+		return nil, fmt.Errorf("engine %s: %w", s.Name, err)
+	} else if own != nil {
+		c.HTTP = own
+	}
 	a.clients.engines[key] = c
 	return c, nil
 }

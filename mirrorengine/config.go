@@ -20,12 +20,18 @@ type Config struct {
 	// client ids, by which a broker's owner knows the engine. Required.
 	Name string `yaml:"name"`
 	// Listen is the API's host:port. Default 127.0.0.1:8090. Everything but
-	// loopback wants TokenFile, and a TLS proxy in front: the engine has no TLS of
-	// its own yet.
+	// loopback wants TLS, and at least one of TokenFile, Tokens and Certificates.
 	Listen string `yaml:"listen"`
-	// TokenFile holds the token that callers must show. It is read at start.
-	// Default none: on loopback nobody is asked.
+	// TokenFile holds a token of the role admin; short for an entry of Tokens named
+	// admin. Tokens are read at start, and have at least 16 bytes. Without any token
+	// and certificate nobody is asked, and everybody is an admin.
 	TokenFile string `yaml:"token_file"`
+	// Tokens give roles to callers that show them.
+	Tokens []Token `yaml:"tokens"`
+	// TLS is the API's own. Default none: plain HTTP, on loopback only.
+	TLS Serving `yaml:"tls"`
+	// Certificates give roles to client certificates of tls.client_ca_file.
+	Certificates []Certificate `yaml:"certificates"`
 	// Kafka is the local cluster: the destination of every link.
 	Kafka Kafka `yaml:"kafka"`
 	// Canary is the principal that proves that mirrors are read-only. Default
@@ -40,6 +46,31 @@ type Config struct {
 	Secrets Secrets `yaml:"secrets"`
 	// Log is what the engine writes to standard error.
 	Log Log `yaml:"log"`
+}
+
+// Token is a secret that gives a role: read looks, operate changes mirrors, admin
+// makes and alters links too and sees /debug. Name stands in the log of changes.
+type Token struct {
+	Name string `yaml:"name"`
+	Role string `yaml:"role"`
+	File string `yaml:"file"`
+}
+
+// Serving is what the API shows and trusts, by PEM files; they are read again when
+// they change.
+type Serving struct {
+	CertFile string `yaml:"cert_file"`
+	KeyFile  string `yaml:"key_file"`
+	// ClientCAFile has the authorities of client certificates. Default none: no
+	// certificate is asked for.
+	ClientCAFile string `yaml:"client_ca_file"`
+}
+
+// Certificate gives a role to certificates with that common name, or alternative
+// name (DNS, URI, e-mail).
+type Certificate struct {
+	Name string `yaml:"name"`
+	Role string `yaml:"role"`
 }
 
 // Kafka is how to reach the local cluster.
@@ -164,6 +195,7 @@ func Load(path string, getenv func(string) string) (Config, error) {
 func (c *Config) fromEnvironment(getenv func(string) string) error {
 	for name, field := range map[string]*string{
 		"NAME": &c.Name, "LISTEN": &c.Listen, "TOKEN_FILE": &c.TokenFile,
+		"TLS_CERT_FILE": &c.TLS.CertFile, "TLS_KEY_FILE": &c.TLS.KeyFile, "TLS_CLIENT_CA_FILE": &c.TLS.ClientCAFile,
 		"KAFKA_SECURITY_PROTOCOL": &c.Kafka.SecurityProtocol, "KAFKA_SASL_MECHANISM": &c.Kafka.SASLMechanism,
 		"KAFKA_USERNAME": &c.Kafka.Username, "KAFKA_PASSWORD": &c.Kafka.Password, "KAFKA_PRINCIPAL": &c.Kafka.Principal,
 		"KAFKA_TLS_CA_FILE": &c.Kafka.TLS.CAFile, "KAFKA_TLS_CERT_FILE": &c.Kafka.TLS.CertFile, "KAFKA_TLS_KEY_FILE": &c.Kafka.TLS.KeyFile,

@@ -18,6 +18,9 @@ func TestTheFullFileIsRead(t *testing.T) {
 	}
 	want := Config{
 		Name: "west", Listen: "0.0.0.0:8090", TokenFile: "/etc/drawbridge/token",
+		Tokens:       []Token{{Name: "dashboard", Role: "read", File: "/etc/drawbridge/dashboard.token"}},
+		TLS:          Serving{CertFile: "/etc/drawbridge/api.crt", KeyFile: "/etc/drawbridge/api.key", ClientCAFile: "/etc/drawbridge/clients.pem"},
+		Certificates: []Certificate{{Name: "worker.example.com", Role: "admin"}},
 		Kafka: Kafka{
 			Bootstrap: []string{"west-1:9093", "west-2:9093"}, SecurityProtocol: "SASL_SSL", SASLMechanism: "SCRAM-SHA-512",
 			Username: "drawbridge", Password: "${file:/etc/drawbridge/kafka.properties:password}",
@@ -62,8 +65,13 @@ func TestEachBadFileIsRefusedWithItsMistake(t *testing.T) {
 		"no-name":                       "name: '' is no site name",
 		"name-with-capitals":            "name: 'West_1' is no site name; use small letters",
 		"listen-without-port":           "listen: 'localhost' is no host:port",
-		"open-to-all-without-token":     "token_file: required because listen (0.0.0.0:8090) is not a loopback address",
-		"every-interface-without-token": "token_file: required because listen (:8090)",
+		"open-to-all-without-token":     "tokens: required because listen (0.0.0.0:8090) is not a loopback address",
+		"every-interface-without-token": "tokens: required because listen (:8090)",
+		"open-to-all-without-tls":       "tls.cert_file: required because listen (0.0.0.0:8090)",
+		"unknown-role":                  "tokens[0].role: 'root' is none of read, operate, admin",
+		"token-named-twice":             "tokens[1].name: 'ops' is missing or taken",
+		"client-ca-without-roles":       "certificates: go together with tls.client_ca_file",
+		"api-certificate-without-key":   "tls.cert_file: goes together with tls.key_file",
 		"no-bootstrap":                  "kafka.bootstrap: required",
 		"bootstrap-without-port":        "kafka.bootstrap: 'west' is no host:port",
 		"unknown-protocol":              "kafka.security_protocol: 'TLS' is none of PLAINTEXT",
@@ -115,7 +123,7 @@ func TestAllFaultsOfAConfigAreReportedAtOnce(t *testing.T) {
 	if err == nil {
 		t.Fatal("accepted")
 	}
-	for _, key := range []string{"name: ", "token_file: ", "kafka.bootstrap: ", "state.shards: ", "log.level: "} {
+	for _, key := range []string{"name: ", "tokens: ", "kafka.bootstrap: ", "state.shards: ", "log.level: "} {
 		if !strings.Contains(err.Error(), key) {
 			t.Errorf("%s is missing in %v", key, err)
 		}

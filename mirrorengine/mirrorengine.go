@@ -35,7 +35,7 @@ func New(ctx context.Context, cfg Config, version string, logger *slog.Logger) (
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("config: %w", err)
 	}
-	token, err := readToken(cfg.TokenFile)
+	access, err := cfg.access()
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +55,7 @@ func New(ctx context.Context, cfg Config, version string, logger *slog.Logger) (
 			return nil, fmt.Errorf("canary: %w", err)
 		}
 	}
-	listener, err := rest.Listen(ctx, cfg.Listen, token)
+	listener, err := rest.Listen(ctx, cfg.Listen, access, rest.TLS(cfg.TLS))
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +71,7 @@ func New(ctx context.Context, cfg Config, version string, logger *slog.Logger) (
 		return nil, errors.Join(fmt.Errorf("start the engine of %s: %w", cfg.Name, err), listener.Close())
 	}
 	server := rest.New(rest.Options{
-		Links: manager, Token: token, Version: version, Ready: manager.Ready,
+		Links: manager, Access: access, Version: version, Ready: manager.Ready,
 		Metrics: metricsHandler(registry, logger), Logger: logger,
 	})
 	return &Engine{listener: listener, manager: manager, server: server}, nil
@@ -138,17 +138,41 @@ func fileReference(path string) string {
 	return "${file:" + path + "}"
 }
 
-// readToken reads the API's token; no file is no token.
-func readToken(path string) (string, error) {
-	if path == "" {
-		return "", nil
+// access reads the tokens.
+func (c Config) access() (rest.Access, error) {
+	var out rest.Access
+	tokens := c.Tokens
+	if c.TokenFile != "" {
+		tokens = append([]Token{{Name: "admin", Role: "admin", File: c.TokenFile}}, tokens...)
 	}
+	for _, t := range tokens {
+		text, err := readToken(t.File)
+		if err != nil {
+			return out, fmt.Errorf("token %s: %w", t.Name, err)
+		}
+		for _, other := range out.Tokens {
+			if other.Secret == text {
+				return out, fmt.Errorf("token %s: %s has the same token; the log could not tell them apart", t.Name, other.Name)
+			}
+		}
+		role, _ := rest.ParseRole(t.Role) // Validate has looked
+		out.Tokens = append(out.Tokens, rest.Token{Name: t.Name, Role: role, Secret: text})
+	}
+	for _, cert := range c.Certificates {
+		role, _ := rest.ParseRole(cert.Role)
+		out.Certificates = append(out.Certificates, rest.Certificate{Name: cert.Name, Role: role})
+	}
+	return out, nil
+}
+
+// readToken reads one token.
+func readToken(path string) (string, error) {
 	token, err := secret.File(path)
 	if err != nil {
-		return "", fmt.Errorf("token_file: %w", err)
+		return "", err
 	}
 	if len(token) < minToken {
-		return "", fmt.Errorf("token_file: the token has %d characters, at least %d are wanted; write one by: openssl rand -hex 32", len(token), minToken)
+		return "", fmt.Errorf("%s: the token has %d characters, at least %d are wanted; write one by: openssl rand -hex 32", path, len(token), minToken)
 	}
 	return token, nil
 }

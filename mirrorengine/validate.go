@@ -29,9 +29,15 @@ func (c Config) Validate() error {
 	}
 	if host, port, err := net.SplitHostPort(c.Listen); err != nil || !isPort(port, 0) {
 		fault("listen", "'%s' is no host:port; use 127.0.0.1:8090, or port 0 for any", c.Listen)
-	} else if c.TokenFile == "" && !loopback(host) {
-		fault("token_file", "required because listen (%s) is not a loopback address; write a random token into a file, and put a TLS proxy in front (TLS is not built in yet)", c.Listen)
+	} else if !loopback(host) {
+		if c.TokenFile == "" && len(c.Tokens)+len(c.Certificates) == 0 {
+			fault("tokens", "required because listen (%s) is not a loopback address; write a random token into a file (openssl rand -hex 32) and name it with a role, or set certificates, or listen on 127.0.0.1", c.Listen)
+		}
+		if c.TLS.CertFile == "" {
+			fault("tls.cert_file", "required because listen (%s) is not a loopback address; without TLS tokens are read on the way; behind a proxy of your own listen on 127.0.0.1", c.Listen)
+		}
 	}
+	c.validateCallers(fault)
 	c.Kafka.validate(fault)
 	c.Canary.validate(fault, c.Kafka)
 	if !topicName.MatchString(c.State.Topic) || c.State.Topic == "." || c.State.Topic == ".." {
@@ -47,6 +53,39 @@ func (c Config) Validate() error {
 	oneOf(fault, "log.format", c.Log.Format, "text", "json")
 	return errors.Join(faults...)
 }
+
+func (c Config) validateCallers(fault faulter) {
+	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
+		fault("tls.cert_file", "goes together with tls.key_file; set both or none")
+	}
+	if c.TLS.ClientCAFile != "" && c.TLS.CertFile == "" {
+		fault("tls.client_ca_file", "client certificates come over TLS only; set tls.cert_file and tls.key_file")
+	}
+	if (c.TLS.ClientCAFile == "") != (len(c.Certificates) == 0) {
+		fault("certificates", "go together with tls.client_ca_file: the authorities to trust, and which of their certificates has which role")
+	}
+	names := map[string]bool{"admin": c.TokenFile != ""}
+	for i, t := range c.Tokens {
+		key := fmt.Sprintf("tokens[%d]", i)
+		if t.Name == "" || names[t.Name] {
+			fault(key+".name", "'%s' is missing or taken; it tells in the log who changed what", t.Name)
+		}
+		names[t.Name] = true
+		if t.File == "" {
+			fault(key+".file", "required: the file with the token itself")
+		}
+		role(fault, key+".role", t.Role)
+	}
+	for i, cert := range c.Certificates {
+		key := fmt.Sprintf("certificates[%d]", i)
+		if cert.Name == "" {
+			fault(key+".name", "required: the certificate's common name or an alternative name")
+		}
+		role(fault, key+".role", cert.Role)
+	}
+}
+
+func role(fault faulter, key, name string) { oneOf(fault, key, name, "read", "operate", "admin") }
 
 type faulter func(key, format string, args ...any)
 

@@ -14,12 +14,18 @@ import (
 )
 
 // engineFlags say which engine the link and mirror commands talk to.
-type engineFlags struct{ url, tokenFile string }
+type engineFlags struct {
+	url, tokenFile string
+	tls            api.TLSFiles
+}
 
 func (e *engineFlags) add(cmd *cobra.Command) {
 	f := cmd.PersistentFlags()
 	f.StringVar(&e.url, "engine", "", "URL of the engine beside the destination cluster (default: DRCTL_ENGINE)")
 	f.StringVar(&e.tokenFile, "token-file", "", "file with the engine's token (default: DRCTL_ENGINE_TOKEN_FILE)")
+	f.StringVar(&e.tls.CAFile, "ca-file", "", "PEM file with the authorities of the engine's certificate (default: DRCTL_ENGINE_CA_FILE, else the system's)")
+	f.StringVar(&e.tls.CertFile, "cert-file", "", "PEM file with a certificate to show to the engine (default: DRCTL_ENGINE_CERT_FILE)")
+	f.StringVar(&e.tls.KeyFile, "key-file", "", "PEM file with the certificate's key (default: DRCTL_ENGINE_KEY_FILE)")
 }
 
 func (e engineFlags) client() (*api.Client, error) {
@@ -36,7 +42,16 @@ func (e engineFlags) client() (*api.Client, error) {
 	if file == "" {
 		file = os.Getenv("DRCTL_ENGINE_TOKEN_FILE")
 	}
-	c := &api.Client{BaseURL: url}
+	for name, file := range map[string]*string{"CA": &e.tls.CAFile, "CERT": &e.tls.CertFile, "KEY": &e.tls.KeyFile} {
+		if *file == "" {
+			*file = os.Getenv("DRCTL_ENGINE_" + name + "_FILE")
+		}
+	}
+	hc, err := e.tls.HTTPClient()
+	if err != nil {
+		return nil, err
+	}
+	c := &api.Client{BaseURL: url, HTTP: hc}
 	if file != "" {
 		token, err := readToken(file)
 		if err != nil {

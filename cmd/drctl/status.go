@@ -15,6 +15,7 @@ import (
 	"github.com/drawbridge-dr/drawbridge/client/record"
 	"github.com/drawbridge-dr/drawbridge/cmd/internal/operator"
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
+	"github.com/drawbridge-dr/drawbridge/workflows/plan"
 )
 
 // pairStatus is everything that drctl can find out about a pair.
@@ -100,16 +101,26 @@ func (t *tokenFlags) add(cmd *cobra.Command) {
 }
 
 // engineOf is a client for one site's engine.
-func (t tokenFlags) engineOf(site, url, planTokenFile string) (*api.Client, error) {
+func (t tokenFlags) engineOf(site string, e plan.Engine) (*api.Client, error) {
+	hc, err := api.TLSFiles{CAFile: here(e.CAFile), CertFile: here(e.CertFile), KeyFile: here(e.KeyFile)}.HTTPClient()
+	c := &api.Client{BaseURL: e.URL, HTTP: hc}
 	file := t.files[site]
 	if file == "" {
-		if _, err := os.Stat(planTokenFile); err != nil {
-			return &api.Client{BaseURL: url}, nil // an engine on loopback needs none; others say so
-		}
-		file = planTokenFile
+		file = here(e.TokenFile)
 	}
-	token, err := readToken(file)
-	return &api.Client{BaseURL: url, Token: token}, err
+	if err != nil || file == "" {
+		return c, err // an engine on loopback needs no token; others say so
+	}
+	c.Token, err = readToken(file)
+	return c, err
+}
+
+// here is a file of the plan, if this machine has it: the plan's paths are the worker's.
+func here(file string) string {
+	if _, err := os.Stat(file); err != nil {
+		return ""
+	}
+	return file
 }
 
 func readToken(file string) (string, error) {
@@ -130,7 +141,7 @@ func readFences(ctx context.Context, p *hashed, tokens tokenFlags, st operator.S
 	var out []siteFences
 	for _, site := range p.Sites {
 		sf := siteFences{Engine: site.Name, Fences: []fenceLine{}}
-		engine, err := tokens.engineOf(site.Name, site.Engine.URL, site.Engine.TokenFile)
+		engine, err := tokens.engineOf(site.Name, site.Engine)
 		if err == nil {
 			var fences []api.Fence
 			fences, err = engine.Fences(ctx, p.Pair)

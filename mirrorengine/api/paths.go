@@ -15,6 +15,7 @@ const (
 	PathMetrics = "/metrics"
 	PathHealth  = "/healthz"
 	PathReady   = "/readyz"
+	PathDebug   = "/debug/" // of admins: mirrors, and Go's own pprof
 )
 
 // Query parameters.

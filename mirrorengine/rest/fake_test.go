@@ -239,6 +239,11 @@ func (f *fakeLinks) ExportLedger(ctx context.Context, link string, d api.DecideL
 }
 
 // start serves links and gives its base URL.
+// tokenOf gives an admin a token.
+func tokenOf(secret string) Access {
+	return Access{Tokens: []Token{{Name: "tester", Role: RoleAdmin, Secret: secret}}}
+}
+
 func start(t *testing.T, opts Options) string {
 	t.Helper()
 	if opts.Logger == nil {

@@ -14,7 +14,7 @@ import (
 
 func TestWithoutTheTokenOnlyProbesAnswer(t *testing.T) {
 	metrics := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "lag 0\n") })
-	base := start(t, Options{Links: &fakeLinks{}, Token: "right", Metrics: metrics})
+	base := start(t, Options{Links: &fakeLinks{}, Access: tokenOf("right"), Metrics: metrics})
 	for _, tc := range []struct {
 		path, header string
 		want         int
@@ -68,23 +68,9 @@ func TestAWebPageOfAnotherOriginMayNotPromote(t *testing.T) {
 	}
 }
 
-func TestListenBeyondLoopbackDemandsAToken(t *testing.T) {
-	_, err := Listen(t.Context(), "0.0.0.0:0", "")
-	if err == nil || !strings.Contains(err.Error(), "token_file") || !strings.Contains(err.Error(), "TLS") {
-		t.Fatalf("got %v", err)
-	}
-	ln, err := Listen(t.Context(), "127.0.0.1:0", "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := ln.Close(); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func TestRunEndsWithItsContextAndClosesTheListener(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	ln, err := Listen(ctx, "127.0.0.1:0", "")
+	ln, err := Listen(ctx, "127.0.0.1:0", Access{}, TLS{})
 	if err != nil {
 		t.Fatal(err)
 	}

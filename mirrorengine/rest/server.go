@@ -18,9 +18,8 @@ import (
 type Options struct {
 	// Links is the engine.
 	Links Links
-	// Token is what callers must show, as a bearer token or as the password of
-	// HTTP Basic; empty: nobody is asked (loopback only, see Listen).
-	Token string
+	// Access says who may call what.
+	Access Access
 	// Version is given out by GET /drawbridge/v1/engine.
 	Version string
 	// Ready tells why the engine cannot serve, nil if it can.
@@ -48,7 +47,7 @@ const (
 // New makes a Server.
 func New(opts Options) *Server {
 	s := &Server{opts: opts}
-	s.handler = s.recovered(s.sameOrigin(s.authorized(jsonOnly(s.routes()))))
+	s.handler = s.recovered(s.sameOrigin(s.authenticated(jsonOnly(s.routes()))))
 	return s
 }
 
@@ -83,23 +82,6 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	return group.Wait()
 }
 
-// Listen opens the API's address, and refuses one that others can reach while
-// no token is demanded.
-func Listen(ctx context.Context, address, token string) (net.Listener, error) {
-	var lc net.ListenConfig
-	ln, err := lc.Listen(ctx, "tcp", address)
-	if err != nil {
-		return nil, fmt.Errorf("listen for the engine's API: %w", err)
-	}
-	tcp, ok := ln.Addr().(*net.TCPAddr)
-	if token == "" && (!ok || !tcp.IP.IsLoopback()) {
-		return nil, errors.Join(
-			fmt.Errorf("listen for the engine's API on %s: not a loopback address, and no token is set; whoever reaches it could promote mirrors; set token_file (TLS is not built in yet: put a TLS proxy in front), or listen on 127.0.0.1", ln.Addr()),
-			ln.Close())
-	}
-	return ln, nil
-}
-
 // handler is one endpoint; its error becomes the error body.
 type handler func(w http.ResponseWriter, r *request) error
 
@@ -118,7 +100,7 @@ func (s *Server) routes() *http.ServeMux {
 	}
 	s.extensions(mux)
 	if s.opts.Metrics != nil {
-		mux.Handle("GET "+api.PathMetrics, s.opts.Metrics)
+		mux.Handle("GET "+api.PathMetrics, only(RoleRead, s.opts.Metrics))
 	}
 	s.handle(mux, "GET "+api.PathHealth, "", func(w http.ResponseWriter, _ *request) error {
 		return writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
@@ -137,6 +119,7 @@ func (s *Server) routes() *http.ServeMux {
 // handle registers h; it reads the operation's headers into the context, and
 // logs changes and faults.
 func (s *Server) handle(mux *http.ServeMux, pattern, prefix string, h handler) {
+	want := needs(pattern)
 	mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
@@ -145,6 +128,9 @@ func (s *Server) handle(mux *http.ServeMux, pattern, prefix string, h handler) {
 			scheme = "https"
 		}
 		ctx, err := withOperation(r)
+		if err == nil {
+			err = permit(r, want)
+		}
 		if err == nil {
 			req := &request{Request: r.WithContext(ctx), base: scheme + "://" + r.Host + prefix + "/clusters"}
 			err = h(w, req)
@@ -157,8 +143,8 @@ func (s *Server) handle(mux *http.ServeMux, pattern, prefix string, h handler) {
 	})
 }
 
-// log writes a line for each change and each fault of ours; reads and
-// refusals of reads are for debugging.
+// log writes a line for each change, with who asked for it, and for each fault
+// of ours; reads and refusals of reads are for debugging.
 func (s *Server) log(r *http.Request, answer *api.Error, err error, took time.Duration) {
 	level, status := slog.LevelDebug, http.StatusOK
 	if answer != nil {
@@ -176,8 +162,9 @@ func (s *Server) log(r *http.Request, answer *api.Error, err error, took time.Du
 	attrs := []slog.Attr{
 		slog.String("method", r.Method), slog.String("path", r.URL.Path),
 		slog.Int("status", status), slog.Duration("took", took),
+		slog.String("who", callerOf(r.Context()).name), slog.String("from", r.RemoteAddr),
 	}
-	for _, key := range []string{"link", "topic"} { // the path's wildcards have the log's names
+	for _, key := range []string{"link", "topic", "pair"} { // the path's wildcards have the log's names
 		if v := r.PathValue(key); v != "" {
 			attrs = append(attrs, slog.String(key, v))
 		}

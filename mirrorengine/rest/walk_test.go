@@ -17,7 +17,7 @@ func drop[T any](_ T, err error) error { return err }
 
 func TestEveryEndpointReachesTheEngineWithItsArguments(t *testing.T) {
 	fake := &fakeLinks{}
-	c := &api.Client{BaseURL: start(t, Options{Links: fake, Token: "s3cret"}), Token: "s3cret"}
+	c := &api.Client{BaseURL: start(t, Options{Links: fake, Access: tokenOf("s3cret")}), Token: "s3cret"}
 	value := "true"
 	steps := []struct {
 		call func(context.Context) error
@@ -149,7 +149,7 @@ func TestReadinessNamesWhatIsMissing(t *testing.T) {
 	var missing atomic.Pointer[string]
 	reason := "shard 3 of 16 is not read yet"
 	missing.Store(&reason)
-	base := start(t, Options{Links: &fakeLinks{}, Token: "t", Ready: func() error {
+	base := start(t, Options{Links: &fakeLinks{}, Access: tokenOf("t"), Ready: func() error {
 		if why := missing.Load(); why != nil {
 			return errors.New(*why)
 		}

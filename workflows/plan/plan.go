@@ -64,6 +64,11 @@ type Security struct {
 type Engine struct {
 	URL       string `json:"url"`
 	TokenFile string `json:"token_file,omitempty"`
+	// CAFile has the authorities of the engine's certificate, CertFile and KeyFile
+	// are shown to it; default the system's, and none.
+	CAFile   string `json:"ca_file,omitempty"`
+	CertFile string `json:"cert_file,omitempty"`
+	KeyFile  string `json:"key_file,omitempty"`
 	// LinkSecurity is what this engine logs in with at the other site (its
 	// references are resolved by the engine); default that site's
 	// kafka.security.

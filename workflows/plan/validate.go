@@ -81,6 +81,12 @@ func (c *checker) sites(p Plan) {
 		if u, err := url.Parse(s.Engine.URL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 			c.bad(key+".engine.url", s.Engine.URL, "give the engine's address, as in https://engine.%s.example:8090", s.Name)
 		}
+		if e := s.Engine; (e.CertFile == "") != (e.KeyFile == "") {
+			c.bad(key+".engine.cert_file", e.CertFile, "goes together with key_file: give both or none")
+		}
+		if e := s.Engine; e.CAFile+e.CertFile != "" && strings.HasPrefix(e.URL, "http://") {
+			c.bad(key+".engine.url", e.URL, "certificates go with https://: correct it, or take ca_file, cert_file and key_file out")
+		}
 		if !address(s.Consul.Address) {
 			c.bad(key+".consul.address", s.Consul.Address, "give the site's own Consul as host:port or URL")
 		}

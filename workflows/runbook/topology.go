@@ -67,6 +67,11 @@ type Security struct {
 type Engine struct {
 	URL       string `json:"url"`
 	TokenFile string `json:"token_file,omitempty"`
+	// CAFile has the authorities of the engine's certificate, CertFile and KeyFile
+	// are shown to it; default the system's, and none.
+	CAFile   string `json:"ca_file,omitempty"`
+	CertFile string `json:"cert_file,omitempty"`
+	KeyFile  string `json:"key_file,omitempty"`
 	// LinkSecurity is what this engine uses to read the other site; resolved
 	// by the engine, not by the worker.
 	LinkSecurity Security `json:"link_security"`
