@@ -242,6 +242,7 @@ func (m *Manager) DeleteLink(ctx context.Context, name string, force, validateOn
 	for _, r := range recs {
 		m.metrics.forget(name, r.Topic)
 	}
+	m.metrics.forgetLink(name)
 	m.log.Info("link deleted", "link", name, "force", force)
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -47,6 +48,8 @@ type partition struct {
 	// gapTo is behind a range that the source's retention took unmirrored.
 	gapTo int64
 	wake  chan struct{} // buffered 1: suspect was set
+	// underWay are the bytes sent to the destination and not answered yet.
+	underWay atomic.Int64
 }
 
 // position is where a partition stands: source is the first source offset not
@@ -184,7 +187,9 @@ func (p *partition) take(ctx context.Context, c chunk) (int, error) {
 		}
 	}
 	for i, o := range outs {
+		p.underWay.Add(int64(len(o.Bytes)))
 		base, err := p.mirror.link.mgr.writers.produce(ctx, p.dst, o.Bytes)
+		p.underWay.Add(-int64(len(o.Bytes)))
 		if err != nil {
 			return i, p.produceError(err, pos)
 		}

@@ -230,16 +230,16 @@ func (l *Link) lookAtRetention(ctx context.Context, before lagsSeen, now time.Ti
 		if left < 0 {
 			continue // nothing is deleted there
 		}
-		topic := p.dst.topic
-		if w, ok := worst[topic]; !ok || left < w {
-			worst[topic] = left
+		label := l.mgr.metrics.topic(l.record().Name, p.dst.topic)
+		if w, ok := worst[label]; !ok || left < w {
+			worst[label] = left
 		}
 		if risk != "" {
 			texts = append(texts, fmt.Sprintf("%s partition %d: %s", tp.topic, tp.partition, risk))
 		}
 	}
-	for topic, left := range worst {
-		l.mgr.metrics.retentionLeft.WithLabelValues(l.record().Name, topic).Set(left.Seconds())
+	for label, left := range worst {
+		l.mgr.metrics.retentionLeft.WithLabelValues(l.record().Name, label).Set(left.Seconds())
 	}
 	if len(texts) == 0 {
 		return nil

@@ -187,9 +187,10 @@ func (m *metrics) transactions(link string, seen openTransactions, now time.Time
 	m.openTxn.DeletePartialMatch(prometheus.Labels{"link": link})
 	oldest := map[string]float64{}
 	for _, t := range seen {
-		oldest[t.topic] = max(oldest[t.topic], now.Sub(t.since).Seconds())
+		label := m.topic(link, t.topic)
+		oldest[label] = max(oldest[label], now.Sub(t.since).Seconds())
 	}
-	for topic, seconds := range oldest {
-		m.openTxn.WithLabelValues(link, topic).Set(seconds)
+	for label, seconds := range oldest {
+		m.openTxn.WithLabelValues(link, label).Set(seconds)
 	}
 }

@@ -138,6 +138,18 @@ func (f *fakeLinks) Progress(ctx context.Context, link string) (api.Progress, er
 	return api.Progress{Link: link}, f.note(ctx, "Progress %s", link)
 }
 
+func (f *fakeLinks) DebugMirrors(ctx context.Context) ([]api.PartitionDebug, error) {
+	var rows []api.PartitionDebug
+	for n := range int32(2100) {
+		rows = append(rows, api.PartitionDebug{
+			Link: "east-west", Topic: "orders", Status: "ACTIVE", Located: true, Segments: 3, ProducerEpoch: 7, BytesUnderWay: 4096,
+			PartitionProgress: api.PartitionProgress{Partition: n, SourcePosition: 42, SourceHighWatermark: 50, LagRecords: 8},
+		})
+	}
+	rows[5].Topic, rows[5].Stalled, rows[5].Located = "payments", "no\nleader", false
+	return rows, f.note(ctx, "DebugMirrors")
+}
+
 func (f *fakeLinks) Operation(ctx context.Context, link string) (api.Operation, error) {
 	return api.Operation{OperationID: "op"}, f.note(ctx, "Operation %s", link)
 }

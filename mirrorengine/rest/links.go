@@ -35,6 +35,9 @@ type Links interface {
 	Progress(ctx context.Context, link string) (api.Progress, error)
 	Drift(ctx context.Context, link string) (api.Drift, error)
 
+	// DebugMirrors lists the partitions of all mirrors.
+	DebugMirrors(ctx context.Context) ([]api.PartitionDebug, error)
+
 	Operation(ctx context.Context, link string) (api.Operation, error)
 	PutOperation(ctx context.Context, link string, op api.Operation) (api.Operation, error)
 	RevokeOperation(ctx context.Context, link string, op api.Operation) (api.Operation, error)

@@ -99,6 +99,7 @@ func (s *Server) routes() *http.ServeMux {
 		s.contract(mux, prefix)
 	}
 	s.extensions(mux)
+	s.debug(mux)
 	if s.opts.Metrics != nil {
 		mux.Handle("GET "+api.PathMetrics, only(RoleRead, s.opts.Metrics))
 	}
