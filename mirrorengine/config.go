@@ -93,6 +93,11 @@ type Kafka struct {
 	Principal string `yaml:"principal"`
 	// TLS is for SSL and SASL_SSL.
 	TLS TLS `yaml:"tls"`
+	// ProduceConnections is the number of connections to each broker that record
+	// batches are sent over; a partition keeps to one. Default 2; more help where
+	// followers are slow, since a broker does not look at a connection while a
+	// produce of it waits for them.
+	ProduceConnections int `yaml:"produce_connections"`
 }
 
 // principal is the engine's own, empty if it logs in as nobody.
@@ -163,7 +168,7 @@ type Log struct {
 func Default() Config {
 	return Config{
 		Listen: "127.0.0.1:8090",
-		Kafka:  Kafka{SecurityProtocol: "PLAINTEXT"},
+		Kafka:  Kafka{SecurityProtocol: "PLAINTEXT", ProduceConnections: 2},
 		State:  State{Topic: "_drawbridge_state", Shards: 16, ReplicationFactor: -1},
 		Log:    Log{Level: "info", Format: "text"},
 	}
@@ -214,7 +219,9 @@ func (c *Config) fromEnvironment(getenv func(string) string) error {
 	c.State.Shards = int32(shards) //nolint:gosec // parsed with 32 bits
 	factor, err2 := number(getenv, "STATE_REPLICATION_FACTOR", int64(c.State.ReplicationFactor), 16)
 	c.State.ReplicationFactor = int16(factor) //nolint:gosec // parsed with 16 bits
-	return errors.Join(err, err2)
+	conns, err3 := number(getenv, "KAFKA_PRODUCE_CONNECTIONS", int64(c.Kafka.ProduceConnections), 32)
+	c.Kafka.ProduceConnections = int(conns)
+	return errors.Join(err, err2, err3)
 }
 
 const environment = "DRAWBRIDGE_"

@@ -24,7 +24,8 @@ func TestTheFullFileIsRead(t *testing.T) {
 		Kafka: Kafka{
 			Bootstrap: []string{"west-1:9093", "west-2:9093"}, SecurityProtocol: "SASL_SSL", SASLMechanism: "SCRAM-SHA-512",
 			Username: "drawbridge", Password: "${file:/etc/drawbridge/kafka.properties:password}",
-			TLS: TLS{CAFile: "/etc/drawbridge/ca.pem", CertFile: "/etc/drawbridge/tls.crt", KeyFile: "/etc/drawbridge/tls.key"},
+			TLS:                TLS{CAFile: "/etc/drawbridge/ca.pem", CertFile: "/etc/drawbridge/tls.crt", KeyFile: "/etc/drawbridge/tls.key"},
+			ProduceConnections: 4,
 		},
 		Canary:            Canary{Username: "drawbridge-canary", Password: "${env:CANARY}"},
 		State:             State{Topic: "_drawbridge_state_2", Shards: 4, ReplicationFactor: 3},
@@ -81,6 +82,7 @@ func TestEachBadFileIsRefusedWithItsMistake(t *testing.T) {
 		"user-without-sasl":             "kafka.username: PLAINTEXT sends no credentials",
 		"oauthbearer":                   "kafka.sasl_mechanism: 'OAUTHBEARER' is none of PLAIN",
 		"tls-files-without-tls":         "kafka.tls: PLAINTEXT is not encrypted",
+		"no-produce-connections":        "kafka.produce_connections: 0 is not from 1 to 64",
 		"principal-without-type":        "kafka.principal: 'drawbridge' is no principal; write it as ACLs have it",
 		"certificate-without-key":       "kafka.tls.cert_file: goes together with kafka.tls.key_file",
 		"canary-without-sasl":           "canary.username: kafka.security_protocol PLAINTEXT has no principals",
@@ -133,14 +135,14 @@ func TestAllFaultsOfAConfigAreReportedAtOnce(t *testing.T) {
 func TestTheEnvironmentWinsOverTheFile(t *testing.T) {
 	env := map[string]string{
 		"DRAWBRIDGE_NAME": "east", "DRAWBRIDGE_KAFKA_BOOTSTRAP": "a:1,b:2", "DRAWBRIDGE_STATE_SHARDS": "3",
-		"DRAWBRIDGE_STATE_REPLICATION_FACTOR": "2", "DRAWBRIDGE_LOG_LEVEL": "warn",
+		"DRAWBRIDGE_STATE_REPLICATION_FACTOR": "2", "DRAWBRIDGE_LOG_LEVEL": "warn", "DRAWBRIDGE_KAFKA_PRODUCE_CONNECTIONS": "7",
 	}
 	get := func(name string) string { return env[name] }
 	got, err := Load(filepath.Join("testdata", "config", "full.yml"), get)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.Name != "east" || got.State.Shards != 3 || got.State.ReplicationFactor != 2 || got.Log.Level != "warn" ||
+	if got.Name != "east" || got.Kafka.ProduceConnections != 7 || got.State.Shards != 3 || got.State.ReplicationFactor != 2 || got.Log.Level != "warn" ||
 		cmp.Diff([]string{"a:1", "b:2"}, got.Kafka.Bootstrap) != "" || got.Log.Format != "json" {
 		t.Errorf("got %+v", got)
 	}

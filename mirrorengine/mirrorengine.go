@@ -61,7 +61,7 @@ func New(ctx context.Context, cfg Config, version string, logger *slog.Logger) (
 	}
 	registry := newRegistry(version)
 	manager, err := link.New(ctx, link.Options{
-		Local: local, Canary: canary, Name: cfg.Name, Version: version,
+		Local: local, ProduceConnections: cfg.Kafka.ProduceConnections, Canary: canary, Name: cfg.Name, Version: version,
 		Principal: cfg.Kafka.principal(), CanaryPrincipal: cfg.Canary.principal(),
 		StateTopic: cfg.State.Topic, Shards: cfg.State.Shards, ReplicationFactor: cfg.State.ReplicationFactor,
 		Resolve: secret.Scope{Dirs: cfg.Secrets.Dirs, Env: cfg.Secrets.Env}.Resolve,

@@ -112,6 +112,9 @@ func (k Kafka) validate(fault faulter) {
 		fault("kafka.tls", "%s is not encrypted; set kafka.security_protocol to SSL or SASL_SSL, or take tls out", k.SecurityProtocol)
 	}
 	principal(fault, "kafka.principal", k.Principal)
+	if k.ProduceConnections < 1 || k.ProduceConnections > 64 {
+		fault("kafka.produce_connections", "%d is not from 1 to 64; the default is 2", k.ProduceConnections)
+	}
 	if (k.TLS.CertFile == "") != (k.TLS.KeyFile == "") {
 		fault("kafka.tls.cert_file", "goes together with kafka.tls.key_file; set both or none")
 	}

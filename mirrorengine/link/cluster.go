@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"strconv"
 	"sync"
 	"time"
 
@@ -11,6 +13,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/sasl"
+
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/wire"
 )
 
 // requestTimeout bounds every single request to a broker; a connection that is
@@ -21,17 +26,21 @@ const requestTimeout = 10 * time.Second
 // that any of them could answer, beyond the request's own wait.
 const answerTimeout = 4 * time.Second
 
-// cluster is one side of a link: a client and what it knows of the topics'
-// leaders. Data requests go to a leader by Broker(id).Request, because only so
-// do batches pass as they are.
+// cluster is one side of a link: a client, what it knows of the topics' leaders,
+// and how to make connections of our own to these, for the record path.
 type cluster struct {
 	client *kgo.Client
 	adm    *kadm.Client
+	wire   wire.Options
 
 	mu      sync.RWMutex // guards what follows
 	topics  map[string]topicMeta
-	contact time.Time // last answer of any broker
+	brokers map[int32]string // host:port by id
+	contact time.Time        // last answer of any broker
 }
+
+// buffers lends the memory of all answers on the record path.
+var buffers wire.Pool
 
 type topicMeta struct {
 	id      [16]byte
@@ -46,8 +55,28 @@ type topicPartition struct {
 }
 
 func newCluster(client *kgo.Client) *cluster {
-	return &cluster{client: client, adm: kadm.NewClient(client), topics: map[string]topicMeta{}}
+	return &cluster{client: client, adm: kadm.NewClient(client), wire: wireOptions(client), topics: map[string]topicMeta{}}
 }
+
+// wireOptions make connections of our own like those of a client.
+func wireOptions(client *kgo.Client) wire.Options {
+	o := wire.Options{Timeout: requestTimeout, MaxFrame: maxAnswer, Pool: &buffers}
+	o.ClientID, _ = client.OptValue(kgo.ClientID).(string)
+	o.Dial, _ = client.OptValue(kgo.Dialer).(func(context.Context, string, string) (net.Conn, error))
+	o.SASL, _ = client.OptValue(kgo.SASL).([]sasl.Mechanism)
+	o.DialTimeout, _ = client.OptValue(kgo.DialTimeout).(time.Duration)
+	o.DialTimeout = min(o.DialTimeout, requestTimeout)
+	if software := client.OptValues(kgo.SoftwareNameAndVersion); len(software) == 2 {
+		o.Software, _ = software[0].(string)
+		o.SoftwareVersion, _ = software[1].(string)
+	}
+	return o
+}
+
+// maxAnswer bounds a broker's answer in bytes, beyond what was asked for: a broker
+// answers with one batch at least, and takes none that is larger (its
+// socket.request.max.bytes).
+const maxAnswer = 100 << 20
 
 // refresh asks for the topics' ids and leaders.
 func (c *cluster) refresh(ctx context.Context, topics ...string) error {
@@ -70,6 +99,12 @@ func (c *cluster) refresh(ctx context.Context, topics ...string) error {
 	c.touch()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if len(res.Brokers) > 0 {
+		c.brokers = make(map[int32]string, len(res.Brokers))
+		for _, b := range res.Brokers {
+			c.brokers[b.NodeID] = net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port)))
+		}
+	}
 	for _, t := range res.Topics {
 		if t.Topic == nil {
 			continue
@@ -118,6 +153,24 @@ func (c *cluster) leader(ctx context.Context, topic string, partition int32) (in
 		}
 		if err := c.refresh(ctx, topic); err != nil {
 			return 0, m.id, err
+		}
+	}
+}
+
+// address is a broker's host:port, asked for once when it is not known.
+func (c *cluster) address(ctx context.Context, broker int32) (string, error) {
+	for asked := false; ; asked = true {
+		c.mu.RLock()
+		addr, ok := c.brokers[broker]
+		c.mu.RUnlock()
+		if ok {
+			return addr, nil
+		}
+		if asked {
+			return "", fmt.Errorf("the cluster's metadata have no broker %d: it is down, or was removed", broker)
+		}
+		if err := c.refresh(ctx); err != nil {
+			return "", err
 		}
 	}
 }

@@ -65,6 +65,7 @@ type Config struct {
 	PromoteTimeout time.Duration
 
 	Fetch  FetchConfig
+	Flow   FlowConfig
 	Client ClientConfig
 }
 
@@ -91,6 +92,21 @@ type FetchConfig struct {
 	MinBytes       int32 // replica.fetch.min.bytes
 	MaxWait        time.Duration
 	Backoff        time.Duration
+}
+
+// FlowConfig bounds what the link fetches, all its partitions together.
+type FlowConfig struct {
+	// InFlightBytes are fetched and not yet acknowledged by the destination
+	// (drawbridge.inflight.max.bytes).
+	InFlightBytes int64
+	// Bandwidth in bytes a second, as they come from the source; 0: no bound
+	// (drawbridge.bandwidth.max.bytes.per.second).
+	Bandwidth int64
+	// CatchUpBandwidth bounds the partitions that lag by more than CatchUpLag
+	// records, together, so that the others stay close to their source; 0: no bound
+	// (drawbridge.catchup.bandwidth.max.bytes.per.second, drawbridge.catchup.lag.records).
+	CatchUpBandwidth int64
+	CatchUpLag       int64
 }
 
 // ClientConfig are time-outs of the source's client.
@@ -299,6 +315,10 @@ func (r configReader) read() Config {
 			ResponseBytes:  int32(r.number("replica.fetch.response.max.bytes")), //nolint:gosec // checked against maxFetch
 			MinBytes:       int32(r.number("replica.fetch.min.bytes")),          //nolint:gosec // checked against maxFetch
 			MaxWait:        r.millis("replica.fetch.wait.max.ms"), Backoff: r.millis("replica.fetch.backoff.ms"),
+		},
+		Flow: FlowConfig{
+			InFlightBytes: r.number("drawbridge.inflight.max.bytes"), Bandwidth: r.number("drawbridge.bandwidth.max.bytes.per.second"),
+			CatchUpBandwidth: r.number("drawbridge.catchup.bandwidth.max.bytes.per.second"), CatchUpLag: r.number("drawbridge.catchup.lag.records"),
 		},
 		Client: ClientConfig{
 			MetadataMaxAge: r.millis("metadata.max.age.ms"), RequestTimeout: r.millis("request.timeout.ms"),

@@ -86,6 +86,10 @@ var configKeys = []configKey{
 	{name: "availability.check.consecutive.failure.threshold", def: "5", check: between(1, 1000)},
 	{name: keyOpenTransaction, def: "60000", check: between(1000, maxMillis)},
 	{name: "drawbridge.promote.timeout.ms", def: "60000", check: between(1000, maxMillis)},
+	{name: "drawbridge.inflight.max.bytes", def: "67108864", check: between(1<<20, 1<<40)},
+	{name: "drawbridge.bandwidth.max.bytes.per.second", def: "0", check: rate},
+	{name: "drawbridge.catchup.bandwidth.max.bytes.per.second", def: "0", check: rate},
+	{name: "drawbridge.catchup.lag.records", def: "10000", check: between(0, 1<<62)},
 
 	{name: "metadata.max.age.ms", def: "300000", check: between(1000, maxMillis)},
 	{name: "request.timeout.ms", def: "30000", check: between(1000, maxMillis)},
@@ -209,6 +213,17 @@ func checkBootstrap(v string) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// rate is in bytes a second; 0 is no bound.
+func rate(v string) error {
+	if v == "0" {
+		return nil
+	}
+	if err := between(10_000, 1<<40)(v); err != nil {
+		return fmt.Errorf("%w; 0 is no bound", err)
+	}
+	return nil
 }
 
 func boolean(v string) error { return oneOf("true", "false")(v) }

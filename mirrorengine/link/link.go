@@ -28,6 +28,8 @@ type Link struct {
 	mgr *Manager
 	log *slog.Logger
 	src *cluster
+	// flow bounds what is fetched.
+	flow *flow
 
 	mu        sync.Mutex // guards what follows; taken before MirrorTopic.mu
 	rec       linkRecord
@@ -100,8 +102,10 @@ func linkWith(mgr *Manager, rec linkRecord, cfg Config, opts []kgo.Opt) (*Link, 
 	if err != nil {
 		return nil, fmt.Errorf("link %s: %w", rec.Name, err)
 	}
+	src := newCluster(client)
+	src.wire.MaxFrame += int(cfg.Fetch.ResponseBytes)
 	return &Link{
-		mgr: mgr, log: mgr.log.With("link", rec.Name), src: newCluster(client),
+		mgr: mgr, log: mgr.log.With("link", rec.Name), src: src, flow: newFlow(cfg.Flow),
 		rec: rec, cfg: cfg, mirrors: map[string]*MirrorTopic{}, making: map[string]bool{}, missing: map[string]time.Time{}, localLook: time.Now(), readers: map[int32]*reader{},
 		tasks: map[string]api.LinkTask{}, ended: make(chan struct{}),
 	}, nil
@@ -259,10 +263,7 @@ func (l *Link) reader(ctx context.Context, tp topicPartition, sourceID string) (
 	defer l.mu.Unlock()
 	r := l.readers[broker]
 	if r == nil {
-		r = &reader{
-			broker: broker, src: l.src, subs: map[*subscription]struct{}{}, wake: make(chan struct{}, 1),
-			limits: l.cfg.Fetch,
-		}
+		r = newReader(broker, l.src, l.cfg.Fetch, l.flow)
 		l.readers[broker] = r
 		run := l.run
 		l.work.Go(func() { r.run(run) })

@@ -10,6 +10,7 @@
 package link
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,6 +47,9 @@ type Options struct {
 	StateTopic        string
 	Shards            int32
 	ReplicationFactor int16
+	// ProduceConnections is the number of connections to each local broker that
+	// batches are sent over; 0 takes the default, 2.
+	ProduceConnections int
 	// Resolve puts secrets in the place of a link's references; nil takes
 	// secret.Resolve, which reaches all that the process reaches.
 	Resolve func(string) (string, error)
@@ -99,7 +103,7 @@ func New(ctx context.Context, opts Options) (*Manager, error) {
 	wctx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	m := &Manager{
 		opts: opts, log: opts.Logger, local: local, clusterID: meta.Cluster, stop: stop,
-		writers: &writers{dst: local, ctx: wctx, m: map[int32]*writer{}},
+		writers: newWriters(wctx, local, cmp.Or(opts.ProduceConnections, 2)),
 		links:   map[string]*Link{}, fatal: make(chan error, 1),
 	}
 	m.metrics = newMetrics(opts.Registry)

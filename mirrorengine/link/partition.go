@@ -165,6 +165,7 @@ func (p *partition) follow(ctx context.Context) (moved bool, err error) {
 // take mirrors one chunk: transforms it, writes ahead the segments that it
 // opens, then produces batch by batch.
 func (p *partition) take(ctx context.Context, c chunk) (int, error) {
+	defer c.release()
 	p.mu.Lock()
 	pos := p.pos
 	p.mu.Unlock()

@@ -97,7 +97,13 @@ var rules = []rule{
 	{room: "mirrorengine/batch", direct: []string{compress, lz4}, never: pure},
 	{room: "mirrorengine/secret", direct: []string{vault}, never: append([]ban{noKafka}, dataPlane...)},
 	{room: "mirrorengine/state", own: leaves, direct: []string{kafka, errgroup}, never: dataPlane},
-	{room: "mirrorengine/wire", absent: "own connections for Fetch and Produce come with the performance work"},
+	{
+		room: "mirrorengine/wire", direct: []string{kafka},
+		never: append([]ban{
+			{kafka + "/pkg/kgo", "it is what the data requests do without; its owner hands over how to dial and log in"},
+			{kafka + "/pkg/kadm", "metadata, groups and admin are asked elsewhere"},
+		}, dataPlane...),
+	},
 	{
 		room: "mirrorengine/link", own: append([]string{
 			"mirrorengine/state", "mirrorengine/batch", "mirrorengine/secret", "mirrorengine/wire",
