@@ -28,15 +28,6 @@ type chunk struct {
 	buffer        *wire.Buffer // nil if the chunk holds none
 }
 
-// retain keeps the chunk's batches for one more user, who calls what it answers.
-func (c chunk) retain() (release func()) {
-	if c.buffer == nil {
-		return func() {}
-	}
-	c.buffer.Retain()
-	return c.buffer.Release
-}
-
 // release ends the use of the chunk's batches by whoever took it.
 func (c chunk) release() {
 	if c.buffer != nil {

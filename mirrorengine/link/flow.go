@@ -25,11 +25,12 @@ func newFlow(c FlowConfig) *flow {
 	}
 }
 
-// portion is how much of n a reader may ask for at once: its share of the budget,
-// since a Fetch that waits for news holds what it has reserved, and little where
-// the bandwidth is bounded, so that the flow stays even.
+// portion is how much of n a reader may ask for at once: half of its share of the
+// budget, since a Fetch that waits for news holds what it has reserved while what
+// came before is produced; and little where the bandwidth is bounded, so that the
+// flow stays even.
 func (f *flow) portion(n int32) int32 {
-	share := f.limit / int64(max(1, f.readers.Load()))
+	share := f.limit / int64(max(1, f.readers.Load())) / 2
 	n = int32(min(int64(n), max(share, smallestPortion)))
 	return f.catchUp.Portion(f.pace.Portion(n, smallestPortion), smallestPortion)
 }

@@ -12,10 +12,11 @@ import (
 type Pool struct {
 	steps [numSteps]sync.Pool // of *Buffer
 
-	// poison overwrites memory that is given back: whoever still reads it, or
-	// sends it to a broker, shows at once. Tests set it.
-	poison bool
-	lent   atomic.Int64
+	// Poison overwrites memory that is given back: whoever still reads it, or sends
+	// it to a broker, shows at once. Tests set it before the first use.
+	Poison bool
+
+	lent atomic.Int64
 }
 
 const (
@@ -108,7 +109,7 @@ func (b *Buffer) Release() {
 
 func (p *Pool) put(b *Buffer) {
 	p.lent.Add(-int64(len(b.mem)))
-	if p.poison {
+	if p.Poison {
 		for i := range b.mem {
 			b.mem[i] = 0xdb
 		}

@@ -26,7 +26,7 @@ func TestABufferHoldsWhatIsAskedForWithAQuarterInVain(t *testing.T) {
 }
 
 func TestABufferIsFreeWhenTheLastUserHasReleasedIt(t *testing.T) {
-	p := Pool{poison: true}
+	p := Pool{Poison: true}
 	b := p.Get(10)
 	copy(b.Bytes(), "0123456789")
 	freed := 0

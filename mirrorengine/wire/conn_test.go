@@ -46,7 +46,7 @@ func (s *script) answer(correlation int32, body []byte) {
 }
 
 func testOptions() Options {
-	return Options{ClientID: "test", Timeout: 10 * time.Second, DialTimeout: 10 * time.Second, MaxFrame: 1 << 24, Pool: &Pool{poison: true}}
+	return Options{ClientID: "test", Timeout: 10 * time.Second, DialTimeout: 10 * time.Second, MaxFrame: 1 << 24, Pool: &Pool{Poison: true}}
 }
 
 // pair is a connection over TCP and its other end.
@@ -222,7 +222,7 @@ func TestABrokersThrottleGivesWhatWaitsMoreTime(t *testing.T) {
 	c.Excuse(time.Minute)
 	out := send(c, 1)
 	correlation, _ := s.request()
-	<-time.After(2 * opts.Timeout) //nolint:staticcheck // the time itself is what is tested
+	<-time.After(2 * opts.Timeout)
 	s.answer(correlation, []byte("late"))
 	if o := <-out; o.err != nil || o.body != "late" {
 		t.Errorf("got %+v", o)

@@ -48,8 +48,10 @@ func Dial(ctx context.Context, addr string, opts Options) (*Conn, error) {
 // version says so in version 0 (KIP-511).
 func (c *Conn) agree(ctx context.Context) error {
 	req := kmsg.NewPtrApiVersionsRequest()
-	req.Version = 3
-	req.ClientSoftwareName, req.ClientSoftwareVersion = c.opts.Software, c.opts.SoftwareVersion
+	if c.opts.Software != "" { // version 3 wants a name
+		req.Version = 3
+		req.ClientSoftwareName, req.ClientSoftwareVersion = c.opts.Software, c.opts.SoftwareVersion
+	}
 	for {
 		a, err := c.Ask(ctx, req)
 		if err != nil {
