@@ -114,3 +114,50 @@ func FuzzRewrite(f *testing.F) {
 		}
 	})
 }
+
+func FuzzMerge(f *testing.F) {
+	r := rand.New(rand.NewPCG(2, 2))
+	for range 5 {
+		f.Add(neighbours(f, r, 6, 3), int64(0), 1<<20, 1<<20)
+	}
+	for _, p := range seeds(f) {
+		f.Add(p, int64(101), 500, 500)
+	}
+	f.Fuzz(func(t *testing.T, p []byte, from int64, packed, plain int) {
+		l := Limits{Packed: packed, Plain: min(plain, 1<<22)}
+		batches, _ := Split(append([]byte(nil), p...))
+		for len(batches) > 0 {
+			var source []Record
+			whole := true
+			out, n, err := Merge(batches, stamp, from, l)
+			for _, b := range batches[:n] {
+				records, err := b.Records()
+				whole = whole && err == nil
+				if !b.IsControl() {
+					source = append(source, records...)
+				}
+			}
+			batches = batches[n:]
+			if err != nil || out.Records == 0 {
+				continue
+			}
+			ob := acceptable(t, out, stamp)
+			if n > 1 && (len(out.Bytes) > l.Packed || !whole && out.Reencoded&ReasonMerged == 0) {
+				t.Fatalf("%d batches became %d bytes by %v", n, len(out.Bytes), out.Reencoded)
+			}
+			if !whole {
+				continue
+			}
+			want, runs := mirrored(source, from)
+			got, err := ob.Records()
+			if err != nil {
+				t.Fatalf("the merged batch does not decode, though its parts did: %v", err)
+			}
+			sameRecords(t, "merged", want, got)
+			if len(runs) != len(out.Runs) || runs[0] != out.Runs[0] || runs[len(runs)-1] != out.Runs[len(runs)-1] {
+				t.Fatalf("runs %v, want %v", out.Runs, runs)
+			}
+			out.Release()
+		}
+	})
+}

@@ -199,7 +199,7 @@ func rewriteLegacy(b Batch, s Stamp, from int64) (Out, error) {
 		return Out{}, errors.New("rewrite message: no record is left") // last >= from was asked before
 	}
 	h.count = out.Records
-	if out.Bytes, err = finish(next, b.Codec(), h, s); err != nil {
+	if out.Bytes, err = finish(nil, next, b.Codec(), h, s); err != nil {
 		return Out{}, fmt.Errorf("rewrite message of format v%d at offset %d: %w", b.h.magic, b.h.last, err)
 	}
 	return out, nil

@@ -205,7 +205,7 @@ func Encode(records []Record, codec Codec, s Stamp) ([]byte, error) {
 			return nil, fmt.Errorf("encode batch: the first %d of %d records take more than %d bytes", i+1, len(records), MaxPlain)
 		}
 	}
-	p, err := finish(plain, codec, h, s)
+	p, err := finish(nil, plain, codec, h, s)
 	if err != nil {
 		return nil, fmt.Errorf("encode batch: %w", err)
 	}

@@ -31,6 +31,7 @@ const (
 	ReasonInside                        // the mirror begins inside it
 	ReasonAppendTime                    // record times come from the source broker's clock
 	ReasonLegacy                        // message format v0 or v1
+	ReasonMerged                        // joined with its neighbours
 )
 
 // String names the reasons, joined by +; "none" if there is none.
@@ -39,7 +40,7 @@ func (r Reason) String() string {
 	for _, n := range []struct {
 		bit  Reason
 		word string
-	}{{ReasonGap, "gap"}, {ReasonInside, "inside"}, {ReasonAppendTime, "append-time"}, {ReasonLegacy, "legacy"}} {
+	}{{ReasonGap, "gap"}, {ReasonInside, "inside"}, {ReasonAppendTime, "append-time"}, {ReasonLegacy, "legacy"}, {ReasonMerged, "merged"}} {
 		if r&n.bit != 0 {
 			words = append(words, n.word)
 		}
@@ -56,6 +57,32 @@ type Out struct {
 	Runs      []Run  // source offsets of the records, ascending
 	Records   int32  // 0: nothing of the batch is mirrored, go on behind its LastOffset
 	Reencoded Reason
+
+	pooled *[]byte // of a merged batch: what Bytes lies in
+}
+
+// MaxTimestamp is the largest record time in milliseconds since 1970, as it
+// stands in Bytes; -1 if there is none.
+func (o Out) MaxTimestamp() int64 {
+	if len(o.Bytes) < headerSize {
+		return -1
+	}
+	return int64(binary.BigEndian.Uint64(o.Bytes[posMaxTimestamp:]))
+}
+
+// Release gives the memory of a merged batch back; of others it does nothing.
+// Call it once at most, and only when nobody will read Bytes any more: other
+// batches are written there. What is never released is garbage collected.
+func (o Out) Release() {
+	if o.pooled != nil {
+		putBuffer(o.pooled)
+	}
+}
+
+// last is the highest source offset in o, which has records.
+func (o Out) last() int64 {
+	r := o.Runs[len(o.Runs)-1]
+	return r.SourceStart + int64(r.Count) - 1
 }
 
 // Rewrite makes the batch that is produced to the mirror: b's records with
@@ -85,6 +112,17 @@ func Rewrite(b Batch, s Stamp, from int64) (Out, error) {
 	if b.h.magic < 2 {
 		return rewriteLegacy(b, s, from)
 	}
+	if why := b.reasons(from); why != 0 {
+		return reencode(b, s, from, why)
+	}
+	h := b.h
+	h.attributes &= codecMask
+	seal(b.raw, h, s)
+	return Out{Bytes: b.raw, Runs: []Run{{SourceStart: b.h.base, Count: b.h.count}}, Records: b.h.count}, nil
+}
+
+// reasons why a v2 batch cannot be passed on as it is.
+func (b Batch) reasons(from int64) Reason {
 	var why Reason
 	if int64(b.h.count) != int64(b.h.lastDelta)+1 {
 		why |= ReasonGap
@@ -95,13 +133,7 @@ func Rewrite(b Batch, s Stamp, from int64) (Out, error) {
 	if b.IsLogAppendTime() {
 		why |= ReasonAppendTime
 	}
-	if why != 0 {
-		return reencode(b, s, from, why)
-	}
-	h := b.h
-	h.attributes &= codecMask
-	seal(b.raw, h, s)
-	return Out{Bytes: b.raw, Runs: []Run{{SourceStart: b.h.base, Count: b.h.count}}, Records: b.h.count}, nil
+	return why
 }
 
 // seal writes the header of a batch to be produced over the first 61 bytes of p,
@@ -124,12 +156,15 @@ func seal(p []byte, h header, s Stamp) {
 }
 
 // finish compresses plain, the records of a new batch, behind a sealed header.
-// Its last delta is count-1, since what is written here has no gaps.
-func finish(plain []byte, codec Codec, h header, s Stamp) ([]byte, error) {
+// Its last delta is count-1, since what is written here has no gaps. It uses
+// dst's memory, as far as it goes; nil takes new memory.
+func finish(dst, plain []byte, codec Codec, h header, s Stamp) ([]byte, error) {
 	h.attributes = int16(codec)
 	h.lastDelta = h.count - 1
-	dst := make([]byte, headerSize, headerSize+len(plain)/plainToPacked(codec)+64)
-	dst, err := compress(dst, plain, codec)
+	if cap(dst) < headerSize {
+		dst = make([]byte, 0, headerSize+len(plain)/plainToPacked(codec)+64)
+	}
+	dst, err := compress(dst[:headerSize], plain, codec)
 	if err != nil {
 		return nil, err
 	}
@@ -186,7 +221,7 @@ func reencode(b Batch, s Stamp, from int64, why Reason) (Out, error) {
 		return Out{}, nil
 	}
 	h.count = out.Records
-	if out.Bytes, err = finish(next, b.Codec(), h, s); err != nil {
+	if out.Bytes, err = finish(nil, next, b.Codec(), h, s); err != nil {
 		return Out{}, fmt.Errorf("rewrite batch at offset %d: %w", b.h.base, err)
 	}
 	return out, nil
