@@ -245,7 +245,7 @@ func (l *Link) commitStop(ctx context.Context, m *MirrorTopic, levels map[topicP
 	byShard := map[int32][]state.Entry{}
 	stops := map[*partition]*stopRecord{}
 	for _, p := range m.parts() {
-		if err := p.settle(ctx); err != nil {
+		if err := p.settle(ctx, true); err != nil {
 			return fmt.Errorf("read where %s partition %d ended: %w", m.name(), p.n, err)
 		}
 		p.mu.Lock()

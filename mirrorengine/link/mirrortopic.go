@@ -59,6 +59,7 @@ func (m *MirrorTopic) newPartition(n int32) *partition {
 		log:   m.log.With("partition", n),
 		wake:  make(chan struct{}, 1),
 		tip:   m.rec.TipAt,
+		merge: mergeUpTo,
 	}
 	var stop stopRecord
 	if ok, err := m.link.mgr.store.Get(stopKey(m.rec.TopicID, n), &stop); ok && err == nil {
@@ -268,7 +269,7 @@ func (m *MirrorTopic) located(ctx context.Context, anew bool) error {
 		if p.located() && !anew {
 			continue
 		}
-		if err := p.settle(ctx); err != nil {
+		if err := p.settle(ctx, false); err != nil {
 			return fmt.Errorf("%s partition %d: %w", m.name(), p.n, err)
 		}
 	}

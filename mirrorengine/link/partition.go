@@ -18,9 +18,9 @@ import (
 )
 
 // partition is the record path of one mirrored partition: one goroutine that
-// reads the destination's tail, then moves batches in order, one unacknowledged
-// at a time. Whatever goes wrong it stops, reads the tail again and goes on from
-// what is really there.
+// reads the destination's tail, then moves batches in order, some of them under
+// way at a time. Whatever goes wrong it stops, awaits all answers, reads the tail
+// again and goes on from what is really there.
 type partition struct {
 	mirror *MirrorTopic
 	n      int32
@@ -30,9 +30,12 @@ type partition struct {
 	log    *slog.Logger
 
 	mu  sync.Mutex // guards what follows
-	pos position
-	// omap is nil until the segments were read from the state topic.
+	pos position   // behind what was acknowledged
+	// omap is nil until the segments were read from the state topic. The first used
+	// of its segments are those up to what was handed over; behind them stand those
+	// of batches that an earlier try may have sent.
 	omap  *offsetmap.Map
+	used  int
 	lag   lagClock
 	tip   time.Time // the mirror held all at that time (retention.go)
 	marks []lagSample
@@ -45,6 +48,10 @@ type partition struct {
 
 	// refused counts out-of-order answers in a row without progress.
 	refused int
+	// stale: segments stand in the map that only a fence may remove.
+	stale bool
+	// merge bounds what small batches are merged to; nothing is merged without.
+	merge batch.Limits
 	// gapTo is behind a range that the source's retention took unmirrored.
 	gapTo int64
 	wake  chan struct{} // buffered 1: suspect was set
@@ -131,174 +138,137 @@ func (p *partition) follow(ctx context.Context) (moved bool, err error) {
 		return false, err
 	}
 	p.mu.Lock()
-	from := p.pos.source
+	line := &pipeline{p: p, sent: p.pos}
 	p.stalled = ""
 	p.mu.Unlock()
+	defer func() {
+		line.drain(err)
+		moved = line.acked > 0
+	}()
 	rd, id, err := p.mirror.link.reader(ctx, p.src, p.mirror.record().SourceTopicID)
 	if err != nil {
 		return false, err
 	}
-	sub := rd.subscribe(p.src, id, from)
+	sub := rd.subscribe(p.src, id, line.sent.source)
 	defer rd.unsubscribe(sub)
 	for {
 		select {
 		case <-ctx.Done():
-			return moved, ctx.Err()
+			return false, ctx.Err()
 		case <-p.wake:
+			if len(line.way) > 0 {
+				break // an acknowledgement tells where its batch went
+			}
 			if err := p.checkForeign(ctx); err != nil {
-				return moved, err
+				return false, err
+			}
+		case r := <-line.answer():
+			if err := line.answered(r); err != nil {
+				return false, err
 			}
 		case c := <-sub.got:
 			rd.kick()
 			if c.err != nil {
-				return moved, p.sourceError(ctx, c)
+				return false, p.sourceError(ctx, c)
 			}
-			n, err := p.take(ctx, c)
-			moved = moved || n > 0
-			if err != nil {
-				return moved, err
+			if err := p.take(ctx, line, c); err != nil {
+				return false, err
 			}
 		}
 	}
 }
 
-// take mirrors one chunk: transforms it, writes ahead the segments that it
-// opens, then produces batch by batch.
-func (p *partition) take(ctx context.Context, c chunk) (int, error) {
+// take hands one chunk over: transforms it, writes ahead the segments that it
+// opens, then sends batch by batch.
+func (p *partition) take(ctx context.Context, line *pipeline, c chunk) error {
 	defer c.release()
-	p.mu.Lock()
-	pos := p.pos
-	p.mu.Unlock()
-	if c.newEpoch(pos) {
+	if c.newEpoch(line.sent) {
 		// Another leader: does it have what we read from the one before?
-		if err := p.sourceKept(ctx, pos); err != nil {
-			return 0, err
+		if err := p.sourceKept(ctx, line.sent); err != nil {
+			return err
 		}
 	}
-	if err := p.tombstonesKept(ctx, c); err != nil {
-		return 0, err
+	if err := p.tombstonesKept(ctx, c, line.sent.source); err != nil {
+		return err
 	}
-	outs, segs, err := prepare(c, pos)
+	p.heard(c.highWatermark)
+	outs, segs, err := prepare(c, line.sent, p.merge)
 	if err != nil {
-		return 0, &failure{api.MirrorErrorFormat, fmt.Sprintf("source %s partition %d: %v", p.src.topic, p.n, err)}
+		return &failure{api.MirrorErrorFormat, fmt.Sprintf("source %s partition %d: %v", p.src.topic, p.n, err)}
 	}
-	if len(segs) > 0 {
-		if err := p.openSegments(ctx, segs); err != nil {
-			return 0, err
+	end := line.sent.dest
+	for _, o := range outs {
+		end += int64(o.Records)
+	}
+	if err := p.openSegments(ctx, segs, end); err != nil {
+		return err
+	}
+	for _, o := range outs {
+		if err := line.send(ctx, o, c); err != nil {
+			return err
 		}
 	}
-	for i, o := range outs {
-		p.underWay.Add(int64(len(o.Bytes)))
-		base, err := p.mirror.link.mgr.writers.produce(ctx, p.dst, o.Bytes)
-		p.underWay.Add(-int64(len(o.Bytes)))
-		if err != nil {
-			return i, p.produceError(err, pos)
-		}
-		if base != pos.dest {
-			return i, p.foreign(pos.dest, base)
-		}
-		pos = pos.behind(o)
-		p.advance(pos, c.highWatermark)
-		p.mirror.link.mgr.metrics.mirrored(p, o)
-		p.refused = 0
-	}
+	to := line.sent.readTo(c)
 	if n := len(segs); n > 0 {
-		pos.epoch = segs[n-1].SourceLeaderEpoch
+		to.epoch = segs[n-1].SourceLeaderEpoch
 	}
-	p.advance(pos.readTo(c), c.highWatermark)
-	return len(outs), nil
+	line.skip(to)
+	return nil
 }
 
-func (p *partition) advance(pos position, hw int64) {
+// heard notes how far the source's log goes.
+func (p *partition) heard(hw int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now := time.Now()
+	p.lag.sample(time.Now(), hw)
+}
+
+func (p *partition) advance(pos position) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if pos.source != p.pos.source {
-		p.moved = now
+		p.moved = time.Now()
 	}
 	p.pos = pos
-	p.lag.sample(now, hw)
 }
 
-// prepare makes of a chunk the batches to produce, and the segments that they
-// need. It is pure: the same chunk and position give the same bytes, so a batch
-// that is sent twice is the same batch.
-func prepare(c chunk, pos position) ([]batch.Out, []offsetmap.Segment, error) {
-	var outs []batch.Out
-	var segs []offsetmap.Segment
-	open := abortedIn(c.aborted)
-	for _, b := range c.batches {
-		if b.LastOffset() < pos.source {
-			continue // a Fetch answers with whole batches, from before its offset
-		}
-		if err := b.Check(); err != nil {
-			return nil, nil, err
-		}
-		if b.IsControl() {
-			if err := open.marker(b); err != nil {
-				return nil, nil, err
-			}
-			continue
-		}
-		if open.drops(b) || b.NumRecords() == 0 {
-			continue
-		}
-		from := pos.source
-		if mutant == "drop-one-record" && b.BaseOffset() <= mutantOffset && mutantOffset <= b.LastOffset() {
-			from = max(from, b.BaseOffset()+1)
-		}
-		o, err := batch.Rewrite(b, pos.stamp, from)
-		if err != nil {
-			return nil, nil, err
-		}
-		if o.Records == 0 {
-			continue
-		}
-		at := pos
-		for _, run := range o.Runs {
-			if epoch := epochOf(b, at.epoch); run.SourceStart != at.continues || epoch != at.epoch {
-				at.epoch = epoch
-				segs = append(segs, offsetmap.Segment{
-					SourceStart: run.SourceStart, DestStart: at.dest, Skip: at.markers,
-					ProducerID: at.stamp.ProducerID, ProducerEpoch: at.stamp.ProducerEpoch,
-					FirstSequence: at.stamp.BaseSequence, SourceLeaderEpoch: epoch,
-				})
-			}
-			at.markers = 0
-			at.continues = run.SourceStart + int64(run.Count)
-			at.dest += int64(run.Count)
-			at.stamp.BaseSequence = batch.NextSequence(at.stamp.BaseSequence, run.Count)
-		}
-		outs = append(outs, o)
-		pos = pos.behind(o)
-		pos.epoch = at.epoch
+// openSegments writes segments ahead of the first batch that uses them; end is
+// where the log will end behind all batches of their chunk.
+//
+// Segments may stand there already: a former try wrote them ahead of batches
+// that were not in the log when this one read it. They may come still, as long as
+// they are on their way to the broker, and are then the same batches. So these
+// segments stay as long as the source says the same again. If it does not (it was
+// compacted or cut meanwhile) they go only behind a fence, which keeps out what
+// they were for.
+func (p *partition) openSegments(ctx context.Context, segs []offsetmap.Segment, end int64) error {
+	p.mu.Lock()
+	var ahead []offsetmap.Segment
+	if p.used < p.omap.Len() {
+		ahead = p.omap.Segments()[p.used:]
 	}
-	return outs, segs, nil
-}
-
-// mutantOffset is the source offset whose batch the mutant drop-one-record robs
-// of its first record.
-const mutantOffset = 200
-
-// behind is the position after a batch was acknowledged.
-func (pos position) behind(o batch.Out) position {
-	last := o.Runs[len(o.Runs)-1]
-	pos.source = last.SourceStart + int64(last.Count)
-	pos.continues, pos.markers = pos.source, 0
-	pos.dest += int64(o.Records)
-	pos.stamp.BaseSequence = batch.NextSequence(pos.stamp.BaseSequence, o.Records)
-	return pos
-}
-
-// openSegments writes segments ahead of the first batch that uses them.
-func (p *partition) openSegments(ctx context.Context, segs []offsetmap.Segment) error {
-	mgr := p.mirror.link.mgr
-	err := mgr.put(ctx, p.shard, state.Entry{
-		Key:   segmentKey(p.mirror.topicID(), p.n, segs[0].DestStart),
-		Value: segmentsRecord{Segments: segs},
-	})
-	if err != nil {
-		return fmt.Errorf("write segments of %s partition %d ahead: %w", p.dst.topic, p.n, err)
+	p.mu.Unlock()
+	due := 0
+	for due < len(ahead) && ahead[due].DestStart < end {
+		due++
+	}
+	same := 0
+	for same < min(due, len(segs)) && ahead[same] == segs[same] {
+		same++
+	}
+	segs = segs[same:]
+	if same < due || len(segs) > 0 && due < len(ahead) {
+		p.stale = true
+		return fmt.Errorf("%s partition %d: the source's records from %d on are not those that an earlier try was about to send: a fence comes first", p.dst.topic, p.n, ahead[same].SourceStart)
+	}
+	if len(segs) > 0 {
+		err := p.mirror.link.mgr.put(ctx, p.shard, state.Entry{
+			Key:   segmentKey(p.mirror.topicID(), p.n, segs[0].DestStart),
+			Value: segmentsRecord{Segments: segs},
+		})
+		if err != nil {
+			return fmt.Errorf("write segments of %s partition %d ahead: %w", p.dst.topic, p.n, err)
+		}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -307,11 +277,13 @@ func (p *partition) openSegments(ctx context.Context, segs []offsetmap.Segment) 
 			return &failure{api.MirrorErrorIllegalState, fmt.Sprintf("%s partition %d: %v", p.dst.topic, p.n, err)}
 		}
 	}
+	p.used += same + len(segs)
 	return nil
 }
 
 // produceError says what a refused or unanswered batch means.
-func (p *partition) produceError(err error, pos position) error {
+func (p *partition) produceError(err error, u underway) error {
+	pos := u.at
 	switch {
 	case errors.Is(err, kerr.OutOfOrderSequenceNumber), errors.Is(err, kerr.InvalidProducerEpoch), errors.Is(err, kerr.UnknownProducerID):
 		// The compare-and-set said no: the log's tail is not what we thought.
@@ -322,6 +294,10 @@ func (p *partition) produceError(err error, pos position) error {
 		return &failure{api.MirrorErrorFormat, fmt.Sprintf(
 			"the destination refuses the batch for %s partition %d offset %d (source offset %d): %v; compare the topic's configs on both sides (a compacted mirror takes no null keys)",
 			p.dst.topic, p.n, pos.dest, pos.source, err)}
+	case errors.Is(err, kerr.MessageTooLarge) && u.out.Reencoded&batch.ReasonMerged != 0:
+		p.merge = batch.Limits{}
+		return fmt.Errorf("merged batches of %d bytes are larger than the max.message.bytes of %s partition %d, from here on its batches pass as they are: %w",
+			len(u.out.Bytes), p.dst.topic, p.n, err)
 	case errors.Is(err, kerr.MessageTooLarge):
 		return fmt.Errorf("the batch at source offset %d of %s partition %d is larger than the mirror's max.message.bytes; raise it on %s: %w",
 			pos.source, p.src.topic, p.n, p.dst.topic, err)
@@ -359,7 +335,7 @@ func (p *partition) suspectForeign() {
 	}
 }
 
-// checkForeign runs between batches, when nothing of ours is under way.
+// checkForeign is called when nothing of ours is under way.
 func (p *partition) checkForeign(ctx context.Context) error {
 	p.mu.Lock()
 	suspect, dest := p.suspect, p.pos.dest

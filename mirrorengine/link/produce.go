@@ -99,25 +99,6 @@ func newWriters(ctx context.Context, dst *cluster, lanes int) *writers {
 	}
 }
 
-// produce sends one batch to the partition's leader and answers with the base
-// offset that it got. A batch that was sent is waited for even when ctx ends, at
-// most requestTimeout: whoever ends a mirror then knows what landed. An error
-// leaves it open; whoever goes on must read the log end first.
-func (w *writers) produce(ctx context.Context, tp topicPartition, batch []byte) (int64, error) {
-	out := make(chan produced, 1)
-	if err := w.enqueue(ctx, produce{tp: tp, batch: batch, out: out}); err != nil {
-		return 0, err
-	}
-	select {
-	case r := <-out:
-		return r.base, r.err
-	case <-ctx.Done():
-		w.giveUp(tp, ctx.Err())
-		r := <-out
-		return r.base, r.err
-	}
-}
-
 // enqueue hands a batch over, behind those of its partition that were handed
 // over before; it is sent at most once, and its result comes exactly once. After
 // an error nothing was handed over: there is no leader, or an earlier batch

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sort"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -34,7 +35,7 @@ type tail struct {
 // resume finds out where the partition stands from the destination's own log
 // and leaves position and map ready for the next batch (design: exactly once).
 func (p *partition) resume(ctx context.Context) error {
-	if err := p.place(ctx, false); err != nil {
+	if err := p.place(ctx, false, false); err != nil {
 		return err
 	}
 	p.mu.Lock()
@@ -43,7 +44,7 @@ func (p *partition) resume(ctx context.Context) error {
 	if err := p.sourceKept(ctx, at); err != nil {
 		return err
 	}
-	if p.refused >= refusals && mutant != "sequence-from-zero" {
+	if (p.refused >= refusals || p.stale) && mutant != "sequence-from-zero" {
 		p.mu.Lock()
 		pos := p.pos
 		p.mu.Unlock()
@@ -53,10 +54,15 @@ func (p *partition) resume(ctx context.Context) error {
 }
 
 // settle is resume for a mirror that ends: data of others behind ours is no
-// reason to stop any more, it stays where it is.
-func (p *partition) settle(ctx context.Context) error { return p.place(ctx, true) }
+// reason to stop any more, it stays where it is. fenced: nothing of ours can come
+// to the log any more.
+func (p *partition) settle(ctx context.Context, fenced bool) error { return p.place(ctx, true, fenced) }
 
-func (p *partition) place(ctx context.Context, tolerant bool) error {
+// place reads the tail and finds the position there. Segments that were written
+// ahead of batches that are not in the log are cut off where these cannot come
+// any more: fenced says so, or a marker of ours in the log. Else they stay
+// (openSegments).
+func (p *partition) place(ctx context.Context, tolerant, fenced bool) error {
 	if err := p.loadMap(); err != nil {
 		return err
 	}
@@ -70,13 +76,15 @@ func (p *partition) place(ctx context.Context, tolerant bool) error {
 	p.mu.Lock()
 	m, old := p.omap, p.pos
 	p.mu.Unlock()
-	pos, dropped, err := p.locate(t, m)
+	pos, used, err := p.locate(t, m)
 	if err != nil {
 		return err
 	}
-	if dropped {
-		if err := p.trim(ctx, m, t); err != nil {
-			return err
+	if segs := m.Segments(); used < len(segs) {
+		if fenced || segs[used].ProducerEpoch < pos.stamp.ProducerEpoch || mutant == "sequence-from-zero" {
+			if err := p.trim(ctx, segs, used); err != nil {
+				return err
+			}
 		}
 	}
 	pos.source = max(pos.source, p.gapTo) // nothing is left to read before it
@@ -93,7 +101,7 @@ func (p *partition) place(ctx context.Context, tolerant bool) error {
 		pos.stamp, pos.continues = batch.Stamp{ProducerID: pos.stamp.ProducerID, ProducerEpoch: newest.ProducerEpoch + 1}, -1
 	}
 	p.mu.Lock()
-	p.pos = pos
+	p.pos, p.used = pos, used
 	p.mu.Unlock()
 	return nil
 }
@@ -263,10 +271,9 @@ func (p *partition) fetchBack(ctx context.Context, offset int64) (batch.Batch, b
 	return batch.Batch{}, false, nil
 }
 
-// locate maps the tail to a position. dropped tells that the map holds segments
-// written ahead of batches that never landed.
-func (p *partition) locate(t tail, m *offsetmap.Map) (position, bool, error) {
-	var pos position
+// locate maps the tail to a position. used is the number of segments up to it;
+// those behind were written ahead of batches that are not in the log.
+func (p *partition) locate(t tail, m *offsetmap.Map) (pos position, used int, err error) {
 	segs := m.Segments()
 	if !t.ours {
 		// Nothing of ours stands in the log: the first segment of ours begins, or
@@ -274,7 +281,7 @@ func (p *partition) locate(t tail, m *offsetmap.Map) (position, bool, error) {
 		_, first := p.ownership()
 		at, ok := m.At(first)
 		if !ok {
-			return pos, false, p.illegal("no segment begins at %d", first)
+			return pos, 0, p.illegal("no segment begins at %d", first)
 		}
 		pos = position{
 			source: at.SourceStart, dest: at.DestStart, continues: at.SourceStart, epoch: at.SourceLeaderEpoch, read: -1,
@@ -286,17 +293,17 @@ func (p *partition) locate(t tail, m *offsetmap.Map) (position, bool, error) {
 			pos.continues, pos.dest = pos.source, t.end
 			pos.epoch, pos.read = last.SourceLeaderEpoch, last.SourceLeaderEpoch
 			pos.stamp = batch.Stamp{ProducerID: last.ProducerID, ProducerEpoch: last.ProducerEpoch, BaseSequence: last.Sequence(t.end)}
-			return p.behindMarkers(pos, t), false, nil
+			return p.behindMarkers(pos, t), len(segs), nil
 		}
 		if mutant == "sequence-from-zero" {
 			pos.stamp.BaseSequence = 0
 		}
-		return p.behindMarkers(pos, t), len(segs) > 0 && segs[len(segs)-1].DestStart > first, nil
+		return p.behindMarkers(pos, t), upTo(segs, first), nil
 	}
 	end := t.last.LastOffset()
 	seg, ok := m.At(end)
 	if !ok || seg.ProducerID != t.last.ProducerID() || seg.ProducerEpoch != t.last.ProducerEpoch() || seg.Sequence(end) != t.last.LastSequence() {
-		return pos, false, p.illegal("the last batch (offset %d, producer %d epoch %d sequence %d) is not what the segments say (%+v)",
+		return pos, 0, p.illegal("the last batch (offset %d, producer %d epoch %d sequence %d) is not what the segments say (%+v)",
 			end, t.last.ProducerID(), t.last.ProducerEpoch(), t.last.LastSequence(), seg)
 	}
 	pos.source = m.ToSource(end) + 1
@@ -307,7 +314,12 @@ func (p *partition) locate(t tail, m *offsetmap.Map) (position, bool, error) {
 	if mutant == "sequence-from-zero" {
 		pos.stamp.BaseSequence = 0
 	}
-	return p.behindMarkers(pos, t), segs[len(segs)-1].DestStart > end, nil
+	return p.behindMarkers(pos, t), upTo(segs, end), nil
+}
+
+// upTo is the number of segments that start at or before dest.
+func upTo(segs []offsetmap.Segment, dest int64) int {
+	return sort.Search(len(segs), func(i int) bool { return segs[i].DestStart > dest })
 }
 
 // behindMarkers moves a position over the markers at the log's end; it then
@@ -325,27 +337,18 @@ func (p *partition) behindMarkers(pos position, t tail) position {
 	return pos
 }
 
-// trim removes segments that were written ahead of batches that never landed.
-func (p *partition) trim(ctx context.Context, m *offsetmap.Map, t tail) error {
-	cut := t.end
-	if t.ours {
-		cut = t.last.LastOffset() + 1
-	} else if _, first := p.ownership(); first >= 0 {
-		cut = first + 1
-	}
+// trim removes the segments behind the first used: what they were written ahead
+// of will never land.
+func (p *partition) trim(ctx context.Context, segs []offsetmap.Segment, used int) error {
 	mgr := p.mirror.link.mgr
-	entries, err := trimEntries(mgr.store, p.mirror.topicID(), p.n, cut)
+	entries, err := trimEntries(mgr.store, p.mirror.topicID(), p.n, segs[used].DestStart)
 	if err != nil {
 		return err
 	}
 	if err := mgr.put(ctx, p.shard, entries...); err != nil {
 		return fmt.Errorf("trim segments of %s partition %d: %w", p.dst.topic, p.n, err)
 	}
-	keep := m.Segments()
-	for len(keep) > 0 && keep[len(keep)-1].DestStart >= cut {
-		keep = keep[:len(keep)-1]
-	}
-	trimmed, err := offsetmap.New(keep)
+	trimmed, err := offsetmap.New(segs[:used])
 	if err != nil {
 		return p.illegal("%v", err)
 	}
@@ -357,17 +360,33 @@ func (p *partition) trim(ctx context.Context, m *offsetmap.Map, t tail) error {
 
 // restartSequence goes on with a new epoch behind a fence. It is for a broker
 // that refuses the right batch again and again, since it has lost the producer's
-// state. What landed before the fence is read like any other tail.
+// state, and for batches of an earlier try that must not come any more. What
+// landed before the fence is read like any other tail.
 func (p *partition) restartSequence(ctx context.Context, pos position) error {
 	mgr := p.mirror.link.mgr
 	res := mgr.fence(ctx, []fenceTarget{{p.dst, pos.stamp}})
-	if err := res[p.dst]; err != nil {
+	err := res[p.dst]
+	if p.stale && errors.Is(err, kerr.ClusterAuthorizationFailed) {
+		// Waited out instead, as at a mirror's end (fenceAll).
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(requestTimeout):
+		}
+		if err := p.place(ctx, false, true); err != nil {
+			return err
+		}
+		p.stale = false
+		return nil
+	}
+	if err != nil {
 		return fmt.Errorf("fence %s partition %d before its sequence begins anew: %w", p.dst.topic, p.n, err)
 	}
 	p.refused = 0
-	if err := p.place(ctx, false); err != nil {
+	if err := p.place(ctx, false, false); err != nil {
 		return err
 	}
+	p.stale = false
 	if pos.stamp.ProducerEpoch+1 < epochLimit {
 		return nil
 	}

@@ -139,9 +139,9 @@ func (c chunk) hole(position int64) bool {
 
 // tombstonesKept fails a compacted mirror that meets a hole when its tip is
 // older than the source keeps tombstones.
-func (p *partition) tombstonesKept(ctx context.Context, c chunk) error {
+func (p *partition) tombstonesKept(ctx context.Context, c chunk, position int64) error {
 	p.mu.Lock()
-	tip, position := p.tipNow(), p.pos.source
+	tip := p.tipNow()
 	p.mu.Unlock()
 	if tip.IsZero() || !c.hole(position) {
 		return nil
