@@ -93,23 +93,34 @@ func TestTheMirrorIsTheSourcesCommittedViewAndItsMapIsExact(t *testing.T) {
 	if err := sameRecords(want, got); err != nil {
 		t.Fatal(err)
 	}
-	segs, err := m.Segments(t.Context(), "l", "orders")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var list []offsetmap.Segment
-	for _, s := range segs.Partitions[0].Segments {
-		list = append(list, offsetmap.Segment(s))
-	}
-	om, err := offsetmap.New(list)
-	if err != nil {
-		t.Fatal(err)
-	}
+	om := segmentsMap(t, m, "orders")
 	for i := range got {
 		if s := om.ToSource(got[i].Offset); s != want[i].Offset {
 			t.Fatalf("record %d at mirror offset %d maps to source offset %d, it is at %d", i, got[i].Offset, s, want[i].Offset)
 		}
 	}
+}
+
+// segmentsOf are a mirror's segments of partition 0, as the API tells them.
+func segmentsOf(t *testing.T, m *Manager, topic string) (list []offsetmap.Segment) {
+	t.Helper()
+	segs, err := m.Segments(t.Context(), "l", topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range segs.Partitions[0].Segments {
+		list = append(list, offsetmap.Segment(s))
+	}
+	return list
+}
+
+func segmentsMap(t *testing.T, m *Manager, topic string) *offsetmap.Map {
+	t.Helper()
+	om, err := offsetmap.New(segmentsOf(t, m, topic))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return om
 }
 
 func sameRecords(want, got []*kgo.Record) error {

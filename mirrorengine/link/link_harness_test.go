@@ -29,7 +29,7 @@ type site struct {
 	adm    *kadm.Client
 }
 
-func newSite(t *testing.T, id string, opts ...kfake.Opt) *site {
+func newSite(t testing.TB, id string, opts ...kfake.Opt) *site {
 	t.Helper()
 	c, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(1), kfake.ClusterID(id)}, opts...)...)
 	if err != nil {
@@ -40,7 +40,7 @@ func newSite(t *testing.T, id string, opts ...kfake.Opt) *site {
 	return &site{c, cl, kadm.NewClient(cl)}
 }
 
-func newClient(t *testing.T, seeds []string, opts ...kgo.Opt) *kgo.Client {
+func newClient(t testing.TB, seeds []string, opts ...kgo.Opt) *kgo.Client {
 	t.Helper()
 	cl, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(seeds...), kgo.RecordPartitioner(kgo.ManualPartitioner())}, opts...)...)
 	if err != nil {
@@ -50,7 +50,7 @@ func newClient(t *testing.T, seeds []string, opts ...kgo.Opt) *kgo.Client {
 	return cl
 }
 
-func (s *site) topic(t *testing.T, name string, partitions int32, configs map[string]*string) {
+func (s *site) topic(t testing.TB, name string, partitions int32, configs map[string]*string) {
 	t.Helper()
 	if _, err := s.adm.CreateTopic(t.Context(), partitions, 1, configs, name); err != nil {
 		t.Fatal(err)
@@ -58,7 +58,7 @@ func (s *site) topic(t *testing.T, name string, partitions int32, configs map[st
 }
 
 // produce writes n numbered records to partition p, starting at first.
-func (s *site) produce(t *testing.T, topic string, p int32, first, n int) {
+func (s *site) produce(t testing.TB, topic string, p int32, first, n int) {
 	t.Helper()
 	var recs []*kgo.Record
 	for i := range n {
@@ -70,7 +70,7 @@ func (s *site) produce(t *testing.T, topic string, p int32, first, n int) {
 }
 
 // read reads partition p from offset on until n records came.
-func (s *site) read(t *testing.T, topic string, p int32, from int64, n int) []*kgo.Record {
+func (s *site) read(t testing.TB, topic string, p int32, from int64, n int) []*kgo.Record {
 	t.Helper()
 	cl := newClient(t, s.ListenAddrs(), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {p: kgo.NewOffset().At(from)}}))
@@ -97,13 +97,13 @@ func values(recs []*kgo.Record) string {
 }
 
 // newEngine runs a Manager beside a site until the test ends or stop is called.
-func newEngine(t *testing.T, s *site) (m *Manager, stop func()) {
+func newEngine(t testing.TB, s *site) (m *Manager, stop func()) {
 	t.Helper()
 	return newEngineWith(t, s, Options{})
 }
 
 // newEngineWith fills in what opts leaves out.
-func newEngineWith(t *testing.T, s *site, opts Options) (m *Manager, stop func()) {
+func newEngineWith(t testing.TB, s *site, opts Options) (m *Manager, stop func()) {
 	t.Helper()
 	if opts.Local == nil {
 		opts.Local = []kgo.Opt{kgo.SeedBrokers(s.ListenAddrs()...)}
@@ -137,7 +137,7 @@ func newEngineWith(t *testing.T, s *site, opts Options) (m *Manager, stop func()
 	return m, stop
 }
 
-func testLogger(t *testing.T) *slog.Logger {
+func testLogger(t testing.TB) *slog.Logger {
 	t.Helper()
 	level := slog.LevelError
 	if os.Getenv("DRAWBRIDGE_TEST_LOG") != "" {
@@ -147,7 +147,7 @@ func testLogger(t *testing.T) *slog.Logger {
 }
 
 // newTestLink makes link "l" from src with further configs.
-func newTestLink(t *testing.T, m *Manager, src *site, configs map[string]string) {
+func newTestLink(t testing.TB, m *Manager, src *site, configs map[string]string) {
 	t.Helper()
 	req := api.CreateLink{SourceClusterID: src.id(t)}
 	boot := strings.Join(src.ListenAddrs(), ",")
@@ -160,7 +160,7 @@ func newTestLink(t *testing.T, m *Manager, src *site, configs map[string]string)
 	}
 }
 
-func (s *site) id(t *testing.T) string {
+func (s *site) id(t testing.TB) string {
 	t.Helper()
 	meta, err := s.adm.BrokerMetadata(t.Context())
 	if err != nil {
@@ -169,7 +169,7 @@ func (s *site) id(t *testing.T) string {
 	return meta.Cluster
 }
 
-func newTestMirror(t *testing.T, m *Manager, topic string) {
+func newTestMirror(t testing.TB, m *Manager, topic string) {
 	t.Helper()
 	if err := m.CreateMirror(t.Context(), "l", api.CreateMirror{SourceTopicName: topic, ReplicationFactor: 1}); err != nil {
 		t.Fatal(err)
@@ -177,7 +177,7 @@ func newTestMirror(t *testing.T, m *Manager, topic string) {
 }
 
 // alter applies a verb and fails the test if the topic is refused.
-func alter(t *testing.T, m *Manager, verb api.MirrorVerb, topics ...string) {
+func alter(t testing.TB, m *Manager, verb api.MirrorVerb, topics ...string) {
 	t.Helper()
 	res, err := m.AlterMirrors(t.Context(), "l", verb, api.AlterMirrors{MirrorTopicNames: topics}, false)
 	if err != nil {
@@ -190,7 +190,7 @@ func alter(t *testing.T, m *Manager, verb api.MirrorVerb, topics ...string) {
 	}
 }
 
-func awaitStatus(t *testing.T, m *Manager, topic string, want status.Status) {
+func awaitStatus(t testing.TB, m *Manager, topic string, want status.Status) {
 	t.Helper()
 	eventually(t, topic+" is "+want.String(), func() error {
 		got, err := m.Mirror(t.Context(), "l", topic, true)
@@ -201,7 +201,7 @@ func awaitStatus(t *testing.T, m *Manager, topic string, want status.Status) {
 	})
 }
 
-func awaitLagZero(t *testing.T, m *Manager, s *site, topic string) {
+func awaitLagZero(t testing.TB, m *Manager, s *site, topic string) {
 	t.Helper()
 	eventually(t, "lag 0 of "+topic, func() error {
 		ends, err := s.adm.ListEndOffsets(t.Context(), topic)
@@ -221,7 +221,7 @@ func awaitLagZero(t *testing.T, m *Manager, s *site, topic string) {
 	})
 }
 
-func eventually(t *testing.T, what string, cond func() error) {
+func eventually(t testing.TB, what string, cond func() error) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()

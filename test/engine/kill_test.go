@@ -203,6 +203,60 @@ func TestLostAcknowledgementsNeitherLoseNorDoubleARecord(t *testing.T) {
 	t.Logf("%d answers were lost", losses)
 }
 
+// A backlog of one-record batches is merged and several batches are under way
+// when the answer to one of them is lost.
+func TestABacklogOfOneRecordBatchesSurvivesLostAcknowledgements(t *testing.T) {
+	const (
+		rounds     = 4
+		perRound   = 900
+		partitions = 3
+	)
+	s := newStage(t, apache, "tiny")
+	e := s.engine("tiny")
+	s.topic("tiny", partitions)
+	s.link(e, link)
+	s.mirror(e, link, "tiny")
+	var clients []*kgo.Client
+	for _, c := range []kgo.CompressionCodec{kgo.NoCompression(), kgo.Lz4Compression(), kgo.ZstdCompression()} {
+		clients = append(clients, s.client(s.source, kgo.ProducerBatchCompression(c), kgo.ProducerLinger(0), kgo.RecordPartitioner(kgo.ManualPartitioner())))
+	}
+	source := remoteClients("tiny", link)
+	t.Cleanup(func() { s.source.Proxies().Release(source) })
+	for round := range rounds {
+		s.source.Proxies().Hold(source)
+		for i := range perRound {
+			n := round*perRound + i
+			r := &kgo.Record{Topic: "tiny", Partition: int32(i % partitions), Value: fmt.Appendf(nil, "%d %060d", n, n)}
+			if err := clients[i/100%len(clients)].ProduceSync(t.Context(), r).FirstErr(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		lost := s.dest.Proxies()[0].DropResponse(produceKey, localClients("tiny"), 1)
+		s.source.Proxies().Release(source)
+		select {
+		case <-lost:
+		case <-time.After(30 * time.Second):
+			t.Fatalf("round %d: no produce to lose the answer of", round+1)
+		}
+		s.awaitMirrored(e, link, "tiny")
+	}
+	if err := s.alter(e.Client(), link, api.VerbPromote, "tiny"); err != nil {
+		t.Fatal(err)
+	}
+	s.awaitStatus(e, link, "tiny", "STOPPED")
+	stops := s.stops(e, link, "tiny")
+	s.drained(stops, "tiny")
+	if err := s.exact("tiny", stops, 0); err != nil {
+		t.Fatal(err)
+	}
+	// Of equal offsets nothing was given up: no record of the source lies elsewhere.
+	for p, stop := range stops {
+		if stop.SourceStop != stop.DestStop-1 { // the writer fence at the end
+			t.Errorf("partition %d: stop offsets %d and %d", p, stop.SourceStop, stop.DestStop)
+		}
+	}
+}
+
 // mixed writes numbered records in all codecs, every eighth time as a transaction
 // and a third of those aborted.
 func (s *stage) mixed(ctx context.Context, topic string, partitions int32, total int) error {
