@@ -28,6 +28,13 @@ type chunk struct {
 	buffer        *wire.Buffer // nil if the chunk holds none
 }
 
+// retain is one more use of the chunk's batches, ended by release.
+func (c chunk) retain() {
+	if c.buffer != nil {
+		c.buffer.Retain()
+	}
+}
+
 // release ends the use of the chunk's batches by whoever took it.
 func (c chunk) release() {
 	if c.buffer != nil {
@@ -226,6 +233,9 @@ func (r *reader) fetch(ctx context.Context, line *wire.Line, portion int32, wait
 			p := &t.Partitions[j]
 			if sub, ok := r.session.Owner(wire.Partition{Topic: name, Index: p.Partition}).(*subscription); ok {
 				c := readChunk(p, sub.next)
+				if c.err != nil {
+					c.batches = nil // nobody takes batches with an error
+				}
 				if len(c.batches) > 0 {
 					a.Buffer.Retain()
 					c.buffer = a.Buffer

@@ -157,3 +157,68 @@ func TestADeletedTopicLeavesTheOthersInTheSession(t *testing.T) {
 	src.produce(t, "stays", 1, 3, 3)
 	awaitLagZero(t, m, src, "stays")
 }
+
+// Records that do not read as batches are an error of their partition, and the
+// buffer that they came in goes back.
+func TestRecordsThatAreNoBatchesLeaveNoBufferBehind(t *testing.T) {
+	src, dst := newSite(t, "src"), newSite(t, "dst")
+	src.topic(t, "orders", 2, nil)
+	src.produce(t, "orders", 0, 0, 3)
+	whole := src.rawBatches(t, "orders")
+	hurt := append([]byte(nil), whole...)
+	hurt = append(hurt, whole...) // the same offsets again: they must ascend
+	spoilt := 0
+	src.ControlKey(int16(kmsg.Fetch), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+		req := kreq.(*kmsg.FetchRequest)
+		src.KeepControl()
+		if req.IsolationLevel != 1 || spoilt == 3 || len(req.Topics) == 0 {
+			return nil, nil, false
+		}
+		spoilt++
+		res := req.ResponseKind().(*kmsg.FetchResponse)
+		for _, topic := range req.Topics {
+			rt := kmsg.NewFetchResponseTopic()
+			rt.Topic, rt.TopicID = topic.Topic, topic.TopicID
+			for _, p := range topic.Partitions {
+				rp := kmsg.NewFetchResponseTopicPartition()
+				rp.Partition, rp.HighWatermark, rp.RecordBatches = p.Partition, 3, hurt
+				rt.Partitions = append(rt.Partitions, rp)
+			}
+			res.Topics = append(res.Topics, rt)
+		}
+		return res, nil, true
+	})
+	m, _ := newEngine(t, dst)
+	newTestLink(t, m, src, map[string]string{"replica.fetch.wait.max.ms": "20"})
+	newTestMirror(t, m, "orders")
+	awaitLagZero(t, m, src, "orders")
+	l, err := m.link("l")
+	if err != nil {
+		t.Fatal(err)
+	}
+	alter(t, m, "pause", "orders")
+	eventually(t, "nothing is held", func() error {
+		if used, _ := l.flow.budget.Used(); used > 0 {
+			return fmt.Errorf("%d bytes are", used)
+		}
+		return nil
+	})
+	if spoilt != 3 {
+		t.Errorf("%d answers were spoilt", spoilt)
+	}
+}
+
+// rawBatches are the bytes of partition 0, from its start.
+func (s *site) rawBatches(t *testing.T, topic string) []byte {
+	t.Helper()
+	c := newCluster(s.client)
+	got, err := c.scanChunk(t.Context(), topicPartition{topic, 0}, 0, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []byte
+	for _, b := range got.batches {
+		out = append(out, b.Bytes()...)
+	}
+	return out
+}

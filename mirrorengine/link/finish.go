@@ -230,11 +230,10 @@ func (l *Link) fenceAll(ctx context.Context, mirrors map[*MirrorTopic]error) map
 		}
 	}
 	if denied {
-		// Without the marker a late batch of ours is waited out: no request of
-		// this engine lives longer.
+		// Without the marker a late batch of ours is waited out.
 		select {
 		case <-ctx.Done():
-		case <-time.After(requestTimeout):
+		case <-time.After(lateProduce):
 		}
 	}
 	return levels

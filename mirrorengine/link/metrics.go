@@ -24,6 +24,7 @@ type metrics struct {
 	sourceUp      *prometheus.GaugeVec
 	stalls        *prometheus.GaugeVec
 	tasks         *prometheus.GaugeVec
+	inFlight      *prometheus.GaugeVec
 	drift         *prometheus.GaugeVec
 	openTxn       *prometheus.GaugeVec
 	retentionLeft *prometheus.GaugeVec
@@ -54,10 +55,11 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		drift:         prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "drawbridge_config_drift", Help: "Topic configs in which mirrors differ from their sources, counted by config and pair of values; harmful: the mirror's value loses records, durability or batches."}, []string{"link", "harmful"}),
 		openTxn:       prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "drawbridge_open_transaction_seconds", Help: "How long the oldest transaction that holds the mirror back at the source has been seen open; absent without one."}, topic),
 		retentionLeft: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "drawbridge_retention_left_seconds", Help: "Estimated time until the source's retention, or the loss of its tombstones, reaches the first record that is not mirrored; the worst partition, absent without a lag."}, topic),
+		inFlight:      prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "drawbridge_inflight_bytes", Help: "Memory of what was fetched and is not acknowledged, and of Fetches under way; bounded by drawbridge.inflight.max.bytes."}, []string{"link"}),
 		own:           map[[2]string]bool{},
 	}
 	if reg != nil {
-		reg.MustRegister(m.records, m.bytes, m.reencoded, m.lagRecords, m.lagSeconds, m.mirrors, m.sourceUp, m.stalls, m.tasks, m.drift, m.openTxn, m.retentionLeft)
+		reg.MustRegister(m.records, m.bytes, m.reencoded, m.lagRecords, m.lagSeconds, m.mirrors, m.sourceUp, m.stalls, m.tasks, m.inFlight, m.drift, m.openTxn, m.retentionLeft, m.inFlight)
 	}
 	return m
 }
@@ -119,6 +121,8 @@ func (m *metrics) observe(l *Link) {
 		up = 1
 	}
 	m.sourceUp.WithLabelValues(name).Set(up)
+	used, _ := l.flow.budget.Used()
+	m.inFlight.WithLabelValues(name).Set(float64(used))
 	m.mirrors.DeletePartialMatch(prometheus.Labels{"link": name})
 	for status, n := range mirrors {
 		m.mirrors.WithLabelValues(name, status).Set(float64(n))

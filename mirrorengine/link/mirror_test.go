@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/batch"
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/status"
 )
 
@@ -117,6 +118,47 @@ func TestAWriteByOthersFailsTheMirror(t *testing.T) {
 	}
 	alter(t, m, api.VerbFailover, "orders")
 	awaitStatus(t, m, "orders", status.Stopped)
+}
+
+// The records of others stand between ours: the mirror's last record lies further
+// behind than its segments say, and it has to end all the same.
+func TestAMirrorThatOthersWroteIntoWhileItWasBusyFailsOver(t *testing.T) {
+	mergeTo(t, batch.Limits{})
+	src, dst := newSite(t, "src"), newSite(t, "dst")
+	src.topic(t, "orders", 1, nil)
+	src.oneByOne(t, "orders", 2000)
+	m, _ := newEngine(t, dst)
+	newTestLink(t, m, src, nil)
+	newTestMirror(t, m, "orders")
+	foreign := 0
+	eventually(t, "the mirror fails", func() error {
+		dst.produce(t, "orders", 0, 666, 1)
+		foreign++
+		got, err := m.Mirror(t.Context(), "l", "orders", false)
+		if err == nil && got.MirrorStatus != status.Failed.String() {
+			err = errors.New(got.MirrorStatus)
+		}
+		return err
+	})
+	alter(t, m, api.VerbFailover, "orders")
+	awaitStatus(t, m, "orders", status.Stopped)
+	segs, err := m.Segments(t.Context(), "l", "orders")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Each of the source's records before the stop offset is there.
+	stop, n := segs.Partitions[0].SourceStop, int64(0)
+	for _, r := range dst.committed(t, "orders", 0) {
+		if string(r.Value) != "v666" {
+			if want := fmt.Sprintf("%d %080d", n, n); string(r.Value) != want {
+				t.Fatalf("record %d is %q", n, r.Value)
+			}
+			n++
+		}
+	}
+	if n != stop {
+		t.Errorf("the mirror holds %d records of the source and stopped at source offset %d, with %d of others", n, stop, foreign)
+	}
 }
 
 func TestMirrorFollowsTheSourcesPartitions(t *testing.T) {

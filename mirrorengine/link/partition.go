@@ -142,8 +142,11 @@ func (p *partition) follow(ctx context.Context) (moved bool, err error) {
 	p.stalled = ""
 	p.mu.Unlock()
 	defer func() {
-		line.drain(err)
+		line.drain()
 		moved = line.acked > 0
+		if line.err != nil {
+			err = line.err // it came first, or says more
+		}
 	}()
 	rd, id, err := p.mirror.link.reader(ctx, p.src, p.mirror.record().SourceTopicID)
 	if err != nil {
@@ -181,7 +184,7 @@ func (p *partition) follow(ctx context.Context) (moved bool, err error) {
 // take hands one chunk over: transforms it, writes ahead the segments that it
 // opens, then sends batch by batch.
 func (p *partition) take(ctx context.Context, line *pipeline, c chunk) error {
-	defer c.release()
+	defer c.release() // what is under way holds on to it
 	if c.newEpoch(line.sent) {
 		// Another leader: does it have what we read from the one before?
 		if err := p.sourceKept(ctx, line.sent); err != nil {
@@ -204,7 +207,7 @@ func (p *partition) take(ctx context.Context, line *pipeline, c chunk) error {
 		return err
 	}
 	for _, o := range outs {
-		if err := line.send(ctx, o, c); err != nil {
+		if err := line.send(ctx, c, o); err != nil {
 			return err
 		}
 	}

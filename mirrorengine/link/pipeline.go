@@ -2,6 +2,7 @@ package link
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/batch"
@@ -49,8 +50,7 @@ type pipeline struct {
 
 // underway is a batch that was handed over.
 type underway struct {
-	out    batch.Out // its bytes are the writers' until the answer, then nobody's
-	size   int
+	out    batch.Out
 	at     position // before it
 	after  position
 	answer chan produced
@@ -68,9 +68,9 @@ func (l *pipeline) room(o batch.Out) bool {
 	return len(l.way) < windowBatches && l.size+len(o.Bytes) <= windowBytes
 }
 
-// send hands a batch of the chunk over as soon as there is room. An error means
-// that it was not handed over.
-func (l *pipeline) send(ctx context.Context, o batch.Out, c chunk) error {
+// send hands a batch of a chunk over as soon as there is room, and holds its
+// memory until nobody sends it any more. An error means that it was not handed over.
+func (l *pipeline) send(ctx context.Context, c chunk, o batch.Out) error {
 	for !l.room(o) {
 		select {
 		case r := <-l.answer():
@@ -82,25 +82,19 @@ func (l *pipeline) send(ctx context.Context, o batch.Out, c chunk) error {
 		}
 	}
 	u := underway{
-		at: l.sent, after: l.sent.behind(o), answer: make(chan produced, 1), out: o, size: len(o.Bytes),
+		out: o, at: l.sent, after: l.sent.behind(o), answer: make(chan produced, 1),
 		old: time.Since(time.UnixMilli(o.MaxTimestamp())) > remembered,
 	}
-	free := o.Release
-	if c.buffer != nil {
-		c.buffer.Retain()
-		free = func() {
-			c.buffer.Release()
-			o.Release()
-		}
-	}
-	err := l.p.mirror.link.mgr.writers.enqueue(ctx, produce{tp: l.p.dst, batch: o.Bytes, out: u.answer, release: free})
+	c.retain()
+	release := func() { c.release(); o.Release() }
+	err := l.p.mirror.link.mgr.writers.enqueue(ctx, produce{tp: l.p.dst, batch: o.Bytes, release: release, out: u.answer})
 	if err != nil {
-		free()
+		release()
 		return l.p.produceError(err, u)
 	}
 	l.way = append(l.way, u)
-	l.size += u.size
-	l.p.underWay.Add(int64(u.size))
+	l.size += len(o.Bytes)
+	l.p.underWay.Add(int64(len(o.Bytes)))
 	l.sent = u.after
 	return nil
 }
@@ -118,10 +112,11 @@ func (l *pipeline) answer() <-chan produced {
 func (l *pipeline) answered(r produced) error {
 	u := l.way[0]
 	l.way = l.way[1:]
-	l.size -= u.size
-	l.p.underWay.Add(-int64(u.size))
+	l.size -= len(u.out.Bytes)
+	l.p.underWay.Add(-int64(len(u.out.Bytes)))
 	switch {
 	case l.err != nil:
+	case errors.Is(r.err, errGivenUp): // by drain; nothing was wrong with it
 	case r.err != nil:
 		l.err = l.p.produceError(r.err, u)
 	case r.base != u.at.dest:
@@ -146,13 +141,12 @@ func (l *pipeline) skip(to position) {
 	l.p.advance(l.sent)
 }
 
-// drain awaits the answers that are out, so that it is known what landed; what
-// waits to be sent is not sent any more.
-func (l *pipeline) drain(cause error) {
-	if len(l.way) == 0 {
-		return
+// drain gives up what was not sent yet and awaits the answers that are out, so
+// that it is known what landed.
+func (l *pipeline) drain() {
+	if len(l.way) > 0 {
+		l.p.mirror.link.mgr.writers.giveUp(l.p.dst, errGivenUp)
 	}
-	l.p.mirror.link.mgr.writers.giveUp(l.p.dst, cause)
 	for len(l.way) > 0 {
 		_ = l.answered(<-l.way[0].answer) // kept in l.err
 	}

@@ -191,7 +191,7 @@ func TestBatchesFollowEachOtherOnlyWhereTheBrokerKnowsTheProducer(t *testing.T) 
 	out := func(size int) batch.Out { return batch.Out{Bytes: make([]byte, size)} }
 	way := func(n, size int, old bool) (w []underway) {
 		for range n {
-			w = append(w, underway{size: size, old: old})
+			w = append(w, underway{out: out(size), old: old})
 		}
 		return w
 	}
@@ -233,8 +233,8 @@ func TestOldRecordsGoOneBatchAtATime(t *testing.T) {
 		dst.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "orders", Count: -1, Observe: true, When: func(kmsg.Request) bool {
 			m.writers.mu.Lock()
 			defer m.writers.mu.Unlock()
-			for _, r := range m.writers.routes {
-				most = max(most, r.open-1)
+			for _, l := range m.writers.m {
+				most = max(most, len(l.queue))
 			}
 			return true
 		}})
@@ -247,5 +247,14 @@ func TestOldRecordsGoOneBatchAtATime(t *testing.T) {
 		if (most == 0) != (age > 0) || most >= windowBatches {
 			t.Errorf("records of %v ago: up to %d batches waited behind the one that was produced", age, most)
 		}
+	}
+}
+
+// A partition that stops for another reason must not say that it stops because
+// it stopped.
+func TestAGivenUpBatchIsNoErrorOfItsOwn(t *testing.T) {
+	l := &pipeline{way: make([]underway, 2)}
+	if err := l.answered(produced{err: fmt.Errorf("not sent: %w", errGivenUp)}); err != nil || len(l.way) != 1 {
+		t.Errorf("got %v, %d under way", err, len(l.way))
 	}
 }

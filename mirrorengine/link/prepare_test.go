@@ -266,13 +266,26 @@ func TestTheTailLeadsBackToTheSourceWhereverItEnds(t *testing.T) {
 			}
 			pos = pos.behind(o)
 			p.omap = m
-			at, used, err := p.locate(tail{end: pos.dest, last: bs[0], ours: true, epoch: -1, markerID: -1}, m)
+			at, used, err := p.locate(tail{end: pos.dest, last: bs[0], ours: true, epoch: -1, markerID: -1}, m, false)
 			if err != nil {
 				t.Fatalf("log %d batch %d: %v", i, j, err)
 			}
 			at.known = true
 			if diff := cmp.Diff(pos, at, cmp.AllowUnexported(position{})); diff != "" {
 				t.Fatalf("log %d behind batch %d of %d (-want +got):\n%s", i, j, len(outs), diff)
+			}
+			// Records of others before it: the place is another one, the record the same.
+			shift := 1 + r.Int64N(5)
+			binary.BigEndian.PutUint64(o.Bytes, uint64(pos.dest-int64(o.Records)+shift))
+			if bs, err = batch.Split(o.Bytes); err != nil {
+				t.Fatal(err)
+			}
+			moved := tail{end: pos.dest + shift, last: bs[0], ours: true, epoch: -1, markerID: -1}
+			if _, _, err := p.locate(moved, m, false); err == nil {
+				t.Fatalf("log %d batch %d: nobody minds that it lies %d offsets further behind", i, j, shift)
+			}
+			if at, _, err := p.locate(moved, m, true); err != nil || at.source != pos.source || at.dest != pos.dest+shift {
+				t.Fatalf("log %d batch %d, %d offsets further behind: %+v, %v", i, j, shift, at, err)
 			}
 			for k, s := range m.Segments() {
 				if (k < used) != (s.DestStart < pos.dest) {

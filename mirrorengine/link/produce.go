@@ -18,14 +18,18 @@ import (
 // with batches of different partitions.
 const produceBytes = 8 << 20
 
-// A lane keeps up to lanesDepth requests under way: a broker answers a connection
-// in order and looks at the next request only then, which the second one's way
-// hides. It goes only when it is worth one (lanesFill bytes): what is little
-// gathers until the answer.
+// A lane keeps up to laneDepth requests under way: a broker looks at the next
+// request of a connection when it has answered the one before, so that one should
+// be there already. It goes only when it is worth a request (laneFill bytes): what
+// is little gathers until the answer.
 const (
-	laneDepth = 3
+	laneDepth = 2
 	laneFill  = 1 << 20
 )
+
+// lateProduce is how long after its sending a batch of an engine that is no more
+// may still be appended: each request before it on its lane has its time.
+const lateProduce = laneDepth * requestTimeout
 
 // produceTimeout is how long a broker may wait for its followers: it must
 // answer before the connection counts as lost.
@@ -86,6 +90,9 @@ type produce struct {
 	id    [16]byte
 	route *route
 }
+
+// errGivenUp is the cause when the partition has stopped before a batch was sent.
+var errGivenUp = errors.New("the partition stops")
 
 type produced struct {
 	base int64

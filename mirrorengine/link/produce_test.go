@@ -18,29 +18,22 @@ import (
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/batch"
 )
 
-// produce sends one batch to the partition's leader and answers with the base
-// offset that it got. A batch that was sent is waited for even when ctx ends.
-func (w *writers) produce(ctx context.Context, tp topicPartition, batch []byte) (int64, error) {
-	out := make(chan produced, 1)
-	if err := w.enqueue(ctx, produce{tp: tp, batch: batch, out: out}); err != nil {
-		return 0, err
-	}
-	select {
-	case r := <-out:
-		return r.base, r.err
-	case <-ctx.Done():
-		w.giveUp(tp, ctx.Err())
-		r := <-out
-		return r.base, r.err
-	}
-}
-
 func produceKeyed(t *testing.T, s *site) *writers {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	w := newWriters(ctx, newCluster(newClient(t, s.ListenAddrs())), 3)
 	t.Cleanup(func() { stop(); w.wg.Wait() })
 	return w
+}
+
+// produce sends one batch and waits for its answer.
+func (w *writers) produce(ctx context.Context, tp topicPartition, batch []byte) (int64, error) {
+	out := make(chan produced, 1)
+	if err := w.enqueue(ctx, produce{tp: tp, batch: batch, out: out}); err != nil {
+		return 0, err
+	}
+	r := <-out
+	return r.base, r.err
 }
 
 // numbered is the n-th batch of a partition under the stamp of its own producer.

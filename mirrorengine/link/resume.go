@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sort"
 	"time"
 
@@ -76,12 +77,13 @@ func (p *partition) place(ctx context.Context, tolerant, fenced bool) error {
 	p.mu.Lock()
 	m, old := p.omap, p.pos
 	p.mu.Unlock()
-	pos, used, err := p.locate(t, m)
+	pos, used, err := p.locate(t, m, tolerant)
 	if err != nil {
 		return err
 	}
 	if segs := m.Segments(); used < len(segs) {
-		if fenced || segs[used].ProducerEpoch < pos.stamp.ProducerEpoch || mutant == "sequence-from-zero" {
+		// The mutants must not be saved by the fence.
+		if fenced || segs[used].ProducerEpoch < pos.stamp.ProducerEpoch || mutant == "resume-at-high-watermark" || mutant == "sequence-from-zero" {
 			if err := p.trim(ctx, segs, used); err != nil {
 				return err
 			}
@@ -272,8 +274,10 @@ func (p *partition) fetchBack(ctx context.Context, offset int64) (batch.Batch, b
 }
 
 // locate maps the tail to a position. used is the number of segments up to it;
-// those behind were written ahead of batches that are not in the log.
-func (p *partition) locate(t tail, m *offsetmap.Map) (pos position, used int, err error) {
+// those behind were written ahead of batches that are not in the log. tolerant:
+// records of others may stand between ours, which then lie further behind than
+// the segments say; the sequence still tells which record of the source is last.
+func (p *partition) locate(t tail, m *offsetmap.Map, tolerant bool) (pos position, used int, err error) {
 	segs := m.Segments()
 	if !t.ours {
 		// Nothing of ours stands in the log: the first segment of ours begins, or
@@ -301,12 +305,17 @@ func (p *partition) locate(t tail, m *offsetmap.Map) (pos position, used int, er
 		return p.behindMarkers(pos, t), upTo(segs, first), nil
 	}
 	end := t.last.LastOffset()
+	at := end // where the segments have the last record
 	seg, ok := m.At(end)
 	if !ok || seg.ProducerID != t.last.ProducerID() || seg.ProducerEpoch != t.last.ProducerEpoch() || seg.Sequence(end) != t.last.LastSequence() {
-		return pos, 0, p.illegal("the last batch (offset %d, producer %d epoch %d sequence %d) is not what the segments say (%+v)",
-			end, t.last.ProducerID(), t.last.ProducerEpoch(), t.last.LastSequence(), seg)
+		i, due := bySequence(segs, t.last)
+		if !tolerant || i < 0 {
+			return pos, 0, p.illegal("the last batch (offset %d, producer %d epoch %d sequence %d) is not what the segments say (%+v)",
+				end, t.last.ProducerID(), t.last.ProducerEpoch(), t.last.LastSequence(), seg)
+		}
+		seg, at = segs[i], due
 	}
-	pos.source = m.ToSource(end) + 1
+	pos.source = m.ToSource(at) + 1
 	pos.continues = pos.source
 	pos.epoch, pos.read = seg.SourceLeaderEpoch, seg.SourceLeaderEpoch
 	pos.dest = end + 1
@@ -314,7 +323,23 @@ func (p *partition) locate(t tail, m *offsetmap.Map) (pos position, used int, er
 	if mutant == "sequence-from-zero" {
 		pos.stamp.BaseSequence = 0
 	}
-	return p.behindMarkers(pos, t), upTo(segs, end), nil
+	return p.behindMarkers(pos, t), upTo(segs, at), nil
+}
+
+// bySequence finds the segment that holds the last record of a batch, and the
+// offset where it was due, by its sequence alone; -1 if none does.
+func bySequence(segs []offsetmap.Segment, b batch.Batch) (i int, due int64) {
+	for i = len(segs) - 1; i >= 0; i-- {
+		s := segs[i]
+		if s.ProducerID != b.ProducerID() || s.ProducerEpoch != b.ProducerEpoch() {
+			continue
+		}
+		due = s.DestStart + (int64(b.LastSequence())-int64(s.FirstSequence))&math.MaxInt32
+		if due <= b.LastOffset() && (i == len(segs)-1 || due < segs[i+1].DestStart-segs[i+1].Skip) {
+			return i, due
+		}
+	}
+	return -1, 0
 }
 
 // upTo is the number of segments that start at or before dest.

@@ -30,8 +30,9 @@ type Options struct {
 	// DialTimeout bounds the way to a usable connection, with the login.
 	DialTimeout time.Duration
 	// Timeout bounds each request: one that is not answered by then takes the
-	// connection, and all that wait on it, with it. While an answer is coming in,
-	// each of its parts has that time.
+	// connection, and all that wait on it, with it. It counts from the sending, or
+	// from the answer before, since a broker looks at one request of a connection
+	// after the other. While an answer is coming in, each of its parts has that time.
 	Timeout time.Duration
 	// MaxFrame bounds an answer in bytes.
 	MaxFrame int
@@ -353,6 +354,9 @@ func (c *Conn) readOne() (call, Answer, error) {
 	c.waiting = c.waiting[1:]
 	var deadline time.Time // none while nothing is due
 	if len(c.waiting) > 0 {
+		if now := time.Now().Add(c.opts.Timeout); c.waiting[0].deadline.Before(now) {
+			c.waiting[0].deadline = now
+		}
 		deadline = c.waiting[0].deadline
 	} else {
 		c.waiting = nil

@@ -190,6 +190,24 @@ func TestAConnectionThatDoesNotTakeARequestIsLost(t *testing.T) {
 	}
 }
 
+// A broker that needs most of the time for each request is slow, not lost: it
+// did not look at the second one before it had answered the first.
+func TestARequestsTimeBeginsWithTheAnswerBefore(t *testing.T) {
+	opts := testOptions()
+	opts.Timeout = 400 * time.Millisecond
+	c, s := pair(t, opts, nil)
+	out := send(c, 4)
+	tick := time.NewTicker(opts.Timeout * 5 / 8)
+	defer tick.Stop()
+	for i := range 4 {
+		<-tick.C
+		s.answer(int32(i), nil)
+		if o := <-out; o.err != nil {
+			t.Fatalf("request %d: %v", i, o.err)
+		}
+	}
+}
+
 // A large answer over a slow line takes longer than a request may wait.
 func TestAnAnswerThatComesInSlowlyIsNoLostConnection(t *testing.T) {
 	opts := testOptions()
