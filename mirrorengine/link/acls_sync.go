@@ -188,9 +188,9 @@ func (l *Link) protectedPrincipals(ctx context.Context, broker int32) map[string
 }
 
 // login is the principal that the source takes this link for, as far as its
-// configs tell (not by a certificate, whose name the brokers may map).
+// configs tell (not by a certificate or a bearer token, whose names the brokers map).
 func (l *Link) login() string {
-	if cfg := l.config(); cfg.SASL() {
+	if cfg := l.config(); cfg.SASL() && cfg.Mechanism != mechanismOAuth {
 		if user, _, err := credentials(cfg, l.mgr.opts.Resolve); err == nil && user != "" {
 			return "User:" + user
 		}

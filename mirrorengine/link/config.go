@@ -19,8 +19,11 @@ type Config struct {
 	Bootstrap []string
 	// Protocol is one of PLAINTEXT, SASL_PLAINTEXT, SSL, SASL_SSL.
 	Protocol string
-	// Mechanism is PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; empty without SASL.
+	// Mechanism is PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER; empty
+	// without SASL.
 	Mechanism string
+	// TokenEndpoint gives OAUTHBEARER's tokens (sasl.oauthbearer.token.endpoint.url).
+	TokenEndpoint string
 	// JAAS is the login line, as given: with references in it, or one itself.
 	JAAS secret.Redacted
 	TLS  TLS
@@ -145,7 +148,7 @@ func (c Config) unavailableAfter() time.Duration {
 // possible while the source is away.
 func (c Config) SameConnection(other Config) bool {
 	return slices.Equal(c.Bootstrap, other.Bootstrap) && c.Protocol == other.Protocol &&
-		c.Mechanism == other.Mechanism && c.JAAS == other.JAAS && c.TLS == other.TLS && c.Client == other.Client
+		c.Mechanism == other.Mechanism && c.TokenEndpoint == other.TokenEndpoint && c.JAAS == other.JAAS && c.TLS == other.TLS && c.Client == other.Client
 }
 
 // ConfigError is everything that is wrong with a link's configuration; as an
@@ -202,7 +205,7 @@ func together(c Config, values map[string]string) []error {
 	}
 	if c.SASL() {
 		if values[keyMechanism] == "" || values[keyMechanism] == defaultSASL {
-			fault("%s: %s wants PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512 (the default, GSSAPI, %s)", keyMechanism, c.Protocol, notYet)
+			fault("%s: %s wants PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER (the default, GSSAPI, %s)", keyMechanism, c.Protocol, notYet)
 		}
 		if c.JAAS == "" {
 			fault(`%s: required with %s; as org.apache.kafka.common.security.plain.PlainLoginModule required username="…" password="${file:/path:key}";`, keyJAAS, c.Protocol)
@@ -211,6 +214,9 @@ func together(c Config, values map[string]string) []error {
 		}
 	} else if c.JAAS != "" {
 		fault("%s: %s sends no credentials; set security.protocol to SASL_SSL or SASL_PLAINTEXT, or take the login line out", keyJAAS, c.Protocol)
+	}
+	if (c.Mechanism == mechanismOAuth) != (values[keyTokenURL] != "") {
+		fault("%s: goes together with %s %s; set both or none", keyTokenURL, keyMechanism, mechanismOAuth)
 	}
 	t := c.TLS
 	if !c.Encrypted() && (t.TrustCertificates+t.TrustFile+t.ClientCertificates+t.ClientKey.Reveal()+t.ClientFile != "" || t.AnyHost) {
@@ -328,6 +334,7 @@ func (r configReader) read() Config {
 	}
 	if c.SASL() {
 		c.Mechanism = r.text(keyMechanism)
+		c.TokenEndpoint = r.text(keyTokenURL)
 	}
 	return c
 }

@@ -49,8 +49,8 @@ var configKeys = []configKey{
 	{name: keyProtocol, def: protocolPlaintext, check: oneOf(protocolPlaintext, protocolSASLPlaintext, protocolSSL, protocolSASLSSL)},
 	{name: keyMechanism, def: defaultSASL, check: checkMechanism},
 	{name: keyJAAS, sensitive: true, secret: true, check: checkJAAS},
-	{name: "sasl.login.callback.handler.class", only: "names a Java class; " + notYet},
-	{name: "sasl.oauthbearer.token.endpoint.url", only: "OAUTHBEARER " + notYet + "; use PLAIN or SCRAM"},
+	{name: "sasl.login.callback.handler.class", check: checkLoginHandler},
+	{name: keyTokenURL, check: checkTokenURL},
 	{name: "ssl.endpoint.identification.algorithm", def: "https", check: oneOf("https", "")},
 	{name: "ssl.truststore.type", def: "PEM", check: checkStoreType},
 	{name: keyTrustCerts, sensitive: true, check: secret.Check},
@@ -113,6 +113,7 @@ const (
 	keyProtocol     = "security.protocol"
 	keyMechanism    = "sasl.mechanism"
 	keyJAAS         = "sasl.jaas.config"
+	keyTokenURL     = "sasl.oauthbearer.token.endpoint.url"
 	keyTrustCerts   = "ssl.truststore.certificates"
 	keyTrustFile    = "ssl.truststore.location"
 	keyClientCerts  = "ssl.keystore.certificate.chain"
@@ -170,10 +171,7 @@ func checkMode(v string) error {
 }
 
 func checkMechanism(v string) error {
-	if v == "OAUTHBEARER" {
-		return errors.New("OAUTHBEARER " + notYet + "; use PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512")
-	}
-	return oneOf("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")(v)
+	return oneOf("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", mechanismOAuth)(v)
 }
 
 // checkJAAS looks at the form only: a line that is itself a reference is read

@@ -11,6 +11,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sasl"
+	"github.com/twmb/franz-go/pkg/sasl/oauth"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 )
@@ -53,14 +54,15 @@ func backoff(base time.Duration) func(int) time.Duration {
 	}
 }
 
-// credentials reads the login line as it is now.
-func credentials(cfg Config, resolve func(string) (string, error)) (user, password string, err error) {
+// loginLine reads the login line as it is now, and what resolves its options.
+func loginLine(cfg Config, resolve func(string) (string, error)) (jaas, func(string) (string, error), error) {
 	line := cfg.JAAS.Reveal()
 	if wholeReference(line) {
-		// What the reference names is the line itself: no references in there.
+		var err error
 		if line, err = resolve(line); err != nil {
-			return "", "", fmt.Errorf("%s: %w", keyJAAS, err)
+			return jaas{}, nil, fmt.Errorf("%s: %w", keyJAAS, err)
 		}
+		// What the reference names is the line itself: no references in there.
 		resolve = func(s string) (string, error) { return s, nil }
 	}
 	j, err := parseJAAS(line)
@@ -68,7 +70,16 @@ func credentials(cfg Config, resolve func(string) (string, error)) (user, passwo
 		err = j.matches(cfg.Mechanism)
 	}
 	if err != nil {
-		return "", "", fmt.Errorf("%s: %w", keyJAAS, err)
+		return j, nil, fmt.Errorf("%s: %w", keyJAAS, err)
+	}
+	return j, resolve, nil
+}
+
+// credentials are the user and password of PLAIN and SCRAM.
+func credentials(cfg Config, resolve func(string) (string, error)) (user, password string, err error) {
+	j, resolve, err := loginLine(cfg, resolve)
+	if err != nil {
+		return "", "", err
 	}
 	if user, err = resolve(j.options["username"]); err != nil {
 		return "", "", fmt.Errorf("%s: option username: %w", keyJAAS, err)
@@ -80,6 +91,13 @@ func credentials(cfg Config, resolve func(string) (string, error)) (user, passwo
 }
 
 func mechanism(cfg Config, resolve func(string) (string, error)) (sasl.Mechanism, error) {
+	if cfg.Mechanism == mechanismOAuth {
+		t := &tokens{cfg: cfg, resolve: resolve}
+		if _, _, err := t.request(); err != nil {
+			return nil, err
+		}
+		return loginMechanism{oauth.Oauth(t.auth)}, nil
+	}
 	if _, _, err := credentials(cfg, resolve); err != nil {
 		return nil, err
 	}

@@ -19,6 +19,14 @@ type jaas struct {
 	options map[string]string
 }
 
+// wants are the options that a module cannot do without; the last one is secret.
+func (j jaas) wants() []string {
+	if j.module == moduleOAuth {
+		return []string{"clientId", "clientSecret"}
+	}
+	return []string{"username", "password"}
+}
+
 // Login modules, by the bare name of their class.
 const (
 	modulePlain = "PlainLoginModule"
@@ -26,8 +34,8 @@ const (
 	moduleOAuth = "OAuthBearerLoginModule"
 )
 
-// inline tells whether the password stands in the line itself.
-func (j jaas) inline() bool { return !secret.Referenced(j.options["password"]) }
+// inline tells whether the secret stands in the line itself.
+func (j jaas) inline() bool { return !secret.Referenced(j.options[j.wants()[1]]) }
 
 // parseJAAS reads a login line. Its errors quote none of it but option names.
 func parseJAAS(text string) (jaas, error) {
@@ -36,11 +44,9 @@ func parseJAAS(text string) (jaas, error) {
 	class, rest := cutWord(text)
 	j := jaas{module: class[strings.LastIndexByte(class, '.')+1:], options: map[string]string{}}
 	switch j.module {
-	case modulePlain, moduleSCRAM:
-	case moduleOAuth:
-		return j, errors.New("OAuthBearerLoginModule " + notYet + "; use PlainLoginModule or ScramLoginModule")
+	case modulePlain, moduleSCRAM, moduleOAuth:
 	default:
-		return j, errors.New("does not begin with a login module that this engine knows; write org.apache.kafka.common.security.plain.PlainLoginModule or …scram.ScramLoginModule")
+		return j, errors.New("does not begin with a login module that this engine knows; write org.apache.kafka.common.security.plain.PlainLoginModule, …scram.ScramLoginModule or …oauthbearer.OAuthBearerLoginModule")
 	}
 	control, rest := cutWord(rest)
 	switch strings.ToLower(control) {
@@ -51,7 +57,7 @@ func parseJAAS(text string) (jaas, error) {
 	if err := j.readOptions(rest); err != nil {
 		return j, err
 	}
-	for _, name := range []string{"username", "password"} {
+	for _, name := range j.wants() {
 		if j.options[name] == "" {
 			return j, fmt.Errorf("option %s is missing or empty", name)
 		}
@@ -159,8 +165,11 @@ func matchMechanism(c Config) error {
 
 func (j jaas) matches(mechanism string) error {
 	want := moduleSCRAM
-	if mechanism == "PLAIN" {
+	switch mechanism {
+	case "PLAIN":
 		want = modulePlain
+	case mechanismOAuth:
+		want = moduleOAuth
 	}
 	if mechanism != defaultSASL && j.module != want {
 		return fmt.Errorf("%s does not go with %s %s; it wants %s", j.module, keyMechanism, mechanism, want)

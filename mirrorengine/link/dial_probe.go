@@ -146,7 +146,7 @@ func classify(err error) string {
 	switch {
 	case err == nil:
 		return api.LinkErrorNone
-	case errors.As(err, &login), errors.As(err, &cert), errors.As(err, &alert),
+	case errors.As(err, &login), errors.As(err, &cert), errors.As(err, &alert), refusedByTLS(err),
 		errors.Is(err, kerr.SaslAuthenticationFailed), errors.Is(err, kerr.UnsupportedSaslMechanism),
 		errors.Is(err, kerr.IllegalSaslState), errors.Is(err, kerr.ClusterAuthorizationFailed):
 		return api.LinkErrorAuthentication
@@ -161,6 +161,14 @@ func classify(err error) string {
 	default:
 		return api.LinkErrorTCP
 	}
+}
+
+// refusedByTLS: the source ended the handshake by an alert, as it does when it
+// wants a client certificate that it has not seen, or does not trust. The alert's
+// own type is not exported by crypto/tls.
+func refusedByTLS(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "remote error"
 }
 
 // rank orders errors of several servers by how much they tell.
@@ -187,6 +195,8 @@ func cure(err error) string {
 	switch {
 	case errors.As(err, &cert):
 		return "; check ssl.truststore.certificates and that bootstrap.servers has the names of the certificate"
+	case refusedByTLS(err):
+		return "; the source does not take this link's certificate, or wants one: check ssl.keystore.certificate.chain and ssl.keystore.key, and what the listener of this port trusts"
 	case errors.As(err, &record):
 		return "; the source does not speak TLS on this port: check security.protocol and the port"
 	case errors.As(err, &closed):

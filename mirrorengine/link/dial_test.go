@@ -50,7 +50,8 @@ func TestABadLoginLineIsRefusedWithoutBeingQuoted(t *testing.T) {
 	for text, says := range map[string]string{
 		"":        "login module",
 		"hunter2": "login module",
-		`x.OAuthBearerLoginModule required clientId="a" clientSecret="hunter2";`:             "OAuthBearerLoginModule is not supported",
+		`x.OAuthBearerLoginModule required clientSecret="hunter2";`:                          "option clientId is missing",
+		`x.OAuthBearerLoginModule required username="a" password="hunter2";`:                 "option clientId is missing",
 		`x.PlainLoginModule username="k" password="hunter2";`:                                "'required'",
 		`x.PlainLoginModule required username="k" password="hunter2"`:                        "semicolon",
 		`x.PlainLoginModule required username="k" password="hunter2;`:                        "quote is not closed",
@@ -76,7 +77,7 @@ func FuzzLoginLines(f *testing.F) {
 	f.Add(plainLogin)
 	f.Fuzz(func(t *testing.T, text string) {
 		j, err := parseJAAS(text)
-		if err == nil && (j.options["username"] == "" || j.options["password"] == "") {
+		if err == nil && (j.options[j.wants()[0]] == "" || j.options[j.wants()[1]] == "") {
 			t.Errorf("%q was taken without credentials", text)
 		}
 	})

@@ -108,7 +108,8 @@ var rules = []rule{
 		room: "mirrorengine/link", own: append([]string{
 			"mirrorengine/state", "mirrorengine/batch", "mirrorengine/secret", "mirrorengine/wire",
 		}, leaves...),
-		direct: []string{kafka, prometheus, errgroup, "github.com/google/uuid"} /* link ids are UUIDs in the contract */, never: dataPlane,
+		direct: []string{kafka, prometheus, errgroup, "github.com/google/uuid" /* link ids are UUIDs in the contract */, "golang.org/x/oauth2" /* tokens of SASL OAUTHBEARER */},
+		never: dataPlane,
 	},
 	{
 		room: "mirrorengine/rest", own: append([]string{

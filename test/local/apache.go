@@ -156,6 +156,18 @@ func (k *Kafka) apacheProperties(id int, dir string, b broker, controller, inter
 		"replica.lag.time.max.ms":                                     "10000",
 		"transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
 	}
+	if b.tls != "" {
+		p["listeners"] += ",TLS://" + b.tls
+		p["advertised.listeners"] += ",TLS://" + b.tls
+		p["listener.security.protocol.map"] += ",TLS:SSL"
+		maps.Copy(p, map[string]string{
+			"listener.name.tls.ssl.client.auth":         "required",
+			"listener.name.tls.ssl.keystore.type":       "PEM",
+			"listener.name.tls.ssl.keystore.location":   k.cfg.TLS.KeyStore,
+			"listener.name.tls.ssl.truststore.type":     "PEM",
+			"listener.name.tls.ssl.truststore.location": k.cfg.TLS.TrustStore,
+		})
+	}
 	maps.Copy(p, k.cfg.Properties)
 	var text strings.Builder
 	for _, key := range slices.Sorted(maps.Keys(p)) {

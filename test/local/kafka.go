@@ -42,9 +42,15 @@ type KafkaConfig struct {
 	Users     []User // ordinary principals; they may do nothing until ACL entries are made
 	// Proxied puts a TCP proxy (see Proxy) before each broker and makes the brokers advertise the proxies' addresses.
 	Proxied bool
+	// TLS adds a listener with TLS to each broker of an Apache cluster (see TLSBootstrap), which demands client
+	// certificates; PEM files. Its principals are the certificates' subjects, as in User:CN=engine.
+	TLS TLSFiles
 	// Properties are further broker properties. kfake knows few (see kfake.BrokerConfigs).
 	Properties map[string]string
 }
+
+// TLSFiles are what brokers show (key and certificate in one file) and which authorities they trust.
+type TLSFiles struct{ KeyStore, TrustStore string }
 
 // Validate reports every fault of the configuration at once.
 func (c KafkaConfig) Validate() error {
@@ -55,6 +61,9 @@ func (c KafkaConfig) Validate() error {
 	}
 	if c.Name == "" || strings.ContainsAny(c.Name, "/ ") {
 		fault("Name %q: give the site's name, without slashes and spaces", c.Name)
+	}
+	if c.TLS != (TLSFiles{}) && (c.Kind != Apache || c.TLS.KeyStore == "" || c.TLS.TrustStore == "") {
+		fault("TLS: give both files, and Kind %q", Apache)
 	}
 	if c.Dir == "" {
 		fault("Dir is empty: name a folder for the cluster's data")
@@ -92,7 +101,7 @@ type Kafka struct {
 }
 
 // broker is one address of the cluster.
-type broker struct{ direct, advertised string }
+type broker struct{ direct, advertised, tls string }
 
 // node is one process of the cluster: all of kfake, or one Apache broker.
 type node struct {
@@ -145,12 +154,15 @@ func StartKafka(ctx context.Context, cfg KafkaConfig) (_ *Kafka, err error) {
 
 // address chooses the brokers' ports and starts the proxies.
 func (k *Kafka) address() error {
-	found, err := FreePorts(2 * k.cfg.Brokers)
+	found, err := FreePorts(3 * k.cfg.Brokers)
 	if err != nil {
 		return err
 	}
 	for i := range k.cfg.Brokers {
 		b := broker{direct: loopback(found[2*i])}
+		if k.cfg.TLS != (TLSFiles{}) {
+			b.tls = loopback(found[2*k.cfg.Brokers+i])
+		}
 		b.advertised = b.direct
 		if k.cfg.Proxied {
 			b.advertised = loopback(found[2*i+1])
@@ -170,6 +182,17 @@ func (k *Kafka) Bootstrap() []string {
 	var addrs []string
 	for _, b := range k.brokers {
 		addrs = append(addrs, b.advertised)
+	}
+	return addrs
+}
+
+// TLSBootstrap returns the brokers' addresses with TLS; empty when the cluster has none.
+func (k *Kafka) TLSBootstrap() []string {
+	var addrs []string
+	for _, b := range k.brokers {
+		if b.tls != "" {
+			addrs = append(addrs, b.tls)
+		}
 	}
 	return addrs
 }
