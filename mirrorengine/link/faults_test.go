@@ -195,6 +195,7 @@ func TestATruncatedSourceFailsTheMirror(t *testing.T) {
 	for name, grown := range map[string]int{"shorter": 0, "as long": 5, "longer": 20} {
 		for _, restart := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, restart %t", name, restart), func(t *testing.T) {
+				t.Parallel() // they wait for a source that comes back
 				m, dst := truncatedSource(t, restart, grown)
 				expectFailed(t, m, "orders", api.MirrorErrorTruncation, "lost records that are in the mirror", "source offsets 5 to 9")
 				if got := values(dst.read(t, "orders", 0, 0, 10)); got != "v0 v1 v2 v3 v4 v5 v6 v7 v8 v9" || dst.end(t, "orders", 0) != 10 {
@@ -296,6 +297,7 @@ func TestOffsetsAreMappedAcrossTheSegmentsOfLeaderEpochs(t *testing.T) {
 }
 
 func TestAMirrorTopicThatIsGoneFailsAndCannotBeFailedOver(t *testing.T) {
+	t.Parallel()
 	src, dst := newSite(t, "src"), newSite(t, "dst")
 	src.topic(t, "orders", 2, nil)
 	src.produce(t, "orders", 0, 0, 5)
@@ -324,7 +326,36 @@ func TestAMirrorTopicThatIsGoneFailsAndCannotBeFailedOver(t *testing.T) {
 	}
 }
 
+func TestWhatIsSeenOfAMirrorThatWasReplacedIsNotWrittenOverTheNewOne(t *testing.T) {
+	src, dst := newSite(t, "src"), newSite(t, "dst")
+	src.topic(t, "orders", 1, nil)
+	m, _ := newEngine(t, dst)
+	newTestLink(t, m, src, nil)
+	newTestMirror(t, m, "orders")
+	l, err := m.link("l")
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, err := l.mirror("orders")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dst.deleteTopic(t, "orders")
+	newTestMirror(t, m, "orders")
+	old.failed(t.Context(), topicGone(old.record(), "was deleted"))
+	if err := old.edit(t.Context(), func(r *mirrorRecord) { r.Gone = true }); !errors.Is(err, api.ErrConflict) {
+		t.Errorf("edit: %v", err)
+	}
+	var rec mirrorRecord
+	if _, err := m.store.Get(mirrorKey("l", "orders"), &rec); err != nil || rec.Status != status.Active.String() || rec.Gone {
+		t.Errorf("%+v %v", rec, err)
+	}
+	src.produce(t, "orders", 0, 0, 5)
+	awaitLagZero(t, m, src, "orders")
+}
+
 func TestAFailoverOfATopicThatIsGoneEndsWithTheReasonAndTheOthersGoOn(t *testing.T) {
+	t.Parallel()
 	src, dst := newSite(t, "src"), newSite(t, "dst")
 	for _, topic := range []string{"gone", "kept", "remade"} {
 		src.topic(t, topic, 1, nil)

@@ -32,6 +32,7 @@ type MirrorTopic struct {
 	ctx        context.Context    // of the running partitions
 	cancel     context.CancelFunc // nil when halted
 	finishing  bool               // an end is under way, or done
+	retired    bool               // another mirror has taken its place
 	running    sync.WaitGroup
 
 	// change serialises status changes: read, decide, persist, take over.
@@ -120,6 +121,26 @@ func (m *MirrorTopic) halt() {
 	m.running.Wait()
 }
 
+// retire gives the record up to the mirror that takes this one's place: what a
+// look from before then says must not be written over it.
+func (m *MirrorTopic) retire() {
+	m.change.Lock()
+	defer m.change.Unlock()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.retired = true
+}
+
+// replaced is the refusal of a retired mirror.
+func (m *MirrorTopic) replaced() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.retired {
+		return api.Conflict("mirror topic '%s' of cluster link '%s' was created again meanwhile", m.rec.Topic, m.rec.Link)
+	}
+	return nil
+}
+
 // ending tells whether an end is under way.
 func (m *MirrorTopic) ending() bool {
 	m.mu.Lock()
@@ -202,6 +223,9 @@ func (m *MirrorTopic) apply(ctx context.Context, e status.Event, change func(*mi
 // next is the record after an event, or the refusal.
 func (m *MirrorTopic) next(e status.Event, change func(*mirrorRecord)) (mirrorRecord, error) {
 	rec := m.record()
+	if err := m.replaced(); err != nil {
+		return rec, err
+	}
 	from, err := status.Parse(rec.Status)
 	if err != nil {
 		return rec, err
@@ -235,6 +259,9 @@ func (m *MirrorTopic) adopt(rec mirrorRecord) {
 func (m *MirrorTopic) edit(ctx context.Context, change func(*mirrorRecord)) error {
 	m.change.Lock()
 	defer m.change.Unlock()
+	if err := m.replaced(); err != nil {
+		return err
+	}
 	rec := m.record()
 	rec.Transition = slices.Clone(rec.Transition)
 	change(&rec)

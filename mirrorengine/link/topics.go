@@ -56,6 +56,7 @@ func (m *Manager) CreateMirror(ctx context.Context, link string, req api.CreateM
 	// A mirror whose topic was deleted is over: the new one takes its place.
 	if old, err := l.mirror(topic); err == nil {
 		old.halt()
+		old.retire()
 	}
 	rec := mirrorRecord{
 		Link: link, Topic: topic, SourceTopic: topic, SourceTopicID: idString(src.id),
