@@ -59,7 +59,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		own:           map[[2]string]bool{},
 	}
 	if reg != nil {
-		reg.MustRegister(m.records, m.bytes, m.reencoded, m.lagRecords, m.lagSeconds, m.mirrors, m.sourceUp, m.stalls, m.tasks, m.inFlight, m.drift, m.openTxn, m.retentionLeft, m.inFlight)
+		reg.MustRegister(m.records, m.bytes, m.reencoded, m.lagRecords, m.lagSeconds, m.mirrors, m.sourceUp, m.stalls, m.tasks, m.inFlight, m.drift, m.openTxn, m.retentionLeft)
 	}
 	return m
 }

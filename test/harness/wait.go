@@ -197,8 +197,8 @@ func (s *System) Settled(ctx context.Context, source, destination *Site) error {
 			return err
 		}
 		for _, t := range got.Tasks {
-			if len(t.Errors) > 0 {
-				return fmt.Errorf("%s is %s: %s", t.TaskName, t.State, t.Errors[0].ErrorMessage)
+			if t.State == "IN_ERROR" { // an ACTIVE task may have notes
+				return fmt.Errorf("%s is in error: %v", t.TaskName, t.Errors)
 			}
 		}
 		return nil
