@@ -396,7 +396,7 @@ func (p *partition) restartSequence(ctx context.Context, pos position) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(requestTimeout):
+		case <-time.After(lateProduce):
 		}
 		if err := p.place(ctx, false, true); err != nil {
 			return err
