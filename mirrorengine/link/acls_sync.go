@@ -126,21 +126,21 @@ func (l *Link) aclFacts(ctx context.Context, filters ACLFilters) (aclFacts, erro
 		return f, err
 	}
 	if !f.access.authorizer {
-		return f, &aclSideError{side: "this cluster", err: kerr.SecurityDisabled}
+		return f, m.lacking(kerr.SecurityDisabled, opDescribe, resourceCluster, "")
 	}
 	brokers, err := m.brokerIDs(ctx)
 	if err != nil {
 		return f, err
 	}
 	if f.here, err = listACLs(ctx, m.local, brokers[0], kmsg.ACLResourceTypeAny); err != nil {
-		return f, &aclSideError{side: "this cluster", principal: m.opts.Principal, operation: "Describe", err: err}
+		return f, m.lacking(err, opDescribe, resourceCluster, "")
 	}
 	f.protected = l.protectedPrincipals(ctx, brokers[0])
 	if err := l.sameSource(ctx); err != nil {
 		return f, err
 	}
 	if f.source, err = listACLs(ctx, l.src, anyBroker, kmsg.ACLResourceTypeAny); err != nil {
-		return f, &aclSideError{side: "the source cluster", principal: l.login(), operation: "Describe", err: err}
+		return f, l.lacking(err, opDescribe, resourceCluster, "")
 	}
 	return f, nil
 }
@@ -229,7 +229,7 @@ func (l *Link) addACLs(ctx context.Context, facts aclFacts, plan *aclPlan) []err
 		var undo []state.Entry
 		for _, e := range entries {
 			if err := bad[e]; err != nil {
-				errs = append(errs, &aclSideError{side: "this cluster", principal: l.mgr.opts.Principal, operation: "Alter", err: err})
+				errs = append(errs, l.mgr.lacking(err, "ALTER", resourceCluster, ""))
 				if !ours[e] {
 					undo = append(undo, state.Entry{Key: aclKey(name, e)})
 				}
@@ -317,7 +317,7 @@ func (l *Link) removeACLs(ctx context.Context, facts aclFacts, plan aclPlan) []e
 		}
 		for _, e := range entries {
 			if err := bad[e]; err != nil {
-				errs = append(errs, &aclSideError{side: "this cluster", principal: l.mgr.opts.Principal, operation: "Alter", err: err})
+				errs = append(errs, l.mgr.lacking(err, "ALTER", resourceCluster, ""))
 			} else {
 				gone = append(gone, e)
 			}
@@ -331,30 +331,6 @@ func (l *Link) removeACLs(ctx context.Context, facts aclFacts, plan aclPlan) []e
 		errs = append(errs, err)
 	}
 	return errs
-}
-
-// aclSideError is a cluster's refusal of an ACL request.
-type aclSideError struct {
-	side, principal, operation string
-	err                        error
-}
-
-func (e *aclSideError) Unwrap() error { return e.err }
-
-// Error names the cure.
-func (e *aclSideError) Error() string {
-	switch {
-	case errors.Is(e.err, kerr.ClusterAuthorizationFailed):
-		who := e.principal
-		if who == "" {
-			who = "User:<its principal>"
-		}
-		return fmt.Sprintf("%v: %s needs %s on the CLUSTER of %s: kafka-acls --bootstrap-server … --add --allow-principal %s --operation %s --cluster",
-			e.err, who, strings.ToUpper(e.operation), e.side, who, e.operation)
-	case errors.Is(e.err, kerr.SecurityDisabled):
-		return fmt.Sprintf("%v: %s has no authorizer: set authorizer.class.name on its brokers, or set acl.sync.enable to false", e.err, e.side)
-	}
-	return fmt.Sprintf("ACL entries of %s: %v", e.side, e.err)
 }
 
 func aclTaskError(err error) api.TaskError {

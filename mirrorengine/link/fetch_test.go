@@ -137,7 +137,7 @@ func TestALostFetchSessionIsBegunAnew(t *testing.T) {
 func TestADeletedTopicLeavesTheOthersInTheSession(t *testing.T) {
 	src, dst := newSite(t, "src"), newSite(t, "dst")
 	m, _ := newEngine(t, dst)
-	newTestLink(t, m, src, map[string]string{"replica.fetch.wait.max.ms": "20"})
+	newTestLink(t, m, src, map[string]string{"replica.fetch.wait.max.ms": "20", "cluster.link.retry.timeout.ms": "0"})
 	for _, topic := range []string{"gone", "stays"} {
 		src.topic(t, topic, 2, nil)
 		newTestMirror(t, m, topic)

@@ -133,7 +133,7 @@ func (l *Link) sourceGroups(ctx context.Context, known []string, stable bool) (s
 	}
 	for group, res := range l.src.committed(ctx, slices.Sorted(maps.Keys(names))) {
 		if res.Err != nil && !errors.Is(res.Err, kerr.GroupIDNotFound) { // not found: no commits
-			v.failed[group] = v.faults.add(group, taskErrorCode(res.Err), "group %s: its offsets at the source: %v", group, res.Err)
+			v.failed[group] = v.faults.add(group, taskErrorCode(res.Err), "group %s: its offsets at the source: %v", group, l.lacking(res.Err, opDescribe, resourceGroup, group))
 			continue
 		}
 		whole := true

@@ -179,7 +179,7 @@ func (l *Link) decideAll(work []groupWork, view sourceView, dest destView, parts
 		w.decision = decideGroup(f)
 		w.trouble = view.trouble(w.at)
 		if err := dest.failed[w.at.group]; err != nil && w.trouble == "" {
-			w.trouble = faults.add(w.at.group, taskErrorCode(err), "group %s: its offsets on this cluster: %v", w.at.group, err)
+			w.trouble = faults.add(w.at.group, taskErrorCode(err), "group %s: its offsets on this cluster: %v", w.at.group, l.mgr.lacking(err, opRead, resourceGroup, w.at.group))
 		}
 		w.giveUpIfTroubled()
 		out = append(out, w)

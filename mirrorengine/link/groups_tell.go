@@ -18,6 +18,7 @@ func (l *Link) tellGroups(work []groupWork, view sourceView, back *destView, fau
 		if gone && w.trouble == "" {
 			continue
 		}
+		w.err = l.mgr.lacking(w.err, opRead, resourceGroup, w.at.group)
 		states[w.at] = w.state(back, faults)
 	}
 	for _, name := range view.share {

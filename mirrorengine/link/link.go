@@ -253,7 +253,7 @@ func (l *Link) record() linkRecord {
 func (l *Link) reader(ctx context.Context, tp topicPartition, sourceID string) (*reader, [16]byte, error) {
 	broker, id, err := l.src.leader(ctx, tp.topic, tp.partition)
 	if err != nil {
-		return nil, id, fmt.Errorf("leader of source %s partition %d: %w", tp.topic, tp.partition, err)
+		return nil, id, fmt.Errorf("leader of source %s partition %d: %w", tp.topic, tp.partition, l.lacking(err, opRead, resourceTopic, tp.topic))
 	}
 	if id != [16]byte{} && idString(id) != sourceID {
 		// Not left to the watcher: at our position the new topic has other records.

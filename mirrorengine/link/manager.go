@@ -22,6 +22,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
@@ -111,6 +112,11 @@ func New(ctx context.Context, opts Options) (*Manager, error) {
 		Local: opts.Local, ClusterID: meta.Cluster, Topic: opts.StateTopic, Shards: opts.Shards,
 		ReplicationFactor: opts.ReplicationFactor, Logger: opts.Logger,
 	})
+	if errors.Is(err, kerr.TransactionalIDAuthorizationFailed) {
+		err = m.lacking(err, opWrite, resourceTransactions, "drawbridge-"+meta.Cluster)
+	} else {
+		err = m.lacking(err, opAll, resourceTopic, opts.StateTopic)
+	}
 	if err == nil {
 		m.writerFence, err = m.probeWriterFence(ctx)
 	}

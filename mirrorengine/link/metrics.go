@@ -171,7 +171,7 @@ func (m *metrics) forget(link, topic string) {
 // forgetLink drops what a link that is gone still has, of all its topics.
 func (m *metrics) forgetLink(link string) {
 	at := prometheus.Labels{"link": link}
-	for _, v := range []*prometheus.GaugeVec{m.lagRecords, m.lagSeconds, m.stalls, m.mirrors, m.sourceUp, m.tasks, m.drift, m.openTxn, m.retentionLeft} {
+	for _, v := range []*prometheus.GaugeVec{m.lagRecords, m.lagSeconds, m.stalls, m.mirrors, m.sourceUp, m.tasks, m.inFlight, m.drift, m.openTxn, m.retentionLeft} {
 		v.DeletePartialMatch(at)
 	}
 	for _, v := range []*prometheus.CounterVec{m.records, m.bytes, m.reencoded} {

@@ -305,7 +305,7 @@ func (p *partition) produceError(err error, u underway) error {
 		return fmt.Errorf("the batch at source offset %d of %s partition %d is larger than the mirror's max.message.bytes; raise it on %s: %w",
 			pos.source, p.src.topic, p.n, p.dst.topic, err)
 	}
-	return fmt.Errorf("produce to %s partition %d at %d: %w", p.dst.topic, p.n, pos.dest, err)
+	return fmt.Errorf("produce to %s partition %d at %d: %w", p.dst.topic, p.n, pos.dest, p.mirror.link.mgr.lacking(err, opWrite, resourceTopic, p.dst.topic))
 }
 
 // sourceError says what a failed Fetch means.
@@ -316,7 +316,7 @@ func (p *partition) sourceError(ctx context.Context, c chunk) error {
 	case errors.Is(c.err, kerr.UnknownTopicID), errors.Is(c.err, kerr.InconsistentTopicID):
 		p.mirror.link.src.forget(p.src.topic)
 	}
-	return c.err
+	return p.mirror.link.lacking(c.err, opRead, resourceTopic, p.src.topic)
 }
 
 // foreign is a data batch that we did not write, or an offset that we did not

@@ -253,7 +253,7 @@ func TestOldRecordsGoOneBatchAtATime(t *testing.T) {
 // A partition that stops for another reason must not say that it stops because
 // it stopped.
 func TestAGivenUpBatchIsNoErrorOfItsOwn(t *testing.T) {
-	l := &pipeline{way: make([]underway, 2)}
+	l := &pipeline{p: &partition{}, way: make([]underway, 2)}
 	if err := l.answered(produced{err: fmt.Errorf("not sent: %w", errGivenUp)}); err != nil || len(l.way) != 1 {
 		t.Errorf("got %v, %d under way", err, len(l.way))
 	}

@@ -77,9 +77,21 @@ const describedAtOnce = 500
 // answer was stands in errs.
 func (c *cluster) topicConfigs(ctx context.Context, topics []string) (configs map[string]map[string]topicConfig, errs map[string]error, err error) {
 	configs, errs = map[string]map[string]topicConfig{}, map[string]error{}
-	for some := range slices.Chunk(topics, describedAtOnce) {
+	chunks := slices.Collect(slices.Chunk(topics, describedAtOnce))
+	for len(chunks) > 0 {
+		some := chunks[0]
+		chunks = chunks[1:]
 		res, err := await(ctx, func() (kadm.ResourceConfigs, error) { return c.adm.DescribeTopicConfigs(ctx, some...) })
-		if err != nil {
+		var refused *kadm.AuthError
+		switch {
+		case errors.As(err, &refused) && len(some) == 1:
+			errs[some[0]] = err
+			continue
+		case errors.As(err, &refused): // kadm answers nothing if one topic is refused
+			half := len(some) / 2
+			chunks = append(chunks, some[:half], some[half:])
+			continue
+		case err != nil:
 			return nil, nil, fmt.Errorf("topic configs: %w", err)
 		}
 		for _, rc := range res {
@@ -105,7 +117,7 @@ func (l *Link) wantedConfigs(ctx context.Context, rec mirrorRecord) (map[string]
 		err = errs[rec.SourceTopic]
 	}
 	if err != nil {
-		return nil, fmt.Errorf("configs of source topic %s: %w", rec.SourceTopic, err)
+		return nil, fmt.Errorf("configs of source topic %s: %w", rec.SourceTopic, l.lacking(err, opDescribeConfigs, resourceTopic, rec.SourceTopic))
 	}
 	want := map[string]*string{}
 	for k, v := range wantedOf(rec, configs[rec.SourceTopic], l.config().ConfigSyncInclude) {
@@ -166,12 +178,12 @@ func (l *Link) syncConfigs(ctx context.Context) (faults, notes []api.TaskError) 
 	for _, m := range mirrors {
 		rec := m.record()
 		if err := sourceErrs[rec.SourceTopic]; err != nil {
-			told.add("", taskErrorCode(err), "configs of source topic %s: %v", rec.SourceTopic, err)
+			told.add("", taskErrorCode(err), "configs of source topic %s: %v", rec.SourceTopic, l.lacking(err, opDescribeConfigs, resourceTopic, rec.SourceTopic))
 			continue
 		}
 		m.learn(factsOf(source[rec.SourceTopic]))
 		if err := destErrs[rec.Topic]; err != nil {
-			told.add("", taskErrorCode(err), "configs of mirror topic %s: %v", rec.Topic, err)
+			told.add("", taskErrorCode(err), "configs of mirror topic %s: %v", rec.Topic, l.mgr.lacking(err, opAlterConfigs, resourceTopic, rec.Topic))
 			continue
 		}
 		want, have := wantedOf(rec, source[rec.SourceTopic], include), dest[rec.Topic]
@@ -225,11 +237,11 @@ func (m *Manager) alterTopic(ctx context.Context, topic string, have map[string]
 	}
 	res, err := m.local.adm.AlterTopicConfigs(ctx, changes, topic)
 	if err != nil {
-		return err
+		return m.lacking(err, opAlterConfigs, resourceTopic, topic)
 	}
 	for _, r := range res {
 		if r.Err != nil {
-			return fmt.Errorf("%w %s", r.Err, r.ErrMessage)
+			return fmt.Errorf("%w %s", m.lacking(r.Err, opAlterConfigs, resourceTopic, topic), r.ErrMessage)
 		}
 	}
 	m.log.Info("topic configs synced", "topic", topic, "changes", len(changes))

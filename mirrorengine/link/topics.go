@@ -40,7 +40,7 @@ func (m *Manager) CreateMirror(ctx context.Context, link string, req api.CreateM
 	}
 	src, _ := l.src.topic(topic)
 	if src.err != nil {
-		return api.BadRequest("source topic '%s' cannot be mirrored: %v", topic, src.err)
+		return api.BadRequest("source topic '%s' cannot be mirrored: %v", topic, l.lacking(src.err, opRead, resourceTopic, topic))
 	}
 	if err := m.local.refresh(ctx, topic); err != nil {
 		return api.Unavailable("the local cluster does not answer: %v", err)
@@ -158,7 +158,7 @@ func (l *Link) build(ctx context.Context, m *MirrorTopic) (made bool, err error)
 		err = res.Err
 	}
 	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
-		return false, api.BadRequest("mirror topic '%s' could not be created: %v %s", rec.Topic, err, res.ErrMessage)
+		return false, api.BadRequest("mirror topic '%s' could not be created: %v %s", rec.Topic, l.mgr.lacking(err, "CREATE", resourceTopic, rec.Topic), res.ErrMessage)
 	}
 	existed := err != nil
 	id, err := l.awaitTopic(ctx, rec.Topic, rec.Partitions)
