@@ -23,11 +23,12 @@ func (k *Kafka) prepareApache(ctx context.Context) error {
 		return err
 	}
 	k.version = version
-	// Two listeners per broker that no client uses.
-	found, err := FreePorts(2 * k.cfg.Brokers)
+	// Two listeners per broker that no client uses, and a proxy's.
+	found, err := FreePorts(3 * k.cfg.Brokers)
 	if err != nil {
 		return err
 	}
+	found, proxies := found[:2*k.cfg.Brokers], found[2*k.cfg.Brokers:]
 	var voters []string
 	for i := range k.cfg.Brokers {
 		voters = append(voters, fmt.Sprintf("%d@%s", i+1, loopback(found[2*i])))
@@ -38,7 +39,16 @@ func (k *Kafka) prepareApache(ctx context.Context) error {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}
-		properties := k.apacheProperties(i+1, dir, b, loopback(found[2*i]), loopback(found[2*i+1]), strings.Join(voters, ","))
+		internal := listener{bind: loopback(found[2*i+1]), advertised: loopback(found[2*i+1])}
+		if k.cfg.ProxiedReplication {
+			internal.advertised = loopback(proxies[i])
+			proxy, err := StartProxy(internal.advertised, internal.bind)
+			if err != nil {
+				return fmt.Errorf("proxy between broker %d and the others: %w", i, err)
+			}
+			k.between = append(k.between, proxy)
+		}
+		properties := k.apacheProperties(i+1, dir, b, loopback(found[2*i]), internal, strings.Join(voters, ","))
 		file := filepath.Join(dir, "server.properties")
 		if err := os.WriteFile(file, properties, 0o600); err != nil { // holds passwords
 			return err
@@ -88,8 +98,11 @@ logger.authorizer.name=kafka.authorizer.logger
 logger.authorizer.level=warn
 `
 
+// listener is where a broker listens, and where others are told that it does.
+type listener struct{ bind, advertised string }
+
 // apacheProperties writes a broker's server.properties.
-func (k *Kafka) apacheProperties(id int, dir string, b broker, controller, internal, voters string) []byte {
+func (k *Kafka) apacheProperties(id int, dir string, b broker, controller string, internal listener, voters string) []byte {
 	replicas := min(k.cfg.Brokers, 3)
 	insync := max(1, replicas-1)
 	// How long a killed broker stays leader, and bars its own return (DuplicateBrokerRegistrationException). Alone it has
@@ -112,8 +125,8 @@ func (k *Kafka) apacheProperties(id int, dir string, b broker, controller, inter
 		"controller.quorum.voters":       voters,
 		"controller.listener.names":      "CONTROLLER",
 		"inter.broker.listener.name":     "INTERNAL",
-		"listeners":                      "CLIENT://" + b.direct + ",INTERNAL://" + internal + ",CONTROLLER://" + controller,
-		"advertised.listeners":           "CLIENT://" + b.advertised + ",INTERNAL://" + internal,
+		"listeners":                      "CLIENT://" + b.direct + ",INTERNAL://" + internal.bind + ",CONTROLLER://" + controller,
+		"advertised.listeners":           "CLIENT://" + b.advertised + ",INTERNAL://" + internal.advertised,
 		"listener.security.protocol.map": "CLIENT:SASL_PLAINTEXT,INTERNAL:SASL_PLAINTEXT,CONTROLLER:SASL_PLAINTEXT",
 		"log.dirs":                       filepath.Join(dir, "data"),
 

@@ -45,6 +45,8 @@ type KafkaConfig struct {
 	// TLS adds a listener with TLS to each broker of an Apache cluster (see TLSBootstrap), which demands client
 	// certificates; PEM files. Its principals are the certificates' subjects, as in User:CN=engine.
 	TLS TLSFiles
+	// ProxiedReplication puts one before each broker's listener for the other brokers too (Apache only): see [Kafka.HoldFollower].
+	ProxiedReplication bool
 	// Properties are further broker properties. kfake knows few (see kfake.BrokerConfigs).
 	Properties map[string]string
 }
@@ -94,6 +96,7 @@ type Kafka struct {
 	clusterID string
 	version   string
 	proxies   Proxies
+	between   Proxies  // ProxiedReplication's
 	brokers   []broker // as clients see them
 
 	mu    sync.Mutex // guards nodes' processes

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -41,6 +42,17 @@ func (k *Kafka) PauseBroker(i int) error {
 func (k *Kafka) ResumeBroker(i int) error {
 	return k.one(i, func(n *node) error { return n.proc.Resume() })
 }
+
+// HoldFollower keeps a broker from following the others, as a slow disk or network would: it is alive, serves its clients
+// and holds its session, but fetches nothing, so that no high watermark of what it follows in sync moves before
+// replica.lag.time.max.ms has passed. ReleaseFollower ends it. The cluster must be ProxiedReplication.
+func (k *Kafka) HoldFollower(i int) { k.between.Hold(fetchers(i)) }
+
+// ReleaseFollower ends HoldFollower.
+func (k *Kafka) ReleaseFollower(i int) { k.between.Release(fetchers(i)) }
+
+// fetchers begins the client ids of a broker's replica fetchers (ReplicaFetcherManager.createFetcherThread).
+func fetchers(i int) string { return fmt.Sprintf("broker-%d-fetcher-", i+1) }
 
 // Pause freezes all brokers: connections stay open and nothing answers.
 func (k *Kafka) Pause() error {
@@ -89,7 +101,7 @@ func (k *Kafka) Stop() error {
 		procs = append(procs, n.proc)
 	}
 	errs = append(errs, stopAll(procs, 10*time.Second))
-	for _, p := range k.proxies {
+	for _, p := range slices.Concat(k.proxies, k.between) {
 		errs = append(errs, p.Close())
 	}
 	return errors.Join(errs...)

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -28,17 +30,36 @@ type Proxy struct {
 	accepted int
 	held     map[string]bool
 	delays   map[string]time.Duration
-	drops    []*drop
+	rules    []*rule
 	changed  chan struct{} // closed and replaced at each change of held
 }
 
-// drop is a rule of DropResponse.
-type drop struct {
-	key     int16
-	prefix  string
-	claimed int // answers still to be chosen
-	left    int // answers still to be dropped
-	done    chan struct{}
+// Answer is what a broker answered to one request, as a rule of [Proxy.Judge] sees it.
+type Answer struct {
+	Key      int16 // of the request's api
+	Version  int16
+	ClientID string
+	Body     []byte // behind the correlation id: tagged fields of the header, if the version has them, then the answer's own fields
+}
+
+// Verdict is what a rule wants done with an answer.
+type Verdict int
+
+const (
+	// Pass gives it to the client.
+	Pass Verdict = iota + 1
+	// Cut ends the connection in its place: the client knows that it does not know.
+	Cut
+	// Keep never gives it to the client and leaves the connection open: the client waits.
+	Keep
+)
+
+// rule is what Judge and DropResponse made.
+type rule struct {
+	key    int16
+	prefix string
+	judge  func(Answer) Verdict
+	after  func() // called when a verdict of Cut is carried out; nil: nothing
 }
 
 // StartProxy listens at addr and passes connections on to upstream, which need not be there yet: while it refuses, so
@@ -114,19 +135,51 @@ func (p *Proxy) Delay(clientIDPrefix string, d time.Duration) {
 	p.delays[clientIDPrefix] = d
 }
 
+// Judge shows rule every answer to the requests with this api key that such clients send from now on, until stop is called;
+// the first rule that does not say Pass decides. rule is called from one connection's goroutine at a time, but for several
+// connections at once, and should not block.
+func (p *Proxy) Judge(apiKey int16, clientIDPrefix string, judge func(Answer) Verdict) (stop func()) {
+	r := &rule{key: apiKey, prefix: clientIDPrefix, judge: judge}
+	p.add(r)
+	return func() { p.remove(r) }
+}
+
+func (p *Proxy) add(r *rule) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.rules = append(p.rules, r)
+}
+
+func (p *Proxy) remove(r *rule) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.rules = slices.DeleteFunc(p.rules, func(o *rule) bool { return o == r })
+}
+
 // DropResponse passes the next n requests of that api key (0 Produce, 1 Fetch …) from such clients to the broker, but
 // instead of its answer the client gets the end of the connection: a lost acknowledgement. The returned channel is closed
 // when n answers have been dropped.
 func (p *Proxy) DropResponse(apiKey int16, clientIDPrefix string, n int) <-chan struct{} {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	d := &drop{key: apiKey, prefix: clientIDPrefix, claimed: n, left: n, done: make(chan struct{})}
+	done := make(chan struct{})
 	if n <= 0 {
-		close(d.done)
-		return d.done
+		close(done)
+		return done
 	}
-	p.drops = append(p.drops, d)
-	return d.done
+	var chosen, dropped atomic.Int32
+	r := &rule{key: apiKey, prefix: clientIDPrefix, judge: func(Answer) Verdict {
+		if int(chosen.Add(1)) > n {
+			return Pass
+		}
+		return Cut
+	}}
+	r.after = func() {
+		if int(dropped.Add(1)) == n {
+			p.remove(r)
+			close(done)
+		}
+	}
+	p.add(r)
+	return done
 }
 
 // Connections counts the open connections of such clients; one that has not sent a request yet has the empty id.
@@ -182,30 +235,24 @@ func (p *Proxy) delay(clientID string) time.Duration {
 	return found
 }
 
-// claim returns the rule that wants the answer to this request dropped, or nil.
-func (p *Proxy) claim(apiKey int16, clientID string) *drop {
+// rulesFor returns the rules that want to see the answer to this request.
+func (p *Proxy) rulesFor(apiKey int16, clientID string) []*rule {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, d := range p.drops {
-		if d.claimed > 0 && d.key == apiKey && strings.HasPrefix(clientID, d.prefix) {
-			d.claimed--
-			return d
+	var found []*rule
+	for _, r := range p.rules {
+		if r.key == apiKey && strings.HasPrefix(clientID, r.prefix) {
+			found = append(found, r)
 		}
 	}
-	return nil
+	return found
 }
 
-// settle ends a claim: its answer was dropped, or (unclaim) never came.
-func (p *Proxy) settle(d *drop, dropped bool) {
+// stands reports whether a rule has not been removed meanwhile.
+func (p *Proxy) stands(r *rule) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !dropped {
-		d.claimed++
-		return
-	}
-	if d.left--; d.left == 0 {
-		close(d.done)
-	}
+	return slices.Contains(p.rules, r)
 }
 
 // Proxies are the proxies of a cluster; its methods do the same on each.
@@ -246,4 +293,17 @@ func (ps Proxies) Connections(clientIDPrefix string) int {
 		n += p.Connections(clientIDPrefix)
 	}
 	return n
+}
+
+// Judge is [Proxy.Judge] on each.
+func (ps Proxies) Judge(apiKey int16, clientIDPrefix string, judge func(Answer) Verdict) (stop func()) {
+	var stops []func()
+	for _, p := range ps {
+		stops = append(stops, p.Judge(apiKey, clientIDPrefix, judge))
+	}
+	return func() {
+		for _, stop := range stops {
+			stop()
+		}
+	}
 }

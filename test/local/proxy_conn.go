@@ -19,8 +19,14 @@ type proxyConn struct {
 	cancel         context.CancelFunc
 	clientID       string // of the last request; guarded by proxy.mu
 
-	mu    sync.Mutex      // guards drops
-	drops map[int32]*drop // by correlation id: answers to be dropped
+	mu    sync.Mutex       // guards asked
+	asked map[int32]*asked // by correlation id: requests whose answers rules want to see
+}
+
+// asked is a request whose answer rules want to see.
+type asked struct {
+	answer Answer // without its body
+	rules  []*rule
 }
 
 // frame is a message with the time when it was read.
@@ -46,7 +52,7 @@ func (p *Proxy) serve(client net.Conn) {
 		return // the broker is away: to the client that is a connection that ends at once
 	}
 	ctx, cancel := context.WithCancel(p.ctx)
-	c := &proxyConn{proxy: p, client: client, server: server, ctx: ctx, cancel: cancel, drops: make(map[int32]*drop)}
+	c := &proxyConn{proxy: p, client: client, server: server, ctx: ctx, cancel: cancel, asked: make(map[int32]*asked)}
 	defer c.close()
 	defer context.AfterFunc(ctx, c.close)() // so that Close also ends a connection that Cut did not see yet
 	p.mu.Lock()
@@ -57,9 +63,6 @@ func (p *Proxy) serve(client net.Conn) {
 		p.mu.Lock()
 		delete(p.conns, c)
 		p.mu.Unlock()
-		for _, d := range c.drops {
-			p.settle(d, false)
-		}
 	}()
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -90,19 +93,19 @@ func (c *proxyConn) requests() error {
 		if err != nil {
 			return err
 		}
-		key, correlation, clientID, ok := requestHeader(f.body)
+		h, ok := requestHeader(f.body)
 		if ok {
 			c.proxy.mu.Lock()
-			c.clientID = clientID
+			c.clientID = h.clientID
 			c.proxy.mu.Unlock()
 		}
 		if err := c.proxy.pass(c.ctx, c.id()); err != nil {
 			return err
 		}
 		if ok {
-			if d := c.proxy.claim(key, clientID); d != nil {
+			if rules := c.proxy.rulesFor(h.key, h.clientID); len(rules) > 0 {
 				c.mu.Lock()
-				c.drops[correlation] = d
+				c.asked[h.correlation] = &asked{Answer{Key: h.key, Version: h.version, ClientID: h.clientID}, rules}
 				c.mu.Unlock()
 			}
 		}
@@ -142,23 +145,48 @@ func (c *proxyConn) writeAnswers(answers <-chan frame) error {
 		if err := c.proxy.pass(c.ctx, c.id()); err != nil {
 			return err
 		}
-		if len(f.body) >= 8 {
-			correlation := int32(binary.BigEndian.Uint32(f.body[4:]))
-			c.mu.Lock()
-			d := c.drops[correlation]
-			delete(c.drops, correlation)
-			c.mu.Unlock()
-			if d != nil {
-				c.close() // before settle, so that whoever waits for the drop finds the connection closed
-				c.proxy.settle(d, true)
-				return errors.New("answer dropped")
+		switch verdict, after := c.judge(f.body); verdict {
+		case Pass:
+		case Cut:
+			c.close() // before after, so that whoever waits for it finds the connection closed
+			if after != nil {
+				after()
 			}
+			return errors.New("answer dropped")
+		case Keep:
+			continue
 		}
 		if _, err := c.client.Write(f.body); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// judge asks the rules that want to see an answer.
+func (c *proxyConn) judge(body []byte) (Verdict, func()) {
+	if len(body) < 8 {
+		return Pass, nil
+	}
+	correlation := int32(binary.BigEndian.Uint32(body[4:]))
+	c.mu.Lock()
+	asked := c.asked[correlation]
+	delete(c.asked, correlation)
+	c.mu.Unlock()
+	if asked == nil {
+		return Pass, nil
+	}
+	answer := asked.answer
+	answer.Body = body[8:]
+	for _, r := range asked.rules {
+		if !c.proxy.stands(r) {
+			continue
+		}
+		if v := r.judge(answer); v != Pass {
+			return v, r.after
+		}
+	}
+	return Pass, nil
 }
 
 func (c *proxyConn) id() string {
@@ -185,20 +213,30 @@ func readFrame(r io.Reader) (frame, error) {
 	return frame{body: body, read: time.Now()}, err
 }
 
-// requestHeader reads api key, correlation id and client id of a request with its size in front.
-func requestHeader(body []byte) (key int16, correlation int32, clientID string, ok bool) {
+// header is what the proxy reads of a request.
+type header struct {
+	key, version int16
+	correlation  int32
+	clientID     string
+}
+
+// requestHeader reads the header of a request with its size in front.
+func requestHeader(body []byte) (header, bool) {
 	const fixed = 4 + 2 + 2 + 4 + 2
 	if len(body) < fixed {
-		return 0, 0, "", false
+		return header{}, false
 	}
-	key = int16(binary.BigEndian.Uint16(body[4:]))
-	correlation = int32(binary.BigEndian.Uint32(body[8:]))
+	h := header{
+		key: int16(binary.BigEndian.Uint16(body[4:])), version: int16(binary.BigEndian.Uint16(body[6:])),
+		correlation: int32(binary.BigEndian.Uint32(body[8:])),
+	}
 	n := int(int16(binary.BigEndian.Uint16(body[12:])))
 	if n < 0 { // null
-		return key, correlation, "", true
+		return h, true
 	}
 	if len(body) < fixed+n {
-		return 0, 0, "", false
+		return header{}, false
 	}
-	return key, correlation, string(body[fixed : fixed+n]), true
+	h.clientID = string(body[fixed : fixed+n])
+	return h, true
 }

@@ -115,6 +115,59 @@ func TestDroppedProduceResponseIsAppendedAndItsAcknowledgementLost(t *testing.T)
 	}
 }
 
+func TestJudgeSeesAnswersAndKeepsOneWithoutEndingTheConnection(t *testing.T) {
+	k := proxied(t)
+	cl := as(t, k, "app")
+	ctx := within(t, 30*time.Second)
+	if err := produce(ctx, cl, "orders", "1"); err != nil { // the connection is there before the count
+		t.Fatal(err)
+	}
+	p := k.Proxies()[0]
+	accepted := p.Accepted()
+	seen := make(chan Answer, 1)
+	stop := p.Judge(int16(kmsg.Produce), "app", func(a Answer) Verdict {
+		select {
+		case seen <- a:
+			return Keep
+		default:
+			return Pass
+		}
+	})
+	acknowledged := make(chan error, 1)
+	go func() { acknowledged <- produce(ctx, cl, "orders", "2") }()
+	select {
+	case a := <-seen:
+		res := kmsg.NewPtrProduceResponse()
+		res.SetVersion(a.Version)
+		body := a.Body
+		if res.IsFlexible() {
+			body = body[1:] // no tagged fields in the header
+		}
+		if err := res.ReadFrom(body); err != nil {
+			t.Fatal(err)
+		}
+		if got := res.Topics[0].Partitions[0]; a.ClientID != "app" || got.ErrorCode != 0 || got.BaseOffset != 1 {
+			t.Errorf("the rule saw %s: error %d, base offset %d", a.ClientID, got.ErrorCode, got.BaseOffset)
+		}
+	case <-ctx.Done():
+		t.Fatal("no answer was judged")
+	}
+	stop()
+	if now := p.Accepted(); now != accepted {
+		t.Errorf("%d connections were accepted while the answer was kept, want none", now-accepted)
+	}
+	select {
+	case err := <-acknowledged:
+		t.Fatalf("the client has an answer that was kept from it: %v", err)
+	default:
+	}
+	p.Cut("app")
+	<-acknowledged // with an error or, asked again, without
+	if err := produce(ctx, cl, "orders", "3"); err != nil {
+		t.Fatalf("the rule was ended: %v", err)
+	}
+}
+
 func TestCutEndsConnectionsAndClientsComeBack(t *testing.T) {
 	k := proxied(t)
 	p := k.Proxies()[0]
