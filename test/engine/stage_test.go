@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
+	"github.com/drawbridge-dr/drawbridge/test/exact"
 	"github.com/drawbridge-dr/drawbridge/test/harness"
 	"github.com/drawbridge-dr/drawbridge/test/local"
 )
@@ -251,27 +252,9 @@ func (s *stage) stops(e *harness.Engine, link, topic string) map[int32]api.Parti
 // all reads a partition as a reader of committed data sees it, up to its end.
 func (s *stage) all(k *local.Kafka, topic string, p int32) []*kgo.Record {
 	s.Helper()
-	cl := s.client(k, kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(),
-		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {p: kgo.NewOffset().AtStart()}}))
-	defer cl.Close()
-	ctx := s.within(time.Minute)
-	ends, err := kadm.NewClient(cl).ListEndOffsets(ctx, topic)
+	out, _, err := exact.Records(s.Context(), k, admin, kgo.ReadCommitted(), topic, p)
 	if err != nil {
 		s.Fatal(err)
-	}
-	end, _ := ends.Lookup(topic, p)
-	var out []*kgo.Record
-	for at := int64(0); at < end.Offset; {
-		f := cl.PollFetches(ctx)
-		if err := f.Err(); err != nil {
-			s.Fatalf("read %s %s partition %d at %d of %d: %v", k.Name(), topic, p, at, end.Offset, err)
-		}
-		for _, r := range f.Records() {
-			at = r.Offset + 1
-			if !r.Attrs.IsControl() {
-				out = append(out, r)
-			}
-		}
 	}
 	return out
 }

@@ -45,12 +45,13 @@ func (s *System) Mirrored(ctx context.Context, source, destination *Site, topics
 		if err != nil {
 			return err
 		}
-		return behind(progress, ends, topics)
+		return Behind(progress, ends, topics...)
 	})
 }
 
-// behind names the first partition that lacks something, nil if none does.
-func behind(progress api.Progress, ends kadm.ListedOffsets, topics []string) error {
+// Behind names the first partition that lacks something, nil if the mirrors of
+// topics are ACTIVE and have all that stands before the source's ends.
+func Behind(progress api.Progress, ends kadm.ListedOffsets, topics ...string) error {
 	for _, topic := range topics {
 		found := false
 		for _, m := range progress.Mirrors {
