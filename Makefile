@@ -13,10 +13,10 @@ TAGS_LONG := real,chaos
 # How long each fuzz target runs in `make test-long`.
 FUZZTIME ?= 60s
 
-.PHONY: help build check fmt format vet lint workflowcheck deps test test-long fuzz demo tools servers ground java-ground clean
+.PHONY: help build check fmt format vet lint workflowcheck deps test test-long test-exactly-once fuzz demo tools servers ground java-ground clean
 
 help: ## list the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-17s %s\n", $$1, $$2 }'
 
 build: ## the programs, into bin/
 	go build -o bin/ ./cmd/...
@@ -56,6 +56,16 @@ test: ground java-ground servers ## all tests, with the race detector, on real s
 # DRAWBRIDGE_LONG=1 tells tests that have seeds or rounds to take many.
 test-long: ground java-ground fuzz servers ## fuzzing (FUZZTIME each), many seeds, chaos: an hour or more
 	DRAWBRIDGE_LONG=1 go test -race -count=1 -p 1 -timeout 120m -tags $(TAGS_LONG) ./...
+
+# How many seeds, which is the first, and how many engines share the destination (one is all that this release can).
+SEEDS ?= 20
+FIRST ?= 1
+ENGINES ?= 1
+
+# A failed seed is played again by FIRST=that SEEDS=1. The report is written after each seed.
+test-exactly-once: ground java-ground ## records against kills, stalls and lost answers: out/exactly-once.json (SEEDS=20, FIRST=1)
+	EXACTLY_ONCE_SEEDS=$(SEEDS) EXACTLY_ONCE_FIRST=$(FIRST) EXACTLY_ONCE_ENGINES=$(ENGINES) EXACTLY_ONCE_OUT=$(CURDIR)/out/exactly-once.json \
+		go test -race -count=1 -v -timeout 0 -tags $(TAGS_TEST) ./test/exactlyonce
 
 fuzz: ground ## each fuzz target for FUZZTIME (default 60s)
 	@grep -rnoE --include='*_test.go' --exclude-dir=tools '^func Fuzz[A-Za-z0-9_]*' . | while IFS=: read -r file _ name; do \

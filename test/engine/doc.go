@@ -4,6 +4,6 @@
 //
 // It has tests only. Where the broker's own rules matter (the fence on our
 // writer, lost acknowledgements) they run on Apache Kafka, else on kfake. That
-// kills in the middle of mirroring lose nothing is test/killloop's. Start at
+// kills in the middle of mirroring lose nothing is test/exactlyonce's. Start at
 // late_test.go.
 package engine
