@@ -18,7 +18,7 @@ import (
 // prepareApache fetches Kafka, and writes and formats each broker's folder. Every broker is its own controller too
 // (combined mode), with static voters.
 func (k *Kafka) prepareApache(ctx context.Context) error {
-	jars, version, err := apacheJars(ctx)
+	libs, version, err := brokerJars.fetch(ctx)
 	if err != nil {
 		return err
 	}
@@ -57,15 +57,19 @@ func (k *Kafka) prepareApache(ctx context.Context) error {
 		if err := os.WriteFile(logging, []byte(apacheLogging), 0o644); err != nil {
 			return err
 		}
-		java := append(slices.Clone(apacheJVM), "-Dlog4j2.configurationFile="+logging, "-cp", filepath.Join(jars, "*"))
+		java := []string{"-Dlog4j2.configurationFile=" + logging, "-cp", filepath.Join(libs, "*")}
+		broker := apacheJVM
+		if k.cfg.JVM != nil {
+			broker = k.cfg.JVM
+		}
 		k.nodes = append(k.nodes, &node{spec: Spec{
 			Name:    fmt.Sprintf("kafka %s broker %d", k.cfg.Name, i+1),
 			Path:    "java",
-			Args:    append(slices.Clone(java), "kafka.Kafka", file),
+			Args:    slices.Concat(broker, java, []string{"kafka.Kafka", file}),
 			LogFile: filepath.Join(dir, "kafka.log"),
 		}})
 		format.Go(func() error {
-			args := append(slices.Clone(java), "kafka.tools.StorageTool", "format", "-t", k.clusterID, "-c", file)
+			args := slices.Concat(apacheJVM, java, []string{"kafka.tools.StorageTool", "format", "-t", k.clusterID, "-c", file})
 			for _, u := range append([]User{k.cfg.SuperUser}, k.cfg.Users...) {
 				args = append(args, "--add-scram", fmt.Sprintf("SCRAM-SHA-256=[name=%s,password=%s]", u.Name, u.Password))
 			}

@@ -16,16 +16,38 @@ import (
 //go:embed apache/pom.xml
 var apachePOM []byte
 
-// apacheJars returns the folder with the broker's jars and Kafka's version. The first use on a machine (and the first
-// after a change of the pom) fetches them by Maven, which takes a minute or so; others wait for it meanwhile.
-func apacheJars(ctx context.Context) (dir, version string, err error) {
-	sum := sha256.Sum256(apachePOM)
-	home, err := cacheDir("kafka-" + hex.EncodeToString(sum[:6]))
+//go:embed mirrormaker/pom.xml
+var mirrorMakerPOM []byte
+
+// jars is what one pom brings, in the user's cache under the pom's hash.
+type jars struct {
+	what  string // for errors, and the person who waits
+	pom   []byte
+	cache string // folder of the cache, before the hash
+	probe string // a jar that must be there, and by its name tells the version
+}
+
+var (
+	brokerJars      = jars{"Apache Kafka", apachePOM, "kafka", "kafka-server"}
+	mirrorMakerJars = jars{"MirrorMaker 2", mirrorMakerPOM, "mirrormaker", "connect-mirror"}
+)
+
+// MirrorMakerJars returns a folder with MirrorMaker 2, for `java -cp folder/*`, and its version. It is fetched at its first
+// use on a machine.
+func MirrorMakerJars(ctx context.Context) (dir, version string, err error) {
+	return mirrorMakerJars.fetch(ctx)
+}
+
+// fetch returns the folder with the jars and their version. The first use on a machine (and the first after a change of the
+// pom) fetches them by Maven, which takes a minute or so; others wait for it meanwhile.
+func (j jars) fetch(ctx context.Context) (dir, version string, err error) {
+	sum := sha256.Sum256(j.pom)
+	home, err := cacheDir(j.cache + "-" + hex.EncodeToString(sum[:6]))
 	if err != nil {
 		return "", "", err
 	}
 	dir = filepath.Join(home, "libs")
-	if version, err = jarsVersion(dir); err == nil {
+	if version, err = j.version(dir); err == nil {
 		return dir, version, nil
 	}
 	if err := javaFound(); err != nil {
@@ -36,31 +58,31 @@ func apacheJars(ctx context.Context) (dir, version string, err error) {
 		return "", "", err
 	}
 	defer unlock()
-	if version, err = jarsVersion(dir); err == nil { // another process has fetched them meanwhile
+	if version, err = j.version(dir); err == nil { // another process has fetched them meanwhile
 		return dir, version, nil
 	}
-	fmt.Fprintf(os.Stderr, "fetching Apache Kafka by Maven into %s: once, this takes a minute or so\n", home)
+	fmt.Fprintf(os.Stderr, "fetching %s by Maven into %s: once, this takes a minute or so\n", j.what, home)
 	pom, part := filepath.Join(home, "pom.xml"), filepath.Join(home, "libs.part")
-	if err := errors.Join(os.RemoveAll(part), os.WriteFile(pom, apachePOM, 0o644)); err != nil {
+	if err := errors.Join(os.RemoveAll(part), os.WriteFile(pom, j.pom, 0o644)); err != nil {
 		return "", "", err
 	}
 	mvn := exec.CommandContext(ctx, "mvn", "-q", "-B", "-f", pom, "dependency:copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory="+part)
 	if out, err := mvn.CombinedOutput(); err != nil {
-		return "", "", fmt.Errorf("fetch Apache Kafka (%s): %w\n%s", strings.Join(mvn.Args, " "), err, out)
+		return "", "", fmt.Errorf("fetch %s (%s): %w\n%s", j.what, strings.Join(mvn.Args, " "), err, out)
 	}
 	// Renamed when complete, so that a run that was killed leaves nothing that looks whole.
 	if err := os.Rename(part, dir); err != nil {
 		return "", "", err
 	}
-	version, err = jarsVersion(dir)
+	version, err = j.version(dir)
 	return dir, version, err
 }
 
-// jarsVersion reads Kafka's version from the name of its jar.
-func jarsVersion(dir string) (string, error) {
-	found, err := filepath.Glob(filepath.Join(dir, "kafka-server-[0-9]*.jar"))
+// version reads the version from the name of a jar.
+func (j jars) version(dir string) (string, error) {
+	found, err := filepath.Glob(filepath.Join(dir, j.probe+"-[0-9]*.jar"))
 	if err != nil || len(found) != 1 {
-		return "", fmt.Errorf("%s does not hold one kafka-server jar (%d found): %w", dir, len(found), errors.Join(err, os.ErrNotExist))
+		return "", fmt.Errorf("%s does not hold one %s jar (%d found): %w", dir, j.probe, len(found), errors.Join(err, os.ErrNotExist))
 	}
-	return strings.TrimSuffix(strings.TrimPrefix(filepath.Base(found[0]), "kafka-server-"), ".jar"), nil
+	return strings.TrimSuffix(strings.TrimPrefix(filepath.Base(found[0]), j.probe+"-"), ".jar"), nil
 }

@@ -49,6 +49,9 @@ type KafkaConfig struct {
 	ProxiedReplication bool
 	// Properties are further broker properties. kfake knows few (see kfake.BrokerConfigs).
 	Properties map[string]string
+	// JVM replaces the flags of an Apache broker's Java. The default keeps it small and quick to start, at the price of
+	// speed (no optimising compiler): a benchmark wants others.
+	JVM []string
 }
 
 // TLSFiles are what brokers show (key and certificate in one file) and which authorities they trust.

@@ -82,6 +82,18 @@ func (k *Kafka) Running() bool {
 	return running
 }
 
+// Pids are the process ids of the brokers that were started, in broker order; kfake's brokers are one process.
+func (k *Kafka) Pids() []int {
+	var pids []int
+	_ = k.each(func(_ int, n *node) error { // no error comes back
+		if n.proc != nil {
+			pids = append(pids, n.proc.Pid())
+		}
+		return nil
+	})
+	return pids
+}
+
 // Stop ends brokers and proxies. The data stay in Dir. Stopping twice is harmless.
 //
 // Apache brokers are killed: after Stop nobody needs their orderly end, which takes seconds each.
