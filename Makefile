@@ -13,7 +13,7 @@ TAGS_LONG := real,chaos
 # How long each fuzz target runs in `make test-long`.
 FUZZTIME ?= 60s
 
-.PHONY: help build check fmt format vet lint workflowcheck deps test test-long test-exactly-once fuzz demo tools servers ground java-ground clean
+.PHONY: help build check fmt format vet lint workflowcheck deps test test-long test-exactly-once fuzz demo bench tools servers ground java-ground clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-17s %s\n", $$1, $$2 }'
@@ -79,6 +79,11 @@ demo: ground servers ## the whole story: two clusters, failover, recovery, failb
 	@if [ "$${KAFKA:-}" = real ]; then $(MAKE) --no-print-directory java-ground; fi
 	@go build -o bin/demo ./test/demo
 	@exec bin/demo
+
+# QUICK=1 and CASES=name,… reach it through the environment too.
+bench: ground java-ground ## race against MirrorMaker 2 on Apache Kafka (QUICK=1: under ten minutes; CASES=none_1k,tiny,…)
+	@go build -o bin/bench ./test/bench
+	@exec bin/bench
 
 # ---- what the machine needs
 
