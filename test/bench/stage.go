@@ -28,9 +28,10 @@ type stage struct {
 	src, dst *local.Kafka
 	srcCl    *kgo.Client
 	dstCl    *kgo.Client
-	user     local.User // as whom mirrors read the source
-	mirrors  []mirror   // that run now
-	topics   int        // made so far
+	userCl   *kgo.Client // of the source, as mirrors see it
+	user     local.User  // as whom mirrors read the source
+	mirrors  []mirror    // that run now
+	topics   int         // made so far
 	out      io.Writer
 	began    time.Time
 }
@@ -70,6 +71,9 @@ func newStage(ctx context.Context, opts Options, out io.Writer) (*stage, error) 
 			return s, err
 		}
 	}
+	if s.userCl, err = kgo.NewClient(s.src.Options(s.user)...); err != nil {
+		return s, err
+	}
 	// MirrorMaker keeps its offset syncs at the source, and looks for groups to translate.
 	return s, s.allow(ctx, s.principal().Topics("mm2-").Groups("*").Clusters().ResourcePatternType(kadm.ACLPatternPrefixed).Operations(kadm.OpAll))
 }
@@ -89,11 +93,18 @@ func (s *stage) allow(ctx context.Context, acl *kadm.ACLBuilder) error {
 	return nil
 }
 
-// show lets mirrors see a topic of the source. Until then it does not exist for them, so that it can be loaded while they
-// run.
+// show lets mirrors see a topic of the source, and waits until they do: a broker answers a new ACL entry a moment before it
+// obeys it. Until then the topic does not exist for them, so that it can be loaded while they run.
 func (s *stage) show(ctx context.Context, topic string) error {
-	return s.allow(ctx, s.principal().Topics(topic).ResourcePatternType(kadm.ACLPatternLiteral).
+	err := s.allow(ctx, s.principal().Topics(topic).ResourcePatternType(kadm.ACLPatternLiteral).
 		Operations(kadm.OpRead, kadm.OpDescribe, kadm.OpDescribeConfigs))
+	if err != nil {
+		return err
+	}
+	return local.WaitFor(ctx, "topic "+topic+" to be seen by the mirrors", func(ctx context.Context) error {
+		_, _, err := logEnds(ctx, s.userCl, topic)
+		return err
+	})
 }
 
 // remove deletes a topic on both sides, the source first: what still mirrors it must not bring it back.
@@ -166,7 +177,7 @@ func (s *stage) close() error {
 	for len(s.mirrors) > 0 {
 		errs = append(errs, s.stop(s.mirrors[len(s.mirrors)-1]))
 	}
-	for _, cl := range []*kgo.Client{s.srcCl, s.dstCl} {
+	for _, cl := range []*kgo.Client{s.srcCl, s.dstCl, s.userCl} {
 		if cl != nil {
 			cl.Close()
 		}
