@@ -214,7 +214,7 @@ func (s *stage) versions(ctx context.Context, e *engine) (measure.Versions, erro
 		return strings.TrimSpace(first)
 	}
 	drawbridge := said(e.process().Spec().Path, "-version")
-	if err == nil && drawbridge == "(devel)" { // built without the version control's stamp (-buildvcs=false)
+	if err == nil && strings.HasPrefix(drawbridge, "(devel)") { // built without the version control's stamp (-buildvcs=false)
 		drawbridge = said("git", "describe", "--always", "--dirty")
 	}
 	v := measure.Versions{
