@@ -109,7 +109,7 @@ var rules = []rule{
 			"mirrorengine/state", "mirrorengine/batch", "mirrorengine/secret", "mirrorengine/wire",
 		}, leaves...),
 		direct: []string{kafka, prometheus, errgroup, "github.com/google/uuid" /* link ids are UUIDs in the contract */, "golang.org/x/oauth2" /* tokens of SASL OAUTHBEARER */},
-		never: dataPlane,
+		never:  dataPlane,
 	},
 	{
 		room: "mirrorengine/rest", own: append([]string{
