@@ -57,10 +57,10 @@ test: ground java-ground servers ## all tests, with the race detector, on real s
 test-long: ground java-ground fuzz servers ## fuzzing (FUZZTIME each), many seeds, chaos: an hour or more
 	DRAWBRIDGE_LONG=1 go test -race -count=1 -p 1 -timeout 120m -tags $(TAGS_LONG) ./...
 
-# How many seeds, which is the first, and how many engines share the destination (one is all that this release can).
+# How many seeds, which is the first, and how many replicas of the engine share the destination.
 SEEDS ?= 20
 FIRST ?= 1
-ENGINES ?= 1
+ENGINES ?= 2
 
 # A failed seed is played again by FIRST=that SEEDS=1. The report is written after each seed.
 test-exactly-once: ground java-ground ## records against kills, stalls and lost answers: out/exactly-once.json (SEEDS=20, FIRST=1)
@@ -73,7 +73,7 @@ fuzz: ground ## each fuzz target for FUZZTIME (default 60s)
 		go test -run '^$$' -fuzz "^$${name#func }\$$" -fuzztime $(FUZZTIME) "$$(dirname $$file)" </dev/null; \
 	done
 
-# KAFKA=real (Apache Kafka instead of the embedded one), KEEP=1 (leave all up at the end), DEMO_SEED=n and STORY=name
+# KAFKA=real (Apache Kafka instead of the embedded one), KEEP=1 (leave all up at the end), DEMO_SEED=n, REPLICAS=n and STORY=name
 # reach it through the environment, set before `make` or after it.
 demo: ground servers ## the whole story: two clusters, failover, recovery, failback (KAFKA=real, KEEP=1, DEMO_SEED=n)
 	@if [ "$${KAFKA:-}" = real ]; then $(MAKE) --no-print-directory java-ground; fi

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/goccy/go-yaml"
 )
@@ -37,6 +39,8 @@ type Config struct {
 	// Canary is the principal that proves that mirrors are read-only. Default
 	// none: guards are set, but never reported as proven.
 	Canary Canary `yaml:"canary"`
+	// Replicas is how the processes of one engine share its work.
+	Replicas Replicas `yaml:"replicas"`
 	// State is where the engine keeps what must not be forgotten.
 	State State `yaml:"state"`
 	// EncryptionKeyFile holds the key that seals inline secrets of links: 32
@@ -144,12 +148,55 @@ func (c Canary) principal() string {
 	return c.Principal
 }
 
+// Replicas are the processes with the same state topic on the same cluster: they
+// are one engine, share its shards, and one of them leads.
+type Replicas struct {
+	// Advertise is where the other replicas reach this one's API: host:port, with
+	// https:// before it where TLS is in front (the default with tls.cert_file). They pass calls on to the
+	// replica that leads, with the caller's token, and ask one another with
+	// TokenFile's, which must be the same for all; a caller that is known by its
+	// certificate must ask the leader itself. It is also this replica's name in
+	// the group that shares the shards, so it must differ between replicas; one that
+	// comes back under it gets its shards back at once. Default the address of
+	// Listen, with the host's name where that is a wildcard.
+	Advertise string `yaml:"advertise"`
+	// SessionTimeout is after what silence a replica counts as dead and its shards go
+	// to the others: until then the partitions there stand still. Too short a one
+	// takes a slow replica for a dead one. The brokers bound it
+	// (group.min.session.timeout.ms, 6s by default). Default 10s.
+	SessionTimeout time.Duration `yaml:"session_timeout"`
+	// CAFile has the authorities of the replicas' certificates. Default the system's.
+	CAFile string `yaml:"ca_file"`
+}
+
+// advertised is where the other replicas reach this one, which listens at bound.
+func (c Config) advertised(bound net.Addr) (string, error) {
+	if c.Replicas.Advertise != "" {
+		return c.Replicas.Advertise, nil
+	}
+	scheme := ""
+	if c.TLS.CertFile != "" {
+		scheme = "https://"
+	}
+	tcp, ok := bound.(*net.TCPAddr)
+	if !ok || !tcp.IP.IsUnspecified() {
+		return scheme + bound.String(), nil
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return "", fmt.Errorf("replicas.advertise: this host does not know its name; set it to where other replicas reach this one: %w", err)
+	}
+	return scheme + net.JoinHostPort(host, strconv.Itoa(tcp.Port)), nil
+}
+
 // State is the compacted state topic on the local cluster.
 type State struct {
-	// Topic is its name. Default _drawbridge_state. Two engines with the same
-	// topic on the same cluster fence each other: the later one wins.
+	// Topic is its name, and that of the group by which replicas share its shards.
+	// Default _drawbridge_state. Engines with the same topic on the same cluster are
+	// replicas of one engine.
 	Topic string `yaml:"topic"`
-	// Shards is its number of partitions, fixed when the topic is made. Default 16.
+	// Shards is its number of partitions, fixed when the topic is made, and the most
+	// replicas that have work. Default 16.
 	Shards int32 `yaml:"shards"`
 	// ReplicationFactor of the topic when the engine makes it. Default -1, the
 	// cluster's own default.
@@ -171,6 +218,8 @@ func Default() Config {
 		Kafka:  Kafka{SecurityProtocol: "PLAINTEXT", ProduceConnections: 2},
 		State:  State{Topic: "_drawbridge_state", Shards: 16, ReplicationFactor: -1},
 		Log:    Log{Level: "info", Format: "text"},
+
+		Replicas: Replicas{SessionTimeout: 10 * time.Second},
 	}
 }
 
@@ -206,7 +255,8 @@ func (c *Config) fromEnvironment(getenv func(string) string) error {
 		"KAFKA_TLS_CA_FILE": &c.Kafka.TLS.CAFile, "KAFKA_TLS_CERT_FILE": &c.Kafka.TLS.CertFile, "KAFKA_TLS_KEY_FILE": &c.Kafka.TLS.KeyFile,
 		"CANARY_USERNAME": &c.Canary.Username, "CANARY_PASSWORD": &c.Canary.Password, "CANARY_PRINCIPAL": &c.Canary.Principal,
 		"STATE_TOPIC": &c.State.Topic, "ENCRYPTION_KEY_FILE": &c.EncryptionKeyFile,
-		"LOG_LEVEL": &c.Log.Level, "LOG_FORMAT": &c.Log.Format,
+		"REPLICAS_ADVERTISE": &c.Replicas.Advertise,
+		"LOG_LEVEL":          &c.Log.Level, "LOG_FORMAT": &c.Log.Format,
 	} {
 		if v := getenv(environment + name); v != "" {
 			*field = v
@@ -215,13 +265,19 @@ func (c *Config) fromEnvironment(getenv func(string) string) error {
 	if v := getenv(environment + "KAFKA_BOOTSTRAP"); v != "" {
 		c.Kafka.Bootstrap = strings.Split(v, ",")
 	}
+	var err3 error
+	if v := getenv(environment + "REPLICAS_SESSION_TIMEOUT"); v != "" {
+		if c.Replicas.SessionTimeout, err3 = time.ParseDuration(v); err3 != nil {
+			err3 = fmt.Errorf("environment variable %sREPLICAS_SESSION_TIMEOUT: '%s' is no duration as 10s", environment, v)
+		}
+	}
 	shards, err := number(getenv, "STATE_SHARDS", int64(c.State.Shards), 32)
 	c.State.Shards = int32(shards) //nolint:gosec // parsed with 32 bits
 	factor, err2 := number(getenv, "STATE_REPLICATION_FACTOR", int64(c.State.ReplicationFactor), 16)
 	c.State.ReplicationFactor = int16(factor) //nolint:gosec // parsed with 16 bits
-	conns, err3 := number(getenv, "KAFKA_PRODUCE_CONNECTIONS", int64(c.Kafka.ProduceConnections), 32)
+	conns, err4 := number(getenv, "KAFKA_PRODUCE_CONNECTIONS", int64(c.Kafka.ProduceConnections), 32)
 	c.Kafka.ProduceConnections = int(conns)
-	return errors.Join(err, err2, err3)
+	return errors.Join(err, err2, err3, err4)
 }
 
 const environment = "DRAWBRIDGE_"

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -28,6 +29,7 @@ func TestTheFullFileIsRead(t *testing.T) {
 			ProduceConnections: 4,
 		},
 		Canary:            Canary{Username: "drawbridge-canary", Password: "${env:CANARY}"},
+		Replicas:          Replicas{Advertise: "https://west-a.example:8443", SessionTimeout: 15 * time.Second},
 		State:             State{Topic: "_drawbridge_state_2", Shards: 4, ReplicationFactor: 3},
 		EncryptionKeyFile: "/etc/drawbridge/key",
 		Secrets:           Secrets{Dirs: []string{"/etc/drawbridge/links"}, Env: []string{"SOURCE_PASSWORD"}},
@@ -63,6 +65,9 @@ func TestEachBadFileIsRefusedWithItsMistake(t *testing.T) {
 		"duplicate-key":                 `"name"`,
 		"two-documents":                 "more than one document",
 		"shards-as-text":                "int32",
+		"advertised-wildcard":           "replicas.advertise: '0.0.0.0:8090' is neither host:port",
+		"session-without-unit":          "time",
+		"session-too-short":             "replicas.session_timeout: 500ms is not from 1s to 30m",
 		"no-name":                       "name: '' is no site name",
 		"name-with-capitals":            "name: 'West_1' is no site name; use small letters",
 		"listen-without-port":           "listen: 'localhost' is no host:port",

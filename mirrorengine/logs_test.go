@@ -20,6 +20,7 @@ var logKeys = strings.Fields(`
 	method path status from to
 	broker brokers refused_by of_link entries refused records superseded topics partitions changes entries_elsewhere entry
 	authorizer super_user allow_everyone_if_no_acl_found canary no_guard_because
+	links leading address session shard
 	source_cluster_id reachable force writer_fence
 `)
 

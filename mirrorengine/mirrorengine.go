@@ -6,31 +6,38 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/link"
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/rest"
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/secret"
 )
 
-var _ rest.Links = (*link.Manager)(nil)
+var (
+	_ rest.Links   = (*link.Manager)(nil)
+	_ rest.Replica = (*link.Manager)(nil)
+	_ link.Peer    = (*api.Client)(nil)
+)
 
-// Engine is one mirroring engine, listening and connected to its local cluster.
+// Engine is one mirroring engine, or one of its replicas, listening and connected
+// to its local cluster.
 type Engine struct {
 	listener net.Listener
 	manager  *link.Manager
 	server   *rest.Server
 }
 
-// New opens the API's address, connects to the local cluster and takes over the
-// state topic; nothing is mirrored and nobody is answered before Run. version
-// is given out in descriptions. Close it in any case.
+// New opens the API's address, connects to the local cluster and takes over its
+// share of the state topic; nothing is mirrored and nobody is answered before Run.
+// version is given out in descriptions. Close it in any case.
 //
-// The address comes first: an engine that cannot serve must not take the state
-// over from one that does.
+// The address comes first: an engine that cannot serve must not take shards over
+// from one that does.
 func New(ctx context.Context, cfg Config, version string, logger *slog.Logger) (*Engine, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("config: %w", err)
@@ -38,6 +45,12 @@ func New(ctx context.Context, cfg Config, version string, logger *slog.Logger) (
 	access, err := cfg.access()
 	if err != nil {
 		return nil, err
+	}
+	token := "" // by which replicas ask one another
+	if cfg.TokenFile != "" {
+		if token, err = readToken(cfg.TokenFile); err != nil {
+			return nil, fmt.Errorf("token_file: %w", err)
+		}
 	}
 	var sealer *secret.Sealer
 	if cfg.EncryptionKeyFile != "" {
@@ -59,6 +72,16 @@ func New(ctx context.Context, cfg Config, version string, logger *slog.Logger) (
 	if err != nil {
 		return nil, err
 	}
+	address, err := cfg.advertised(listener.Addr())
+	var peers *http.Client
+	if err == nil {
+		if peers, err = (api.TLSFiles{CAFile: cfg.Replicas.CAFile}).HTTPClient(); err != nil {
+			err = fmt.Errorf("replicas.ca_file: %w", err)
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, listener.Close())
+	}
 	registry := newRegistry(version)
 	manager, err := link.New(ctx, link.Options{
 		Local: local, ProduceConnections: cfg.Kafka.ProduceConnections, Canary: canary, Name: cfg.Name, Version: version,
@@ -66,12 +89,17 @@ func New(ctx context.Context, cfg Config, version string, logger *slog.Logger) (
 		StateTopic: cfg.State.Topic, Shards: cfg.State.Shards, ReplicationFactor: cfg.State.ReplicationFactor,
 		Resolve: secret.Scope{Dirs: cfg.Secrets.Dirs, Env: cfg.Secrets.Env}.Resolve,
 		Sealer:  sealer, Logger: logger, Registry: registry,
+		Address: address, Instance: address, Session: cfg.Replicas.SessionTimeout,
+		Peer: func(address string) link.Peer {
+			return &api.Client{BaseURL: api.ReplicaURL(address), Token: token, HTTP: peers}
+		},
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start the engine of %s: %w", cfg.Name, err), listener.Close())
 	}
 	server := rest.New(rest.Options{
 		Links: manager, Access: access, Version: version, Ready: manager.Ready,
+		Replica: manager, Leader: manager.Leader, Peers: peers,
 		Metrics: metricsHandler(registry, logger), Logger: logger,
 	})
 	return &Engine{listener: listener, manager: manager, server: server}, nil

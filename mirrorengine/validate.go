@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/secret"
 )
@@ -45,6 +46,12 @@ func (c Config) Validate() error {
 	}
 	if c.State.Shards < 1 || c.State.Shards > 1024 {
 		fault("state.shards", "%d is not from 1 to 1024; the default is 16", c.State.Shards)
+	}
+	if a := c.Replicas.Advertise; a != "" && !reachable(a) {
+		fault("replicas.advertise", "'%s' is neither host:port nor https://host:port, as other replicas reach this one", a)
+	}
+	if s := c.Replicas.SessionTimeout; s < time.Second || s > 30*time.Minute {
+		fault("replicas.session_timeout", "%s is not from 1s to 30m; the default is 10s", s)
 	}
 	if f := c.State.ReplicationFactor; f < -1 || f == 0 {
 		fault("state.replication_factor", "%d is neither -1 (the cluster's default) nor at least 1", f)
@@ -158,6 +165,17 @@ func oneOf(fault faulter, key, value string, values ...string) {
 	if !slices.Contains(values, value) {
 		fault(key, "'%s' is none of %s", value, strings.Join(values, ", "))
 	}
+}
+
+// reachable is an address that others can be told.
+func reachable(address string) bool {
+	scheme, rest, found := strings.Cut(address, "://")
+	if !found {
+		scheme, rest = "http", address
+	}
+	host, port, err := net.SplitHostPort(rest)
+	ip := net.ParseIP(host)
+	return (scheme == "http" || scheme == "https") && err == nil && host != "" && isPort(port, 1) && (ip == nil || !ip.IsUnspecified())
 }
 
 func isPort(s string, lowest uint64) bool {

@@ -33,7 +33,7 @@ func TestMistakesOfTheCommandLineExitWith2(t *testing.T) {
 		"no such file":  {[]string{"-config", bad + ".gone"}, 2, []string{"no such file"}},
 		"bad config":    {[]string{"-config", bad}, 2, []string{"name: 'West'", "listen: 'nowhere'", "kafka.bootstrap: required"}},
 		"help":          {[]string{"-h"}, 0, []string{"-address-file"}},
-		"bad -listen":   {[]string{"-listen", "0.0.0.0:0"}, 2, []string{"token_file: required because listen (0.0.0.0:0)"}},
+		"bad -listen":   {[]string{"-listen", "0.0.0.0:0"}, 2, []string{"tokens: required because listen (0.0.0.0:0)"}},
 		"its own words": {[]string{"-version"}, 0, nil},
 	} {
 		var out, errs bytes.Buffer

@@ -30,6 +30,8 @@ type Engine struct {
 	// marker fences our own late batches when a mirror ends, probed at start.
 	WriterFence string   `json:"writer_fence"`
 	Brokers     []string `json:"brokers"`
+	// Replicas share the engine's work; each took its shards over last.
+	Replicas []Replica `json:"replicas"`
 }
 
 // Writer fence levels.

@@ -285,7 +285,7 @@ func TestACLSyncNamesTheCure(t *testing.T) {
 		m, _ := guardedEngine(t, dst.site, "admin", false)
 		newTestLink(t, m, src.site, aclLogin("reader", allACLs))
 		newTestMirror(t, m, "orders")
-		awaitACLError(t, m, "AUTHORIZATION_ERROR", "User:reader needs DESCRIBE on the CLUSTER of the source cluster", "kafka-acls", "--allow-principal User:reader --operation Describe --cluster")
+		awaitACLError(t, m, "AUTHORIZATION_ERROR", "User:reader needs DESCRIBE on CLUSTER of the source cluster", "kafka-acls", "--allow-principal User:reader --operation Describe --cluster")
 	})
 	t.Run("this cluster does not let the engine alter", func(t *testing.T) {
 		may := mayAlmostAll()
@@ -296,7 +296,7 @@ func TestACLSyncNamesTheCure(t *testing.T) {
 		m, _ := guardedEngine(t, dst.site, "engine", false)
 		newTestLink(t, m, src.site, aclLogin("admin", allACLs))
 		newTestMirror(t, m, "orders")
-		awaitACLError(t, m, "AUTHORIZATION_ERROR", "User:engine needs ALTER on the CLUSTER of this cluster", "--operation Alter --cluster")
+		awaitACLError(t, m, "AUTHORIZATION_ERROR", "User:engine needs ALTER on CLUSTER of this cluster", "--operation Alter --cluster")
 		if keys := m.store.Keys("acl/"); len(keys) > 0 {
 			t.Errorf("entries that were refused stand as ours: %q", keys)
 		}

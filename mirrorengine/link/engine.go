@@ -3,7 +3,9 @@ package link
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"strconv"
 
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
@@ -16,6 +18,7 @@ func (m *Manager) Engine(ctx context.Context) (api.Engine, error) {
 	out := api.Engine{
 		Version: m.opts.Version, ClusterID: m.clusterID, Principal: m.opts.Principal,
 		StateTopic: m.opts.StateTopic, Shards: m.store.Shards(), WriterFence: m.writerFence, Brokers: []string{},
+		Replicas: m.known(),
 	}
 	if out.Principal == "" && !m.authenticated() {
 		out.Principal = "User:ANONYMOUS"
@@ -38,6 +41,22 @@ func (m *Manager) Engine(ctx context.Context) (api.Engine, error) {
 	}
 	out.Authorizer, out.SuperUser, out.AllowEveryone = facts.authorizer, facts.superUser, facts.allowEveryone
 	return out, nil
+}
+
+// known are the replicas that the owner records name, in the order of their
+// addresses.
+func (m *Manager) known() []api.Replica {
+	shards := map[string][]int32{}
+	for n := range m.store.Shards() {
+		if a := m.store.Owner(n).Address; a != "" {
+			shards[a] = append(shards[a], n)
+		}
+	}
+	out := make([]api.Replica, 0, len(shards))
+	for _, a := range slices.Sorted(maps.Keys(shards)) {
+		out = append(out, api.Replica{Address: a, Shards: shards[a], Leading: slices.Contains(shards[a], 0)})
+	}
+	return out
 }
 
 // authorizerChanged asks whether there is an authorizer now and drops what was

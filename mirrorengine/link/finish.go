@@ -87,11 +87,13 @@ func (m *Manager) newProducerID(ctx context.Context) (int64, error) {
 	return res.ProducerID, nil
 }
 
-// finish ends mirrors that are PENDING_STOPPED, together: owners stop, our
-// writer is fenced on every partition, the log ends are read, the stop offsets
-// committed, and only then is a mirror STOPPED and its guard released. What
-// fails stays PENDING_STOPPED with the reason and is tried again. The caller has
-// claimed the end of each (claimEnd).
+// finish ends mirrors that are PENDING_STOPPED, together, as the leader: it
+// records that they end (Fenced); by that each replica stops the partitions whose
+// shards it owns, fences our writer there, reads the log ends and commits the stop
+// offsets (endOwned). When all stand, of whatever replica, and only then, a mirror
+// is STOPPED and its guard released. A replica that dies meanwhile is taken over,
+// and its successor ends its part. What fails stays PENDING_STOPPED with the reason
+// and is tried again. The caller has claimed the end of each (claimEnd).
 func (l *Link) finish(ctx context.Context, mirrors []*MirrorTopic) {
 	pause := retryMin
 	for tries := 0; len(mirrors) > 0 && ctx.Err() == nil; tries++ {
@@ -129,22 +131,22 @@ func (l *Link) finishOnce(ctx context.Context, mirrors []*MirrorTopic, again boo
 	gone := l.standing(ctx, mirrors)
 	for _, m := range mirrors {
 		if out[m] = gone[m]; out[m] == nil {
-			out[m] = m.located(ctx, again)
+			out[m] = m.located(ctx, m.unended(), again)
 		}
 	}
 	// Recorded before the fence: a crash between the two must not find a fenced
-	// mirror that believes it may go on.
+	// mirror that believes it may go on. It is also what tells the other replicas.
 	l.recordAll(ctx, out, func(m *MirrorTopic) (mirrorRecord, error) {
 		r := m.record()
 		r.Fenced = true
 		return r, nil
 	})
-	levels := l.fenceAll(ctx, out)
+	for m, err := range l.endOwned(ctx, without(out), false) {
+		out[m] = err
+	}
+	l.awaitStops(ctx, out)
 	for m, err := range out {
 		if err == nil {
-			out[m] = l.commitStop(ctx, m, levels)
-		}
-		if out[m] == nil {
 			out[m] = l.openLedger(ctx, m)
 		}
 	}
@@ -162,6 +164,37 @@ func (l *Link) finishOnce(ctx context.Context, mirrors []*MirrorTopic, again boo
 		// The mirror is STOPPED all the same; its description says that the guard
 		// still stands, and the watcher goes on trying.
 		l.log.Error("the read-only guard could not be removed yet", "topic", m.name(), "error", err)
+	}
+	return out
+}
+
+// endOwned ends the partitions of mirrors whose shards this replica owns: they
+// stop, our writer is fenced behind what it wrote, the log ends are read and the
+// stop offsets committed. It answers per mirror.
+func (l *Link) endOwned(ctx context.Context, mirrors []*MirrorTopic, again bool) map[*MirrorTopic]error {
+	out := map[*MirrorTopic]error{}
+	if len(mirrors) == 0 {
+		return out
+	}
+	l.ending.Lock()
+	defer l.ending.Unlock()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	l.mu.Lock()
+	l.stopEnd = cancel
+	l.mu.Unlock()
+	// Looked up once: what comes to this replica meanwhile is not located.
+	parts := map[*MirrorTopic][]*partition{}
+	for _, m := range mirrors {
+		m.halt()
+		parts[m] = m.unended()
+		out[m] = m.located(ctx, parts[m], again)
+	}
+	levels := l.fenceAll(ctx, parts, out)
+	for m, err := range out {
+		if err == nil {
+			out[m] = l.commitStop(ctx, m, parts[m], levels)
+		}
 	}
 	return out
 }
@@ -198,16 +231,16 @@ func (l *Link) recordAll(ctx context.Context, mirrors map[*MirrorTopic]error, ne
 	return done
 }
 
-// fenceAll fences every partition of the mirrors that are still without error
+// fenceAll fences the partitions of the mirrors that are still without error
 // and answers with the level reached, by partition.
-func (l *Link) fenceAll(ctx context.Context, mirrors map[*MirrorTopic]error) map[topicPartition]string {
+func (l *Link) fenceAll(ctx context.Context, parts map[*MirrorTopic][]*partition, mirrors map[*MirrorTopic]error) map[topicPartition]string {
 	levels := map[topicPartition]string{}
 	var targets []fenceTarget
 	for m, err := range mirrors {
 		if err != nil {
 			continue
 		}
-		for _, p := range m.parts() {
+		for _, p := range parts[m] {
 			targets = append(targets, fenceTarget{p.dst, p.fenceStamp()})
 		}
 	}
@@ -239,11 +272,11 @@ func (l *Link) fenceAll(ctx context.Context, mirrors map[*MirrorTopic]error) map
 	return levels
 }
 
-// commitStop reads where the mirror really ended and commits it.
-func (l *Link) commitStop(ctx context.Context, m *MirrorTopic, levels map[topicPartition]string) error {
+// commitStop reads where partitions of a mirror really ended and commits it.
+func (l *Link) commitStop(ctx context.Context, m *MirrorTopic, parts []*partition, levels map[topicPartition]string) error {
 	byShard := map[int32][]state.Entry{}
 	stops := map[*partition]*stopRecord{}
-	for _, p := range m.parts() {
+	for _, p := range parts {
 		if err := p.settle(ctx, true); err != nil {
 			return fmt.Errorf("read where %s partition %d ended: %w", m.name(), p.n, err)
 		}

@@ -70,6 +70,9 @@ func (r ledgerRecord) lost() int64 {
 
 func (l *Link) ledgerRecords() ([]ledgerRecord, error) {
 	recs, err := state.All[ledgerRecord](l.mgr.store, ledgerPrefix(l.record().Name))
+	if err == nil {
+		recs, err = l.withGaps(recs)
+	}
 	slices.SortFunc(recs, func(a, b ledgerRecord) int {
 		if c := strings.Compare(a.Entry.Topic, b.Entry.Topic); c != 0 {
 			return c
@@ -151,11 +154,10 @@ func (m *Manager) undecided(link string) string {
 
 // openLedger notes that a failover ends a mirror, before it is STOPPED: what
 // the source has beyond is unknown, and undecided, until the ledger is computed.
+// What retention took while the mirror ran is noted of a promoted one too.
 func (l *Link) openLedger(ctx context.Context, m *MirrorTopic) error {
 	rec := m.record()
-	if rec.Intent != string(api.VerbFailover) {
-		return nil
-	}
+	failover := rec.Intent == string(api.VerbFailover)
 	var recs []ledgerRecord
 	for _, p := range m.parts() {
 		p.mu.Lock()
@@ -164,38 +166,28 @@ func (l *Link) openLedger(ctx context.Context, m *MirrorTopic) error {
 		if stop == nil {
 			continue
 		}
-		var r ledgerRecord
+		r := newLedgerRecord(rec, p.n)
 		if _, err := l.mgr.store.Get(ledgerKey(rec.Link, rec.Topic, p.n), &r); err != nil {
 			return err
 		}
-		r.Entry = api.LedgerEntry{
-			Topic: rec.Topic, SourceTopic: rec.SourceTopic, Partition: p.n, From: stop.SourceStop, To: max(hw, stop.SourceStop),
-			Unrecoverable: r.lost(), Decision: api.LedgerUndecided, AppendedFrom: -1, AppendedTo: -1,
+		gaps, err := l.gapsOf(rec, p.n)
+		if err != nil {
+			return err
 		}
-		recs = append(recs, r)
+		if len(gaps) > 0 {
+			r.addGaps(gaps)
+		}
+		if failover {
+			r.Entry = api.LedgerEntry{
+				Topic: rec.Topic, SourceTopic: rec.SourceTopic, Partition: p.n, From: stop.SourceStop, To: max(hw, stop.SourceStop),
+				Unrecoverable: r.lost(), Decision: api.LedgerUndecided, AppendedFrom: -1, AppendedTo: -1,
+			}
+		}
+		if failover || len(gaps) > 0 {
+			recs = append(recs, r)
+		}
 	}
 	return l.putLedger(ctx, recs...)
-}
-
-// recordGap notes that the source's retention took [from, to) before it was
-// mirrored. The same gap told twice counts once.
-func (l *Link) recordGap(ctx context.Context, p *partition, from, to int64) error {
-	rec := p.mirror.record()
-	var r ledgerRecord
-	ok, err := l.mgr.store.Get(ledgerKey(rec.Link, rec.Topic, p.n), &r)
-	if err != nil {
-		return err
-	}
-	if !ok {
-		r.Entry = api.LedgerEntry{
-			Topic: rec.Topic, SourceTopic: rec.SourceTopic, Partition: p.n,
-			Decision: api.LedgerNothing, AppendedFrom: -1, AppendedTo: -1,
-		}
-	}
-	r.Gaps = joinRanges(append(r.Gaps, offsetRange{from, to}))
-	r.Entry.From, r.Entry.To = to, to
-	r.Entry.Unrecoverable = r.lost()
-	return l.putLedger(ctx, r)
 }
 
 // joinRanges sorts ranges and joins those that touch.

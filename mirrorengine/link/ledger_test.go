@@ -504,7 +504,13 @@ func TestLedgerOfASourceTopicThatIsGoneIsUnrecoverable(t *testing.T) {
 }
 
 func TestGapThatRetentionTookWhileMirroringCountsOnce(t *testing.T) {
-	src, _, m := failedOver(t, 10, nil)
+	src, dst := newSite(t, "src"), newSite(t, "dst")
+	src.topic(t, "orders", 2, nil)
+	src.produce(t, "orders", 0, 0, 10)
+	m, _ := newEngine(t, dst)
+	newTestLink(t, m, src, nil)
+	newTestMirror(t, m, "orders")
+	awaitLagZero(t, m, src, "orders")
 	l, err := m.link("l")
 	if err != nil {
 		t.Fatal(err)
@@ -522,6 +528,11 @@ func TestGapThatRetentionTookWhileMirroringCountsOnce(t *testing.T) {
 	if err := l.recordGap(t.Context(), p, 5, 9); err != nil {
 		t.Fatal(err)
 	}
+	if got, err := m.Ledger(t.Context(), "l"); err != nil || len(got.Entries) != 1 || got.Entries[0].Unrecoverable != 6 {
+		t.Errorf("while the mirror runs: %+v, %v", got, err)
+	}
+	alter(t, m, api.VerbFailover, "orders")
+	awaitStatus(t, m, "orders", status.Stopped)
 	src.produce(t, "orders", 0, 10, 1)
 	if e := computed(t, m)[1]; e.Unrecoverable != 6 || e.Records != 0 || e.Decision != api.LedgerNothing {
 		t.Errorf("%+v", e)

@@ -49,6 +49,14 @@ type Link struct {
 	ledgerRun sync.Mutex // one ledger task at a time; taken before all other locks
 
 	broken bool // its secrets could not be read at load; only its watcher uses it
+	// leading: this replica changes the link and its mirrors, others follow. Set
+	// before Run.
+	leading bool
+	// ending is held while partitions of this replica are ended; stopEnd (with mu)
+	// stops that, endWake (buffered 1) asks for it.
+	ending  sync.Mutex
+	stopEnd context.CancelFunc
+	endWake chan struct{}
 
 	cancel context.CancelFunc // of Run, nil before it
 	ended  chan struct{}      // closed when Run has returned
@@ -107,7 +115,7 @@ func linkWith(mgr *Manager, rec linkRecord, cfg Config, opts []kgo.Opt) (*Link, 
 	return &Link{
 		mgr: mgr, log: mgr.log.With("link", rec.Name), src: src, flow: newFlow(cfg.Flow),
 		rec: rec, cfg: cfg, mirrors: map[string]*MirrorTopic{}, making: map[string]bool{}, missing: map[string]time.Time{}, localLook: time.Now(), readers: map[int32]*reader{},
-		tasks: map[string]api.LinkTask{}, ended: make(chan struct{}),
+		tasks: map[string]api.LinkTask{}, ended: make(chan struct{}), endWake: make(chan struct{}, 1),
 	}, nil
 }
 
@@ -122,6 +130,10 @@ func (l *Link) mend(ctx context.Context) {
 		return
 	}
 	l.broken = false
+	if !l.leading {
+		l.mgr.running.Go(func() { l.mgr.mended(l, rec) })
+		return
+	}
 	l.mgr.running.Go(func() { // replace waits for this link to end
 		if err := l.mgr.replace(context.WithoutCancel(ctx), l, rec); err != nil {
 			l.log.Error("a link whose secrets are back could not be started anew", "error", err)
@@ -139,6 +151,32 @@ func (l *Link) Run(ctx context.Context) {
 	l.mu.Lock()
 	l.run = ctx
 	l.mu.Unlock()
+	if l.leading {
+		l.lead(ctx)
+	} else {
+		for _, m := range l.all() {
+			m.obey()
+		}
+		l.background(l.keepEnds)
+	}
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for {
+		if l.broken {
+			l.mend(ctx)
+		}
+		l.watch(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// lead does what the leader alone does: it takes up what its predecessor left,
+// and runs the tasks.
+func (l *Link) lead(ctx context.Context) {
 	l.pauseAll(ctx)
 	var finishing []*MirrorTopic
 	for _, m := range l.all() {
@@ -156,19 +194,6 @@ func (l *Link) Run(ctx context.Context) {
 	l.background(l.keepGuards)
 	l.background(l.keepGroups)
 	l.background(l.keepACLs)
-	tick := time.NewTicker(watchEvery)
-	defer tick.Stop()
-	for {
-		if l.broken {
-			l.mend(ctx)
-		}
-		l.watch(ctx)
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
 }
 
 // revive brings a mirror back to what its record says; true means that its end
@@ -285,14 +310,16 @@ func (l *Link) watch(ctx context.Context) {
 		return
 	}
 	l.sourceAnswered(ctx, mirrors, err)
-	if err == nil {
+	if err == nil && l.leading {
 		for _, m := range mirrors {
 			l.compare(ctx, m)
 		}
 	}
 	l.lookForGone(ctx, mirrors)
 	l.lookForForeign(ctx, mirrors)
-	l.drainPromotes(ctx, mirrors)
+	if l.leading {
+		l.drainPromotes(ctx, mirrors)
+	}
 	l.mgr.metrics.observe(l)
 }
 
@@ -314,6 +341,9 @@ func (l *Link) sourceAnswered(ctx context.Context, mirrors []*MirrorTopic, err e
 	l.mu.Unlock()
 	if (was == nil) != (err == nil) {
 		l.log.Warn("source reachability changed", "reachable", err == nil, "error", err)
+	}
+	if !l.leading {
+		return
 	}
 	lost := !down.IsZero() && now.Sub(down) > cfg.AvailabilityCheck*time.Duration(cfg.AvailabilityFailures)
 	for _, m := range mirrors {
@@ -346,7 +376,7 @@ func (l *Link) lookForForeign(ctx context.Context, mirrors []*MirrorTopic) {
 			continue
 		}
 		for _, p := range m.parts() {
-			if p.located() {
+			if p.located() && l.mgr.store.Owned(p.shard) {
 				tps = append(tps, p.dst)
 				byTP[p.dst] = p
 			}

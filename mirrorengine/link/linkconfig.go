@@ -103,19 +103,23 @@ func (m *Manager) replace(ctx context.Context, old *Link, rec linkRecord) error 
 	if err != nil {
 		return api.BadRequest("%v", err)
 	}
-	if err := m.put(ctx, 0, state.Entry{Key: linkKey(rec.Name), Value: rec}); err != nil {
+	err = m.asLeader(rec.Name, old, func() error {
+		if err := m.put(ctx, 0, state.Entry{Key: linkKey(rec.Name), Value: rec}); err != nil {
+			return err
+		}
+		old.stop()
+		for _, mt := range old.all() {
+			l.mirrors[mt.name()] = newMirror(l, mt.record())
+		}
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.links[rec.Name] = l
+		m.launch(l)
+		return nil
+	})
+	if err != nil {
 		l.src.client.Close()
 		return err
-	}
-	old.stop()
-	for _, mt := range old.all() {
-		l.mirrors[mt.name()] = newMirror(l, mt.record())
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.links[rec.Name] = l
-	if m.run != nil && m.run.Err() == nil {
-		m.launch(l)
 	}
 	m.log.Info("link configs altered", "link", rec.Name)
 	return nil

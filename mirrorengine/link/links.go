@@ -67,19 +67,22 @@ func (m *Manager) CreateLink(ctx context.Context, name string, req api.CreateLin
 	if err != nil {
 		return api.BadRequest("%v", err)
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.links[name] != nil {
-		l.src.client.Close()
-		return api.LinkExists()
-	}
-	if err := m.put(ctx, 0, state.Entry{Key: linkKey(name), Value: rec}); err != nil {
-		l.src.client.Close()
-		return err
-	}
-	m.links[name] = l
-	if m.run != nil && m.run.Err() == nil {
+	err = m.asLeader(name, nil, func() error {
+		if err := m.put(ctx, 0, state.Entry{Key: linkKey(name), Value: rec}); err != nil {
+			return err
+		}
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.links[name] = l
 		m.launch(l)
+		return nil
+	})
+	if err != nil {
+		l.src.client.Close()
+		if _, exists := m.link(name); exists == nil {
+			return api.LinkExists()
+		}
+		return err
 	}
 	m.log.Info("link created", "link", name, "source_cluster_id", rec.SourceClusterID)
 	return nil
@@ -229,14 +232,17 @@ func (m *Manager) DeleteLink(ctx context.Context, name string, force, validateOn
 		// What maps its offsets outlives the link (Segments).
 		entries = append(entries, state.Entry{Key: formerKey(name, r.Topic), Value: r})
 	}
-	m.mu.Lock()
-	delete(m.links, name)
-	m.mu.Unlock()
-	l.stop()
-	for _, k := range m.linkKeys(name) { // only now: its tasks wrote until they ended
-		entries = append(entries, state.Entry{Key: k})
-	}
-	if err := m.put(ctx, 0, entries...); err != nil {
+	err = m.asLeader(name, l, func() error {
+		m.mu.Lock()
+		delete(m.links, name)
+		m.mu.Unlock()
+		l.stop()
+		for _, k := range m.linkKeys(name) { // only now: its tasks wrote until they ended
+			entries = append(entries, state.Entry{Key: k})
+		}
+		return m.put(ctx, 0, entries...)
+	})
+	if err != nil {
 		return fmt.Errorf("delete cluster link %s: %w", name, err)
 	}
 	for _, r := range recs {

@@ -18,6 +18,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -58,9 +59,16 @@ type Options struct {
 	Sealer   *secret.Sealer
 	Logger   *slog.Logger
 	Registry prometheus.Registerer
+	// Address is where other replicas of this engine reach this one, Instance its
+	// lasting name and Session after what silence it counts as dead; see
+	// state.Options.
+	Address, Instance string
+	Session           time.Duration
+	// Peer reaches the replica at an address; nil where there is only one.
+	Peer func(address string) Peer
 }
 
-// Manager is the set of links of one engine.
+// Manager is the set of links of one engine, as one of its replicas holds them.
 type Manager struct {
 	opts        Options
 	log         *slog.Logger
@@ -73,11 +81,12 @@ type Manager struct {
 	stop        context.CancelFunc // of the writers
 	canary      *cluster           // nil if there is none
 	access      access
+	replicas    replication
+	ready       atomic.Bool // New has made it
 
 	mu    sync.Mutex // guards what follows; taken before Link.mu
 	links map[string]*Link
 	run   context.Context
-	fatal chan error
 	// ops serialises tokens, locks and fence registers: read, decide, write.
 	ops     sync.Mutex
 	running sync.WaitGroup
@@ -105,12 +114,20 @@ func New(ctx context.Context, opts Options) (*Manager, error) {
 	m := &Manager{
 		opts: opts, log: opts.Logger, local: local, clusterID: meta.Cluster, stop: stop,
 		writers: newWriters(wctx, local, cmp.Or(opts.ProduceConnections, 2)),
-		links:   map[string]*Link{}, fatal: make(chan error, 1),
+		links:   map[string]*Link{},
 	}
-	m.metrics = newMetrics(opts.Registry)
+	m.replicas.dirty, m.replicas.wake = map[string]bool{}, make(chan struct{}, 1)
+	m.metrics = newMetrics(opts.Registry, m.shards)
 	m.store, err = state.Open(ctx, state.Options{
 		Local: opts.Local, ClusterID: meta.Cluster, Topic: opts.StateTopic, Shards: opts.Shards,
 		ReplicationFactor: opts.ReplicationFactor, Logger: opts.Logger,
+		Address: opts.Address, Instance: opts.Instance, Session: opts.Session,
+		Release: func(n int32) {
+			if m.ready.Load() { // before, nothing rests on it
+				m.release(n)
+			}
+		},
+		Changed: m.changed,
 	})
 	if errors.Is(err, kerr.TransactionalIDAuthorizationFailed) {
 		err = m.lacking(err, opWrite, resourceTransactions, "drawbridge-"+meta.Cluster)
@@ -130,12 +147,18 @@ func New(ctx context.Context, opts Options) (*Manager, error) {
 		}
 	}
 	if err == nil {
-		err = m.load()
+		m.replicas.remaking.Lock()
+		term, lead := m.store.Term()
+		if err = m.load(); err == nil {
+			m.replicas.lead(lead, term)
+		}
+		m.replicas.remaking.Unlock()
 	}
 	if err != nil {
 		m.Close()
 		return nil, err
 	}
+	m.ready.Store(true)
 	return m, nil
 }
 
@@ -164,48 +187,60 @@ func (m *Manager) load() error {
 		return err
 	}
 	for _, rec := range recs {
-		l, err := loadLink(m, rec)
+		l, err := m.loadOne(rec)
 		if err != nil {
 			return err
-		}
-		mirrors, err := state.All[mirrorRecord](m.store, mirrorPrefix(rec.Name))
-		if err != nil {
-			return err
-		}
-		for _, r := range mirrors {
-			l.mirrors[r.Topic] = newMirror(l, r)
 		}
 		m.links[rec.Name] = l
 	}
 	return nil
 }
 
-// Run mirrors until ctx ends (nil), or until the engine must stop because
-// another one took its state over or its state could not be written.
+// loadOne makes a link with the mirrors that the state has of it.
+func (m *Manager) loadOne(rec linkRecord) (*Link, error) {
+	l, err := loadLink(m, rec)
+	if err != nil {
+		return nil, err
+	}
+	mirrors, err := state.All[mirrorRecord](m.store, mirrorPrefix(rec.Name))
+	if err != nil {
+		l.src.client.Close()
+		return nil, err
+	}
+	for _, r := range mirrors {
+		l.mirrors[r.Topic] = newMirror(l, r)
+	}
+	return l, nil
+}
+
+// Run mirrors what this replica's share is until ctx ends (nil), or until it met a
+// record in the state that it cannot read.
 func (m *Manager) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
+	// Other replicas need not wait for what else this process has to end.
+	defer m.store.Leave()
 	defer m.running.Wait()
 	defer cancel()
+	m.replicas.remaking.Lock()
 	m.mu.Lock()
 	m.run = ctx
 	for _, l := range m.links {
 		m.launch(l)
 	}
 	m.mu.Unlock()
-	select {
-	case <-ctx.Done():
-		return nil
-	case err := <-m.store.Lost():
-		return fmt.Errorf("the state topic is lost to this engine: %w", err)
-	case err := <-m.fatal:
-		return fmt.Errorf("the state topic is lost to this engine: %w", err)
-	}
+	m.replicas.remaking.Unlock()
+	m.running.Go(func() { m.watchPeers(ctx) })
+	return m.follow(ctx)
 }
 
-// launch runs a link. Called with mu.
+// launch runs a link, as the leader's if this replica leads. Called with mu.
 func (m *Manager) launch(l *Link) {
+	if m.run == nil || m.run.Err() != nil {
+		return
+	}
 	ctx, cancel := context.WithCancel(m.run)
 	l.cancel = cancel
+	l.leading, _ = m.led()
 	m.running.Go(func() {
 		defer close(l.ended)
 		l.Run(ctx)
@@ -229,15 +264,8 @@ func (m *Manager) retry(ctx context.Context, what string, f func(context.Context
 	}
 }
 
-// fail stops the engine.
-func (m *Manager) fail(err error) {
-	select {
-	case m.fatal <- err:
-	default:
-	}
-}
-
-// Ready tells whether requests can be served: the local cluster answers.
+// Ready tells whether requests can be served: the local cluster answers, and so
+// does the replica that leads.
 func (m *Manager) Ready() error {
 	m.mu.Lock()
 	run := m.run
@@ -247,7 +275,40 @@ func (m *Manager) Ready() error {
 	}
 	ctx, cancel := context.WithTimeout(run, requestTimeout/2)
 	defer cancel()
-	return m.local.refresh(ctx)
+	if err := m.local.refresh(ctx); err != nil {
+		return err
+	}
+	address, here := m.Leader()
+	switch {
+	case here:
+		return nil
+	case address == "" || m.opts.Peer == nil:
+		return errors.New("no replica of the engine leads just now; one takes over when the former one's session has ended")
+	}
+	if err := m.opts.Peer(address).Healthy(ctx); err != nil {
+		return fmt.Errorf("the replica %s, which leads, does not answer: %w; another one takes over when its session has ended", address, err)
+	}
+	return nil
+}
+
+// Share is the shards that this replica owns, and whether it leads.
+func (m *Manager) Share() (shards []int32, leading bool) {
+	shards = []int32{}
+	for n := range m.store.Shards() {
+		if m.store.Owned(n) {
+			shards = append(shards, n)
+		}
+	}
+	_, leading = m.Leader()
+	return shards, leading
+}
+
+func (m *Manager) shards() float64 {
+	if !m.ready.Load() {
+		return 0
+	}
+	owned, _ := m.Share()
+	return float64(len(owned))
 }
 
 // Close releases everything; call it when Run has returned.

@@ -40,7 +40,9 @@ const (
 	otherTopics    = "(other)" // no topic can be called so
 )
 
-func newMetrics(reg prometheus.Registerer) *metrics {
+// newMetrics makes the metrics; shards tells how many shards of the state this
+// replica owns.
+func newMetrics(reg prometheus.Registerer, shards func() float64) *metrics {
 	topic := []string{"link", "topic"}
 	m := &metrics{
 		records:       prometheus.NewCounterVec(prometheus.CounterOpts{Name: "drawbridge_mirrored_records_total", Help: "Records acknowledged by the destination."}, topic),
@@ -59,6 +61,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		own:           map[[2]string]bool{},
 	}
 	if reg != nil {
+		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "drawbridge_shards_owned", Help: "Shards of the state that this replica owns; it mirrors the partitions that belong to them.",
+		}, shards))
 		reg.MustRegister(m.records, m.bytes, m.reencoded, m.lagRecords, m.lagSeconds, m.mirrors, m.sourceUp, m.stalls, m.tasks, m.inFlight, m.drift, m.openTxn, m.retentionLeft)
 	}
 	return m
@@ -96,9 +101,25 @@ type topicLag struct {
 	stalled int
 }
 
-// observe sets the gauges of a link.
+// observe sets the gauges of a link; those of mirrors only the leader shows, or
+// replicas would count them twice.
 func (m *metrics) observe(l *Link) {
 	name := l.record().Name
+	of := prometheus.Labels{"link": name}
+	m.mirrors.DeletePartialMatch(of)
+	up := 0.0
+	if l.reachable() {
+		up = 1
+	}
+	m.sourceUp.WithLabelValues(name).Set(up)
+	used, _ := l.flow.budget.Used()
+	m.inFlight.WithLabelValues(name).Set(float64(used))
+	if !l.leading {
+		for _, v := range []*prometheus.GaugeVec{m.lagRecords, m.lagSeconds, m.stalls, m.tasks, m.drift, m.openTxn, m.retentionLeft} {
+			v.DeletePartialMatch(of)
+		}
+		return
+	}
 	now := time.Now()
 	mirrors, lags := map[string]int{}, map[string]topicLag{}
 	for _, mt := range l.all() {
@@ -116,14 +137,6 @@ func (m *metrics) observe(l *Link) {
 		}
 		lags[label] = lag
 	}
-	up := 0.0
-	if l.reachable() {
-		up = 1
-	}
-	m.sourceUp.WithLabelValues(name).Set(up)
-	used, _ := l.flow.budget.Used()
-	m.inFlight.WithLabelValues(name).Set(float64(used))
-	m.mirrors.DeletePartialMatch(prometheus.Labels{"link": name})
 	for status, n := range mirrors {
 		m.mirrors.WithLabelValues(name, status).Set(float64(n))
 	}

@@ -84,7 +84,7 @@ func TestSeriesDoNotGrowWithPartitions(t *testing.T) {
 
 func TestTopicsBeyondTheBoundShareASeries(t *testing.T) {
 	reg := prometheus.NewRegistry()
-	m := newMetrics(reg)
+	m := newMetrics(reg, func() float64 { return 1 })
 	const topics = 3 * maxTopicSeries
 	for i := range topics {
 		m.count("l", fmt.Sprintf("t%d", i), batch.Out{Records: 2, Bytes: make([]byte, 10)})

@@ -28,11 +28,12 @@ type MirrorTopic struct {
 	mu         sync.Mutex // guards what follows; taken before partition.mu
 	rec        mirrorRecord
 	partitions []*partition
-	facts      sourceFacts        // of the source topic, as of the last config sync
-	ctx        context.Context    // of the running partitions
-	cancel     context.CancelFunc // nil when halted
-	finishing  bool               // an end is under way, or done
-	retired    bool               // another mirror has taken its place
+	facts      sourceFacts         // of the source topic, as of the last config sync
+	ctx        context.Context     // of the running partitions
+	cancel     context.CancelFunc  // nil when halted
+	live       map[*partition]life // those that run here
+	finishing  bool                // an end is under way, or done
+	retired    bool                // another mirror has taken its place
 	running    sync.WaitGroup
 
 	// change serialises status changes: read, decide, persist, take over.
@@ -93,27 +94,98 @@ func (m *MirrorTopic) start(ctx context.Context) {
 		return
 	}
 	run, cancel := context.WithCancel(ctx)
-	m.ctx, m.cancel = run, cancel
+	m.ctx, m.cancel, m.live = run, cancel, map[*partition]life{}
+	m.launchWanted()
+}
+
+// life is a partition's while it runs.
+type life struct {
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+// launchOwned runs the partitions whose shards have come to this replica, if the
+// mirror runs.
+func (m *MirrorTopic) launchOwned() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.launchWanted()
+}
+
+// launchWanted is launchOwned. Called with mu: so a shard that is lost meanwhile is
+// either seen here, or its partitions are seen by release.
+func (m *MirrorTopic) launchWanted() {
+	if m.cancel == nil {
+		return
+	}
 	for _, p := range m.partitions {
-		m.launch(run, p)
+		if _, runs := m.live[p]; !runs && m.link.mgr.store.Owned(p.shard) {
+			m.launch(m.ctx, p)
+		}
 	}
 }
 
 // launch runs one partition; a failure there fails the mirror. Called with mu.
 func (m *MirrorTopic) launch(ctx context.Context, p *partition) {
+	ctx, cancel := context.WithCancel(ctx)
+	l := life{cancel, make(chan struct{})}
+	m.live[p] = l
+	p.mu.Lock()
+	p.omap, p.failure, p.stop = nil, nil, nil // another replica may have gone on meanwhile
+	p.mu.Unlock()
 	m.running.Go(func() {
+		defer close(l.done)
+		defer cancel()
 		var f *failure
 		if err := p.run(ctx); errors.As(err, &f) {
-			m.link.background(func(ctx context.Context) { m.failed(ctx, f) })
+			p.mu.Lock()
+			p.failure = f
+			p.mu.Unlock()
+			if m.link.leading {
+				m.link.background(func(ctx context.Context) { m.failed(ctx, f) })
+			}
 		}
 	})
+}
+
+// release stops the partitions of a shard and waits for what they have under way.
+func (m *MirrorTopic) release(shard int32) {
+	for _, p := range m.parts() {
+		if p.shard == shard {
+			defer p.outdate()
+		}
+	}
+	m.mu.Lock()
+	var gone []life
+	for p, l := range m.live {
+		if p.shard == shard {
+			l.cancel()
+			gone = append(gone, l)
+			delete(m.live, p)
+		}
+	}
+	halting := m.live == nil
+	m.mu.Unlock()
+	for _, l := range gone {
+		<-l.done
+	}
+	if halting {
+		m.running.Wait()
+	}
+}
+
+// outdate: another replica may go on from here.
+func (p *partition) outdate() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.pos.heard = true
 }
 
 // halt stops the partitions and waits for what they have under way.
 func (m *MirrorTopic) halt() {
 	m.mu.Lock()
 	cancel := m.cancel
-	m.cancel = nil
+	m.cancel, m.live = nil, nil
 	m.mu.Unlock()
 	if cancel != nil {
 		cancel()
@@ -288,11 +360,27 @@ func (r *mirrorRecord) remember(code, message string) {
 	}
 }
 
-// located makes sure that each partition knows where it stands, from the
-// destination alone; it is called with the owner halted. anew: what is known may
-// not hold any more.
-func (m *MirrorTopic) located(ctx context.Context, anew bool) error {
+// unended are the partitions of this replica that have no stop offsets yet.
+func (m *MirrorTopic) unended() []*partition {
+	store := m.link.mgr.store
+	var out []*partition
 	for _, p := range m.parts() {
+		if !store.Owned(p.shard) {
+			continue
+		}
+		var stop stopRecord
+		if ended, err := store.Get(stopKey(m.topicID(), p.n), &stop); err != nil || !ended {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// located makes sure that each of some partitions of this replica knows where it
+// stands, from the destination alone; it is called with the owner halted. anew:
+// what is known may not hold any more.
+func (m *MirrorTopic) located(ctx context.Context, parts []*partition, anew bool) error {
+	for _, p := range parts {
 		if p.located() && !anew {
 			continue
 		}
@@ -306,7 +394,7 @@ func (m *MirrorTopic) located(ctx context.Context, anew bool) error {
 func (p *partition) located() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.pos.known
+	return p.pos.known && !p.pos.heard
 }
 
 // fenceStamp is the stamp under which a late batch of ours could still land.

@@ -43,6 +43,7 @@ type partition struct {
 	// stalled says why nothing moves.
 	stalled string
 	stop    *stopRecord
+	failure *failure // why it does not run any more
 	// suspect: the destination's log end was seen beyond ours; the owner checks.
 	suspect bool
 
@@ -74,6 +75,9 @@ type position struct {
 	// batch that was read; -1 if unknown.
 	epoch, read int32
 	known       bool
+	// heard of from another replica, or of a time before another had it: good to tell
+	// and to translate by, not to act on.
+	heard bool
 }
 
 // failure is final for a mirror until a person acts: its topic error and why.

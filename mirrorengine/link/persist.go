@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/offsetmap"
@@ -22,6 +23,11 @@ type linkRecord struct {
 	SourceClusterID string            `json:"source_cluster_id"`
 	Configs         map[string]string `json:"configs"`
 	CreatedAt       time.Time         `json:"created_at"`
+}
+
+// same: both are of the same link with the same configs.
+func (r linkRecord) same(o linkRecord) bool {
+	return r.ID == o.ID && r.SourceClusterID == o.SourceClusterID && maps.Equal(r.Configs, o.Configs)
 }
 
 // mirrorRecord is a mirror topic of a link.
@@ -80,8 +86,13 @@ type stopRecord struct {
 	At         time.Time `json:"at"`
 }
 
-func linkKey(name string) string          { return "link/" + name }
-func mirrorKey(link, topic string) string { return "mirror/" + link + "/" + topic }
+const (
+	linkPrefix    = "link/"
+	mirrorsPrefix = "mirror/"
+)
+
+func linkKey(name string) string          { return linkPrefix + name }
+func mirrorKey(link, topic string) string { return mirrorsPrefix + link + "/" + topic }
 func formerKey(link, topic string) string { return "former/" + link + "/" + topic }
 func mirrorPrefix(link string) string     { return "mirror/" + link + "/" }
 func segmentPrefix(topicID string, p int32) string {
@@ -96,14 +107,14 @@ func stopKey(topicID string, p int32) string { return fmt.Sprintf("stop/%s/%06d"
 // idString writes a topic id as Kafka's tools do.
 func idString(id [16]byte) string { return base64.RawURLEncoding.EncodeToString(id[:]) }
 
-// put writes to the state topic; an error there is final for the process,
-// since memory and topic may have parted.
+// put writes to a shard that this replica owns. After an error memory and topic
+// may have parted: the store gives the shard up and takes it over anew, and what
+// rests on it is made anew with it (replica.go).
 func (m *Manager) put(ctx context.Context, shard int32, entries ...state.Entry) error {
-	err := m.store.Put(ctx, shard, entries...)
-	if err != nil && ctx.Err() == nil {
-		m.fail(err)
+	if len(entries) == 0 {
+		return nil
 	}
-	return err
+	return unled(m.store.Put(ctx, shard, entries...))
 }
 
 // loadSegments reads a partition's map from the state topic.

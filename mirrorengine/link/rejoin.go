@@ -132,7 +132,9 @@ func (r *rejoin) start(ctx context.Context) error {
 func (l *Link) openRejoined(ctx context.Context, m *MirrorTopic) error {
 	rec := m.record()
 	for n := range rec.Partitions {
-		if err := l.mgr.put(ctx, l.mgr.store.ShardOf(rec.TopicID, n), state.Entry{Key: stopKey(rec.TopicID, n)}); err != nil {
+		err := l.mgr.putFor(ctx, l.mgr.store.ShardOf(rec.TopicID, n),
+			state.Entry{Key: stopKey(rec.TopicID, n)}, state.Entry{Key: gapKey(rec.TopicID, n)})
+		if err != nil {
 			return err
 		}
 	}
@@ -177,6 +179,10 @@ func (r *rejoin) writeSegments(ctx context.Context, n int32, segs []offsetmap.Se
 	}
 	last := len(pieces) - 1
 	pieces[last] = append(pieces[last], own)
+	shard := m.store.ShardOf(r.topicID, n)
+	if err := m.putFor(ctx, shard); err != nil { // what stands there must be known to be replaced
+		return err
+	}
 	entries := map[string]state.Entry{}
 	for _, k := range m.store.Keys(segmentPrefix(r.topicID, n)) {
 		entries[k] = state.Entry{Key: k}
@@ -189,7 +195,7 @@ func (r *rejoin) writeSegments(ctx context.Context, n int32, segs []offsetmap.Se
 	for _, e := range entries {
 		list = append(list, e)
 	}
-	return m.put(ctx, m.store.ShardOf(r.topicID, n), list...)
+	return m.putFor(ctx, shard, list...)
 }
 
 // cut divides segments into pieces of about n, only where the destination

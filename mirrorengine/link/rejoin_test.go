@@ -20,12 +20,13 @@ import (
 type pair struct {
 	a, b   *site
 	ma, mb *Manager // engines beside them
+	stopA  func()
 }
 
 func newPair(t *testing.T) pair {
 	t.Helper()
 	p := pair{a: newSite(t, "a"), b: newSite(t, "b")}
-	p.ma, _ = newEngine(t, p.a)
+	p.ma, p.stopA = newEngine(t, p.a)
 	p.mb, _ = newEngine(t, p.b)
 	newTestLink(t, p.mb, p.a, nil) // mirrors a → b
 	newTestLink(t, p.ma, p.b, nil) // and back
@@ -297,7 +298,8 @@ func TestARejoinThatACrashInterruptedGoesOnByItself(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.ma, _ = newEngine(t, p.a) // takes the state over
+	p.stopA()
+	p.ma, _ = newEngine(t, p.a)
 	awaitStatus(t, p.ma, "orders", status.Active)
 	p.b.produce(t, "orders", 0, 7, 1)
 	awaitLagZero(t, p.ma, p.b, "orders")

@@ -61,6 +61,9 @@ func lacksRight(err error) bool {
 // lacking adds to a refusal of this cluster's authorizer which entry is missing;
 // other errors, and those that say so already, stay as they are.
 func (m *Manager) lacking(err error, operation, kind, name string) error {
+	if !lacksRight(err) {
+		return err
+	}
 	return withRight(err, "this cluster", m.opts.Principal, operation, kind, name)
 }
 

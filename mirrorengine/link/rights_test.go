@@ -41,7 +41,7 @@ var engineRights = map[string]string{
 var engineAlso = []string{
 	"ALLOW DESCRIBE CLUSTER LITERAL kafka-cluster User:engine *", "ALLOW CLUSTER_ACTION CLUSTER LITERAL kafka-cluster User:engine *", "ALLOW IDEMPOTENT_WRITE CLUSTER LITERAL kafka-cluster User:engine *",
 	"ALLOW READ TOPIC LITERAL orders User:engine *", "ALLOW ALTER TOPIC LITERAL orders User:engine *",
-	"ALLOW ALL TOPIC PREFIXED _drawbridge_state_ User:engine *",
+	"ALLOW ALL TOPIC PREFIXED _drawbridge_state_ User:engine *", "ALLOW READ GROUP LITERAL _drawbridge_state User:engine *",
 }
 
 // complaints are all that an engine says of a link: to the caller, in tasks, of

@@ -234,6 +234,10 @@ func (l *Link) awaitTopic(ctx context.Context, topic string, partitions int32) (
 func (l *Link) firstSegments(ctx context.Context, m *MirrorTopic, from, to int32) error {
 	rec := m.record()
 	for n := from; n < to; n++ {
+		shard := l.mgr.store.ShardOf(rec.TopicID, n)
+		if err := l.mgr.putFor(ctx, shard); err != nil { // a former leader may have written it
+			return err
+		}
 		if len(l.mgr.store.Keys(segmentPrefix(rec.TopicID, n))) > 0 {
 			continue
 		}
@@ -246,7 +250,7 @@ func (l *Link) firstSegments(ctx context.Context, m *MirrorTopic, from, to int32
 			return err
 		}
 		seg := offsetmap.Segment{SourceStart: start, ProducerID: id, SourceLeaderEpoch: -1}
-		err = l.mgr.put(ctx, l.mgr.store.ShardOf(rec.TopicID, n), state.Entry{
+		err = l.mgr.putFor(ctx, shard, state.Entry{
 			Key: segmentKey(rec.TopicID, n, 0), Value: segmentsRecord{Segments: []offsetmap.Segment{seg}},
 		})
 		if err != nil {
@@ -305,17 +309,10 @@ func (l *Link) grow(ctx context.Context, m *MirrorTopic, partitions int32) error
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var fresh []*partition
 	for n := int32(len(m.partitions)); n < partitions; n++ {
-		p := m.newPartition(n)
-		m.partitions = append(m.partitions, p)
-		fresh = append(fresh, p)
+		m.partitions = append(m.partitions, m.newPartition(n))
 	}
-	if m.cancel != nil {
-		for _, p := range fresh {
-			m.launch(m.ctx, p)
-		}
-	}
+	m.launchWanted()
 	l.log.Info("mirror followed its source's partitions", "topic", rec.Topic, "partitions", partitions)
 	return nil
 }

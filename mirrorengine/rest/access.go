@@ -148,7 +148,7 @@ func needs(pattern string) Role {
 	switch {
 	case path == api.PathHealth, path == api.PathReady:
 		return 0
-	case strings.HasPrefix(path, api.PathDebug):
+	case strings.HasPrefix(path, api.PathDebug), strings.HasPrefix(path, api.PathReplica+"/"):
 		return RoleAdmin
 	case method == http.MethodGet:
 		return RoleRead

@@ -56,7 +56,7 @@ func (s *Server) getEngine(w http.ResponseWriter, r *request) error {
 	if engine.Version == "" {
 		engine.Version = s.opts.Version
 	}
-	engine.Brokers = listed(engine.Brokers)
+	engine.Brokers, engine.Replicas = listed(engine.Brokers), listed(engine.Replicas)
 	return writeJSON(w, http.StatusOK, engine)
 }
 

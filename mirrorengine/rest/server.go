@@ -22,6 +22,15 @@ type Options struct {
 	Access Access
 	// Version is given out by GET /drawbridge/v1/engine.
 	Version string
+	// Replica answers what only this replica can, and Leader tells which one
+	// answers everything else: this one, or the one at address; empty if none is
+	// known. Both nil: there is one replica only.
+	Replica Replica
+	Leader  func() (address string, here bool)
+	// Peers reaches the other replicas, nil for http.DefaultClient.
+	Peers *http.Client
+	// LeaderWait is how long a call waits for one to lead; 0 takes 5 s.
+	LeaderWait time.Duration
 	// Ready tells why the engine cannot serve, nil if it can.
 	Ready func() error
 	// Metrics serves /metrics.
@@ -47,7 +56,7 @@ const (
 // New makes a Server.
 func New(opts Options) *Server {
 	s := &Server{opts: opts}
-	s.handler = s.recovered(s.sameOrigin(s.authenticated(jsonOnly(s.routes()))))
+	s.handler = s.recovered(s.sameOrigin(s.authenticated(s.led(jsonOnly(s.routes())))))
 	return s
 }
 
@@ -100,6 +109,7 @@ func (s *Server) routes() *http.ServeMux {
 	}
 	s.extensions(mux)
 	s.debug(mux)
+	s.replica(mux)
 	if s.opts.Metrics != nil {
 		mux.Handle("GET "+api.PathMetrics, only(RoleRead, s.opts.Metrics))
 	}
@@ -112,7 +122,11 @@ func (s *Server) routes() *http.ServeMux {
 				return api.Unavailable("not ready: %v", err)
 			}
 		}
-		return writeJSON(w, http.StatusOK, map[string]string{"status": "ready"})
+		ready := map[string]any{"status": "ready"}
+		if s.opts.Replica != nil {
+			ready["shards"], ready["leading"] = s.opts.Replica.Share()
+		}
+		return writeJSON(w, http.StatusOK, ready)
 	})
 	return mux
 }

@@ -2,75 +2,100 @@ package state
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
-	"time"
-
-	"github.com/twmb/franz-go/pkg/kadm"
 )
 
-// ownerEvery is how often an owner looks whether it still is one.
-const ownerEvery = 2 * time.Second
+// ownerKey is written by each owner as its first record; reading up to the own
+// one is how a new owner knows that it has read everything.
+const ownerKey = "owner"
 
-// stamp is the producer id and epoch of a shard's transactional id as its owner
-// knows them; nil while a transaction is under way, which may change them.
-type stamp struct {
-	id    int64
-	epoch int16
+// Owner is who took a shard over last. It may have died since.
+type Owner struct {
+	// Mark is the producer id and epoch by which it writes.
+	Mark string `json:"mark"`
+	// Address is where other replicas reach it, empty if it gave none.
+	Address string `json:"address,omitempty"`
+	// Offset of its record; a later owner's is higher.
+	Offset int64 `json:"-"`
 }
 
-// note keeps the stamp; called by the shard's writer alone.
-func (s *shard) note(ctx context.Context) {
-	id, epoch, err := s.client.ProducerID(ctx)
-	if err != nil {
-		return // no stamp, no look: the next write tells
+// readOwner reads an owner record. Releases before replicas wrote the mark alone.
+func readOwner(data json.RawMessage, offset int64) Owner {
+	o := Owner{Offset: offset}
+	if json.Unmarshal(data, &o) != nil {
+		_ = json.Unmarshal(data, &o.Mark)
 	}
-	s.stamp.Store(&stamp{id, epoch})
+	return o
 }
 
-// watchOwner looks at shard 0's transactional id until ctx ends, and tells lost
-// when another engine has it. Writes tell as well, but an engine that was frozen
-// while another one took over may have nothing to write for long, and would go
-// on moving what is not guarded by a write: group offsets, topic configs.
-//
-// It only looks, and what cannot be asked is not lost. Twice in a row, since an
-// ending transaction shows the coordinator's next epoch for a moment.
-func (s *Store) watchOwner(ctx context.Context) {
-	sh := s.shards[0]
-	adm := kadm.NewClient(sh.client)
-	id := transactionalID(s.opts.ClusterID, sh.n)
-	tick := time.NewTicker(ownerEvery)
-	defer tick.Stop()
-	var doubt *stamp
+// Owner is the last owner of a shard that was read of.
+func (s *Store) Owner(shard int32) Owner {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.owners[shard]
+}
+
+func (s *Store) own(n int32) *shard {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if n < 0 || n >= s.shards {
+		return nil
+	}
+	return s.owned[n]
+}
+
+// Owned tells whether this replica owns a shard.
+func (s *Store) Owned(shard int32) bool { return s.own(shard) != nil }
+
+// Term numbers the times that somebody took shard 0 over: it rises with each, by
+// whomever. It is the replica's own if it owns shard 0, and then ok.
+func (s *Store) Term() (term int64, ok bool) {
+	sh := s.own(0)
+	if sh == nil {
+		return -1, false
+	}
+	return sh.first, true
+}
+
+// RawEntry is an Entry on its way from one replica to another.
+type RawEntry struct {
+	Key   string          `json:"key"`
+	Value json.RawMessage `json:"value,omitempty"`
+}
+
+// PutFor is Put on behalf of the owner of shard 0, by which it writes to shards
+// of others. One of an older term is refused: it was taken over since and does
+// not know, and what it wants may be long outdated. The answer is the offset up to
+// which the shard must be read to see this write and all before it; without entries
+// nothing is written.
+func (s *Store) PutFor(ctx context.Context, term int64, shard int32, entries []RawEntry) (int64, error) {
+	s.mu.Lock()
+	newest := max(s.term, term)
+	s.term = newest
+	s.mu.Unlock()
+	if term < newest {
+		return 0, fmt.Errorf("a write of term %d for shard %d came too late, term %d has begun: %w", term, shard, newest, ErrFenced)
+	}
+	return s.write(ctx, shard, entries)
+}
+
+// Await waits until a shard was read up to an offset.
+func (s *Store) Await(ctx context.Context, shard int32, offset int64) error {
 	for {
+		s.mu.RLock()
+		at, moved := s.position[shard], s.moved
+		s.mu.RUnlock()
+		if at > offset {
+			return nil
+		}
 		select {
+		case <-moved:
 		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		own := sh.stamp.Load()
-		if own == nil {
-			continue
-		}
-		res, err := adm.DescribeTransactions(ctx, id)
-		now, ok := res[id]
-		if err != nil || !ok || now.Err != nil || sh.stamp.Load() != own {
-			continue
-		}
-		switch {
-		case now.ProducerID == own.id && now.ProducerEpoch <= own.epoch:
-			doubt = nil
-		case doubt != own:
-			doubt = own
-		default:
-			s.lost <- fmt.Errorf("%w: shard %d belongs to producer %d epoch %d, this engine is %d epoch %d",
-				ErrFenced, sh.n, now.ProducerID, now.ProducerEpoch, own.id, own.epoch)
-			return
+			return fmt.Errorf("read shard %d up to offset %d, came to %d: %w", shard, offset, at, ctx.Err())
 		}
 	}
 }
-
-// Lost tells, once, that another engine has taken the state over.
-func (s *Store) Lost() <-chan error { return s.lost }
 
 func transactionalID(cluster string, shard int32) string {
 	return fmt.Sprintf("drawbridge-%s-%d", cluster, shard)

@@ -3,11 +3,15 @@
 // offsets, ledger, operation tokens, locks and fences. Nothing is kept on a
 // disk of ours.
 //
-// The topic's partitions are the shards. The owner of a shard writes it with
-// the transactional id drawbridge-<destination cluster id>-<shard>: opening a
-// shard fences its former owner's writes (KIP-98, InitProducerId), and only
-// then is it read to its end. The package knows keys, values and versions, not
-// what they mean. Start at Open.
+// The topic's partitions are the shards. Replicas of the engine share them out
+// by Kafka's group protocol: they are members of one consumer group on the topic.
+// The owner of a shard alone writes it, with the transactional id
+// drawbridge-<destination cluster id>-<shard>: taking a shard over fences the
+// former owner's writes (KIP-98, InitProducerId), and only then is it read to its
+// end. Every replica follows all shards, so that each can read everything, if
+// perhaps a moment late. The package knows keys, values and versions, not what
+// they mean. Start at Open; group.go shares the shards out, shard.go owns one,
+// follow.go reads.
 package state
 
 import (
@@ -24,16 +28,20 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
-	"golang.org/x/sync/errgroup"
 )
 
 // Version of the records that this build writes. A newer record makes Open
-// fail: an older build must not act on what it cannot read.
+// fail, and ends a Store that meets it: an older build must not act on what it
+// cannot read.
 const Version = 1
 
-// ErrFenced means that another engine has taken over a shard: this process must
-// stop, because what it holds in memory is no longer the truth.
-var ErrFenced = errors.New("another engine has taken over the state topic")
+// ErrNotOwner means that the shard belongs to another replica, or to none at the
+// moment: nothing was written.
+var ErrNotOwner = errors.New("this replica does not own the shard")
+
+// ErrFenced means that another replica has taken the shard over before this one
+// knew: nothing was written.
+var ErrFenced = errors.New("another replica has taken the shard over")
 
 // Options of a Store.
 type Options struct {
@@ -41,13 +49,33 @@ type Options struct {
 	Local []kgo.Opt
 	// ClusterID of the destination cluster, part of the transactional ids.
 	ClusterID string
-	Topic     string
+	// Topic is also the name of the group by which shards are shared out.
+	Topic string
 	// Shards is the number of partitions when the topic is created; an existing
 	// topic keeps its own.
 	Shards int32
 	// ReplicationFactor at creation; -1 takes the cluster's default.
 	ReplicationFactor int16
 	Logger            *slog.Logger
+
+	// Address is where other replicas reach this one; it stands in the owner
+	// records (Owner).
+	Address string
+	// Instance names this replica for as long as it lives and when it comes back
+	// (KIP-345): one that is started again gets its shards back at once, without
+	// waiting for its former life's session to end. Two replicas must not share
+	// one. Empty: every start is a new member.
+	Instance string
+	// Session is after what silence a replica counts as dead and its shards go to
+	// others. Default 10 s; brokers bound it (group.min.session.timeout.ms).
+	Session time.Duration
+
+	// Release is called when a shard is lost, before its writer is closed: it stops
+	// what rests on owning the shard, and waits for it. Owned tells false already.
+	Release func(shard int32)
+	// Changed is told the keys that other replicas, or a takeover, changed; and ""
+	// when a shard's owner changed. It must not block.
+	Changed func(key string)
 }
 
 // Entry is one keyed value; a nil Value removes the key.
@@ -56,18 +84,32 @@ type Entry struct {
 	Value any
 }
 
-// Store is the state in memory, written through to the topic.
+// Store is the state in memory. What it holds of owned shards is written through
+// to the topic; the rest is followed.
 type Store struct {
 	opts   Options
-	shards []*shard
+	shards int32
+	group  *membership
 
-	mu     sync.RWMutex // guards values
-	values map[string]json.RawMessage
+	mu       sync.RWMutex // guards what follows
+	values   map[string]value
+	owners   []Owner  // by shard, as last read
+	owned    []*shard // by shard, nil: not ours
+	term     int64    // highest seen, see Term
+	position []int64  // by shard: the first offset not read yet
+	moved    chan struct{}
 
-	lost   chan error // buffered 1
+	failed chan error // buffered 1
+	ctx    context.Context
 	cancel context.CancelFunc
-	wg     sync.WaitGroup // writers
-	watch  sync.WaitGroup // watchOwner, whose question may end with its client only
+	wg     sync.WaitGroup
+}
+
+// value is what a key holds, and the offset of its record. raw is nil for a key
+// that was removed by a Put which the follower has not reached yet.
+type value struct {
+	raw    json.RawMessage
+	offset int64
 }
 
 // envelope is a value on the topic.
@@ -76,101 +118,73 @@ type envelope struct {
 	Data json.RawMessage `json:"data"`
 }
 
-// Open creates the topic where it is missing, fences the former owner of every
-// shard and reads all of it. One engine owns every shard for now; a later
-// release shares them among replicas.
+// Open creates the topic where it is missing, follows it, joins the group and
+// returns when the first share of the shards is owned: for each of them the former
+// owner is fenced and all that was written has been read. A share may be empty
+// while other replicas have the shards.
 func Open(ctx context.Context, opts Options) (*Store, error) {
+	if opts.Session == 0 {
+		opts.Session = defaultSession
+	}
+	if opts.Release == nil {
+		opts.Release = func(int32) {}
+	}
+	if opts.Changed == nil {
+		opts.Changed = func(string) {}
+	}
 	n, err := ensureTopic(ctx, opts)
 	if err != nil {
 		return nil, fmt.Errorf("state topic %s: %w", opts.Topic, err)
 	}
-	opts.Shards = n
-	var errs []error
-	for wait := loadFirst; wait <= loadLast; wait *= 2 {
-		s, err := take(ctx, opts, wait)
-		if err == nil {
-			return s, nil
-		}
-		errs = append(errs, err)
-		if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
-			break
-		}
-		opts.Logger.Warn("the state topic could not be read to its end, taking it over again", "error", err)
+	s := &Store{
+		opts: opts, shards: n, values: map[string]value{}, owners: make([]Owner, n), owned: make([]*shard, n),
+		position: make([]int64, n), moved: make(chan struct{}), failed: make(chan error, 1), term: -1,
 	}
-	return nil, fmt.Errorf("state topic %s: %w", opts.Topic, errors.Join(errs...))
-}
-
-// loadFirst and loadLast bound a try to read the state, doubled each time. A
-// transaction of a former owner that nobody ended hides what lies behind it;
-// taking the shards over anew aborts it. (Now and then a franz-go client loses
-// track of its first transaction at a kfake broker; the same cures that.)
-const (
-	loadFirst = 10 * time.Second
-	loadLast  = 80 * time.Second
-)
-
-// take is one try: fence the former owner of every shard, read all of it.
-func take(ctx context.Context, opts Options, wait time.Duration) (*Store, error) {
-	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	s := &Store{opts: opts, values: map[string]json.RawMessage{}, lost: make(chan error, 1), cancel: cancel}
-	shards, err := openShards(ctx, opts)
-	s.shards = shards
-	for _, sh := range shards {
-		s.wg.Go(func() { sh.run(run) })
+	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	err = s.follow()
+	if err == nil {
+		err = s.join()
 	}
 	if err == nil {
-		load, done := context.WithTimeout(ctx, wait)
-		defer done()
-		err = s.load(load)
+		err = s.awaitShare(ctx)
 	}
 	if err != nil {
 		s.Close()
-		return nil, err
+		return nil, fmt.Errorf("state topic %s: %w", opts.Topic, err)
 	}
-	s.watch.Go(func() { s.watchOwner(run) })
 	return s, nil
 }
 
-// openShards takes all shards over at once; those that succeeded come back with
-// an error of the others.
-func openShards(ctx context.Context, opts Options) ([]*shard, error) {
-	shards := make([]*shard, opts.Shards)
-	var group errgroup.Group
-	for i := range shards {
-		group.Go(func() (err error) {
-			shards[i], err = newShard(ctx, opts, int32(i))
-			if err != nil {
-				err = fmt.Errorf("shard %d: %w", i, err)
-			}
-			return err
-		})
+// Failed tells, once, why the Store cannot go on: it met a record that this build
+// cannot read.
+func (s *Store) Failed() <-chan error { return s.failed }
+
+func (s *Store) fail(err error) {
+	select {
+	case s.failed <- err:
+	default:
 	}
-	err := group.Wait()
-	return slices.DeleteFunc(shards, func(s *shard) bool { return s == nil }), err
 }
 
 // Shards is the number of shards, fixed when the topic was created.
-func (s *Store) Shards() int32 { return int32(len(s.shards)) }
+func (s *Store) Shards() int32 { return s.shards }
 
 // ShardOf is the shard of a mirrored partition: a hash of the mirror topic's id
 // and the partition.
 func (s *Store) ShardOf(topicID string, partition int32) int32 {
 	h := fnv.New32a()
 	_, _ = fmt.Fprintf(h, "%s/%d", topicID, partition)
-	return int32(h.Sum32() % uint32(len(s.shards)))
+	return int32(h.Sum32() % uint32(s.shards))
 }
 
-// Put writes entries to a shard in one transaction and then makes them
-// readable. When it returns nil they are on all in-sync replicas. An error that
-// is ErrFenced is final for the process.
+// Put writes entries to an owned shard in one transaction and then makes them
+// readable. When it returns nil they are on all in-sync replicas. After an error
+// that is neither ErrNotOwner nor ErrFenced they may be written or not; the shard
+// is then given up and taken over again, so that memory tells what the topic does.
 func (s *Store) Put(ctx context.Context, shard int32, entries ...Entry) error {
-	if len(entries) == 0 {
-		return nil
-	}
-	recs := make([]*kgo.Record, len(entries))
-	raws := make([]json.RawMessage, len(entries))
+	raws := make([]RawEntry, len(entries))
 	for i, e := range entries {
-		recs[i] = &kgo.Record{Topic: s.opts.Topic, Partition: shard, Key: []byte(e.Key)}
+		raws[i].Key = e.Key
 		if e.Value == nil {
 			continue
 		}
@@ -178,30 +192,46 @@ func (s *Store) Put(ctx context.Context, shard int32, entries ...Entry) error {
 		if err != nil {
 			return fmt.Errorf("state %s: %w", e.Key, err)
 		}
-		raws[i] = raw
-		recs[i].Value, _ = json.Marshal(envelope{V: Version, Data: raw})
+		raws[i].Value = raw
 	}
-	if err := s.shards[shard].put(ctx, recs); err != nil {
-		return fmt.Errorf("state topic %s shard %d: %w", s.opts.Topic, shard, err)
+	_, err := s.write(ctx, shard, raws)
+	return err
+}
+
+func (s *Store) write(ctx context.Context, shard int32, entries []RawEntry) (int64, error) {
+	sh := s.own(shard)
+	if sh == nil {
+		return 0, fmt.Errorf("state topic %s shard %d: %w", s.opts.Topic, shard, ErrNotOwner)
+	}
+	if len(entries) == 0 {
+		return sh.last.Load(), nil
+	}
+	recs := make([]*kgo.Record, len(entries))
+	for i, e := range entries {
+		recs[i] = &kgo.Record{Topic: s.opts.Topic, Partition: shard, Key: []byte(e.Key)}
+		if e.Value != nil {
+			recs[i].Value, _ = json.Marshal(envelope{V: Version, Data: e.Value})
+		}
+	}
+	if err := sh.put(ctx, recs); err != nil {
+		return 0, fmt.Errorf("state topic %s shard %d: %w", s.opts.Topic, shard, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, e := range entries {
-		if raws[i] == nil {
-			delete(s.values, e.Key)
-		} else {
-			s.values[e.Key] = raws[i]
+		if at := recs[i].Offset; s.values[e.Key].offset <= at {
+			s.values[e.Key] = value{e.Value, at}
 		}
 	}
-	return nil
+	return recs[len(recs)-1].Offset, nil
 }
 
 // Get reads a key into v and tells whether it was there.
 func (s *Store) Get(key string, v any) (bool, error) {
 	s.mu.RLock()
-	raw, ok := s.values[key]
+	raw := s.values[key].raw
 	s.mu.RUnlock()
-	if !ok {
+	if raw == nil {
 		return false, nil
 	}
 	if err := json.Unmarshal(raw, v); err != nil {
@@ -216,7 +246,7 @@ func (s *Store) Keys(prefix string) []string {
 	defer s.mu.RUnlock()
 	var keys []string
 	for k := range maps.Keys(s.values) {
-		if strings.HasPrefix(k, prefix) {
+		if strings.HasPrefix(k, prefix) && s.values[k].raw != nil {
 			keys = append(keys, k)
 		}
 	}
@@ -224,14 +254,19 @@ func (s *Store) Keys(prefix string) []string {
 	return keys
 }
 
-// Close stops the writers. What Put has acknowledged is safe.
+// Leave gives the shards back and leaves the group, so that other replicas take
+// over at once; the Store can still be read.
+func (s *Store) Leave() {
+	if s.group != nil {
+		s.group.left.Do(s.group.leave)
+	}
+}
+
+// Close leaves, and reads no more. What Put has acknowledged is safe.
 func (s *Store) Close() {
+	s.Leave()
 	s.cancel()
 	s.wg.Wait()
-	for _, sh := range s.shards {
-		sh.client.Close()
-	}
-	s.watch.Wait()
 }
 
 // All reads every value with a prefix, in the order of the keys.
@@ -248,4 +283,17 @@ func All[T any](s *Store, prefix string) ([]T, error) {
 		}
 	}
 	return out, nil
+}
+
+// Decode reads a record's value as this package writes it, for those who read
+// the state topic of another engine.
+func Decode(value []byte, v any) error {
+	var env envelope
+	if err := json.Unmarshal(value, &env); err != nil {
+		return fmt.Errorf("state record is torn: %w", err)
+	}
+	if env.V > Version {
+		return fmt.Errorf("state record has version %d, this engine reads up to %d", env.V, Version)
+	}
+	return json.Unmarshal(env.Data, v)
 }

@@ -100,6 +100,15 @@ func TestFetchSessionsOnApacheKafka(t *testing.T) {
 	if _, err := kadm.NewClient(client).CreateTopic(t.Context(), partitions, 1, nil, "many"); err != nil {
 		t.Fatal(err)
 	}
+	if err := local.WaitFor(t.Context(), "every partition led", func(ctx context.Context) error {
+		ends, err := kadm.NewClient(client).ListEndOffsets(ctx, "many")
+		if err == nil {
+			err = ends.Error()
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
 	topics, err := kadm.NewClient(client).ListTopics(t.Context(), "many")
 	if err != nil {
 		t.Fatal(err)

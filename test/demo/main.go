@@ -75,13 +75,15 @@ type Options struct {
 	Keep   bool
 	Mutant string // of the engines
 	Report string // file for the verdict
+	// Replicas of the engine at each site.
+	Replicas int
 }
 
 // stories are what STORY may name.
 var stories = []string{"tutorial"}
 
 func options(args []string, getenv func(string) string) (Options, error) {
-	o := Options{Kind: local.KFake, Seed: 1, Mutant: getenv("DRAWBRIDGE_MUTANT"), Report: reportFile}
+	o := Options{Kind: local.KFake, Seed: 1, Mutant: getenv("DRAWBRIDGE_MUTANT"), Report: reportFile, Replicas: 2}
 	var faults []error
 	if len(args) > 0 {
 		faults = append(faults, fmt.Errorf("unknown argument %q: KAFKA, DEMO_SEED and KEEP are environment variables", args[0]))
@@ -102,6 +104,13 @@ func options(args []string, getenv func(string) string) (Options, error) {
 			faults = append(faults, fmt.Errorf("DEMO_SEED=%s: use a whole number", seed))
 		}
 		o.Seed = n
+	}
+	if replicas := getenv("REPLICAS"); replicas != "" {
+		n, err := strconv.Atoi(replicas)
+		if err != nil || n < 1 || n > 4 {
+			faults = append(faults, fmt.Errorf("REPLICAS=%s: use 1 to 4, the engine's replicas at each site", replicas))
+		}
+		o.Replicas = n
 	}
 	if keep := getenv("KEEP"); keep != "" && keep != "0" {
 		o.Keep = true

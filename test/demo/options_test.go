@@ -25,9 +25,9 @@ func TestOptionsComeFromTheEnvironment(t *testing.T) {
 		env  map[string]string
 		want Options
 	}{
-		{nil, Options{Kind: local.KFake, Seed: 1, Report: "out/demo.json"}},
-		{map[string]string{"KAFKA": "real", "DEMO_SEED": "7", "KEEP": "1", "STORY": "tutorial"}, Options{Kind: local.Apache, Seed: 7, Keep: true, Report: "out/demo.json"}},
-		{map[string]string{"KEEP": "0", "DRAWBRIDGE_MUTANT": "drop-one-record"}, Options{Kind: local.KFake, Seed: 1, Mutant: "drop-one-record", Report: "out/demo.json"}},
+		{nil, Options{Kind: local.KFake, Seed: 1, Report: "out/demo.json", Replicas: 2}},
+		{map[string]string{"KAFKA": "real", "DEMO_SEED": "7", "KEEP": "1", "STORY": "tutorial", "REPLICAS": "1"}, Options{Kind: local.Apache, Seed: 7, Keep: true, Report: "out/demo.json", Replicas: 1}},
+		{map[string]string{"KEEP": "0", "DRAWBRIDGE_MUTANT": "drop-one-record"}, Options{Kind: local.KFake, Seed: 1, Mutant: "drop-one-record", Report: "out/demo.json", Replicas: 2}},
 	} {
 		got, err := options(nil, func(name string) string { return tc.env[name] })
 		if err != nil {
@@ -40,12 +40,12 @@ func TestOptionsComeFromTheEnvironment(t *testing.T) {
 }
 
 func TestWrongOptionsAreRefusedAllAtOnceWithWhatThereIs(t *testing.T) {
-	env := map[string]string{"KAFKA": "rabbit", "DEMO_SEED": "many", "STORY": "active-active"}
+	env := map[string]string{"KAFKA": "rabbit", "DEMO_SEED": "many", "STORY": "active-active", "REPLICAS": "0"}
 	var stdout, stderr strings.Builder
 	if code := run([]string{"--now"}, func(name string) string { return env[name] }, &stdout, &stderr); code != exitUsage {
 		t.Errorf("exit code %d", code)
 	}
-	for _, part := range []string{`"--now"`, "KAFKA=rabbit: use real", "DEMO_SEED=many: use a whole number", "STORY=active-active: there is no such story; there is: tutorial"} {
+	for _, part := range []string{`"--now"`, "KAFKA=rabbit: use real", "DEMO_SEED=many: use a whole number", "STORY=active-active: there is no such story; there is: tutorial", "REPLICAS=0: use 1 to 4"} {
 		if !strings.Contains(stderr.String(), part) {
 			t.Errorf("nothing says %q: %s", part, stderr.String())
 		}

@@ -182,7 +182,7 @@ func (s *story) start(ctx context.Context, dir string) (string, error) {
 	ctx, cancel := within(ctx, 15*time.Minute) // a first use builds and fetches
 	defer cancel()
 	cfg := harness.Config{
-		Dir: dir, Kind: s.opts.Kind, UI: true,
+		Dir: dir, Kind: s.opts.Kind, UI: true, Replicas: s.opts.Replicas,
 		Topics: []harness.Topic{{Name: tutorialTopic, Partitions: 1}, {Name: clicksTopic, Partitions: 6}},
 		Groups: []plan.Group{{Name: tutorialGroup, Move: "watch"}, {Name: clicksGroup, Move: "watch"}},
 		Progress: func(format string, args ...any) {

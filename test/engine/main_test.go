@@ -27,8 +27,8 @@ type pair struct {
 }
 
 // apache and fake are shared by the tests, each of which has topics and a state
-// topic of its own. Only one engine at a time may run beside a destination: all
-// of them fence each other by the cluster's id.
+// topic of its own. Only one test's engines at a time may run beside a destination:
+// all fence each other by the cluster's id.
 var apache, fake pair
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }

@@ -34,6 +34,10 @@ func (c Config) state() string { return "_state_" + c.name() }
 
 const shards = 4
 
+// session is after what silence a replica counts as dead, the least that brokers
+// allow (group.min.session.timeout.ms).
+const session = 6 * time.Second
+
 // restartTime is how long an engine may take until it is ready: its state may
 // wait for a broker that has died.
 const restartTime = 2 * time.Minute
@@ -53,7 +57,7 @@ func (r *run) startEngines(ctx context.Context) error {
 	for i := range r.cfg.Engines {
 		e := &engine{name: fmt.Sprintf("%s-e%d", r.cfg.name(), i)}
 		e.Engine, err = harness.StartEngine(within(ctx, restartTime), harness.EngineConfig{
-			Name: e.name, Dir: r.dir(), Kafka: r.Dest, User: Admin, Binary: bin, Shards: shards,
+			Name: e.name, Replica: e.name, Session: session, Dir: r.dir(), Kafka: r.Dest, User: Admin, Binary: bin, Shards: shards,
 			Env: []string{"DRAWBRIDGE_MUTANT=" + r.cfg.Mutant, "DRAWBRIDGE_STATE_TOPIC=" + r.cfg.state()},
 		})
 		if e.Engine != nil && e.Process() != nil {

@@ -21,8 +21,7 @@ import (
 // Config says what a run is made of.
 type Config struct {
 	Seed uint64
-	// Engines is how many engine processes share the destination. Until engines
-	// share their shards by the group protocol only one can run.
+	// Engines is how many replicas of the engine share the destination.
 	Engines int
 	// Records is the least to compare.
 	Records int
@@ -84,15 +83,14 @@ type run struct {
 	result Result
 }
 
-// mostEngines is how many engines can share a destination: the later one fences
-// the former until they share their shards by the group protocol.
-const mostEngines = 1
+// mostEngines is how many engines of a run have work: one shard at least.
+const mostEngines = shards
 
 // Run plays one seed. What is wrong with the mirrors is in the result; the error
 // is for a run that could not be played.
 func Run(ctx context.Context, p *Pair, cfg Config) (Result, error) {
 	if cfg.Engines > mostEngines {
-		return Result{Seed: cfg.Seed}, fmt.Errorf("%d engines cannot share a cluster in this release: give %d at most", cfg.Engines, mostEngines)
+		return Result{Seed: cfg.Seed}, fmt.Errorf("%d engines share %d shards: give %d engines at most", cfg.Engines, shards, mostEngines)
 	}
 	r := &run{Pair: p, cfg: cfg, began: time.Now(), ids: map[[16]byte]string{}, back: map[*local.Kafka]chan error{}}
 	r.engines.run = r

@@ -26,6 +26,20 @@ type EngineConfig struct {
 	Shards int      // of the state topic; 0 takes 4, enough for tests
 	Binary string   // of Build
 	Env    []string // as in DRAWBRIDGE_MUTANT=…
+	// Replica tells the replicas of one engine apart that share Dir; empty for the
+	// only one.
+	Replica string
+	// Session is replicas.session_timeout; 0 takes the engine's default.
+	Session time.Duration
+}
+
+// file is a file of this replica in Dir.
+func (c EngineConfig) file(ext string) string {
+	name := "engine"
+	if c.Replica != "" {
+		name += "-" + c.Replica
+	}
+	return filepath.Join(c.Dir, name+ext)
 }
 
 // Engine is a running mirrorengine process.
@@ -59,7 +73,7 @@ func StartEngine(ctx context.Context, cfg EngineConfig) (*Engine, error) {
 	}
 	e.spec = local.Spec{
 		Name: "engine " + cfg.Name, Path: cfg.Binary, Env: cfg.Env,
-		Args: []string{"-config", config}, LogFile: filepath.Join(cfg.Dir, "engine.log"),
+		Args: []string{"-config", config}, LogFile: cfg.file(".log"),
 	}
 	return e, e.start(ctx)
 }
@@ -84,6 +98,9 @@ func (e *Engine) config() (string, error) {
 		"secrets": map[string]any{"dirs": []string{e.cfg.Dir}},
 		"log":     map[string]any{"level": "info", "format": "text"},
 	}
+	if e.cfg.Session > 0 {
+		values["replicas"] = map[string]any{"session_timeout": e.cfg.Session.String()}
+	}
 	if c := e.cfg.Canary; c != nil {
 		password, err := secret(*c)
 		if err != nil {
@@ -95,7 +112,7 @@ func (e *Engine) config() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	file := filepath.Join(e.cfg.Dir, "engine.yml")
+	file := e.cfg.file(".yml")
 	return file, os.WriteFile(file, raw, 0o600)
 }
 
@@ -118,6 +135,9 @@ func (e *Engine) start(ctx context.Context) error {
 	}
 	return err
 }
+
+// Addr is the engine's address, host:port.
+func (e *Engine) Addr() string { return e.addr }
 
 // URL is the engine's REST address.
 func (e *Engine) URL() string { return "http://" + e.addr }

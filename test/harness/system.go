@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"go.temporal.io/sdk/temporal"
 	"golang.org/x/sync/errgroup"
@@ -38,6 +39,8 @@ type Config struct {
 	ProxyStandby bool
 	// UI starts Temporal's Web UI.
 	UI bool
+	// Replicas is how many replicas of the engine stand at each site. Default 1.
+	Replicas int
 	// EngineTags and EngineEnv make other engines: tag "mutant" with
 	// DRAWBRIDGE_MUTANT=….
 	EngineTags, EngineEnv []string
@@ -88,6 +91,8 @@ type Site struct {
 	Kafka  *local.Kafka
 	Consul *local.Consul
 	Engine *Engine
+	// Replicas of the engine, Engine first.
+	Replicas []*Engine
 
 	super local.User
 }
@@ -145,7 +150,7 @@ func Start(ctx context.Context, cfg Config) (_ *System, err error) {
 		{"building the programs", s.build},
 		{fmt.Sprintf("two %s clusters, two Consuls, Temporal", cfg.Kind), s.startServers},
 		{"topics, principals and their rights", s.createTopics},
-		{"two engines", s.startEngines},
+		{"engines", s.startEngines},
 		{"keys and plan", s.writePlan},
 		{"worker", s.startWorker},
 	} {
@@ -230,23 +235,41 @@ func searchAttributes() []temporal.SearchAttributeKey {
 	return out
 }
 
-// startEngines starts both at the same time; each probes its cluster first.
+// startEngines starts those of both sites at the same time, the replicas of a site
+// one after the other; each probes its cluster first.
 func (s *System) startEngines(ctx context.Context) error {
 	var group errgroup.Group
 	sites := []*Site{s.Home, s.Standby}
 	for _, site := range sites {
-		group.Go(func() (err error) {
-			site.Engine, err = StartEngine(ctx, EngineConfig{
-				Name: site.Name, Dir: filepath.Join(s.cfg.Dir, site.Name, "engine"), Kafka: site.Kafka,
-				User: s.super, Canary: &s.canary, Binary: s.binaries["mirrorengine"], Env: s.cfg.EngineEnv,
-			})
-			return err
+		group.Go(func() error {
+			for n := range max(s.cfg.Replicas, 1) {
+				cfg := EngineConfig{
+					Name: site.Name, Dir: filepath.Join(s.cfg.Dir, site.Name, "engine"), Kafka: site.Kafka,
+					User: s.super, Canary: &s.canary, Binary: s.binaries["mirrorengine"], Env: s.cfg.EngineEnv,
+				}
+				if n > 0 {
+					cfg.Replica = strconv.Itoa(n + 1)
+				}
+				e, err := StartEngine(ctx, cfg)
+				if e != nil {
+					site.Replicas = append(site.Replicas, e)
+				}
+				if err != nil {
+					return err
+				}
+			}
+			return nil
 		})
 	}
 	err := group.Wait()
 	for _, site := range sites {
-		if site.Engine != nil && site.Engine.proc != nil {
-			s.stop = append(s.stop, site.Engine.Stop)
+		for _, e := range site.Replicas {
+			if e.proc != nil {
+				s.stop = append(s.stop, e.Stop)
+			}
+		}
+		if len(site.Replicas) > 0 {
+			site.Engine = site.Replicas[0]
 		}
 	}
 	return err

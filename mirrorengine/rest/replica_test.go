@@ -1,0 +1,203 @@
+package rest
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
+)
+
+// fakeReplica answers for itself.
+type fakeReplica struct{ puts []api.ShardPut }
+
+func (f *fakeReplica) PutShard(_ context.Context, shard int32, put api.ShardPut) (api.ShardRead, error) {
+	f.puts = append(f.puts, put)
+	return api.ShardRead{Offset: int64(shard)}, nil
+}
+
+func (f *fakeReplica) Share() ([]int32, bool) { return []int32{1, 3}, false }
+
+func (f *fakeReplica) ReplicaPartitions(context.Context) (api.ReplicaPartitions, error) {
+	return api.ReplicaPartitions{Address: "here", Partitions: []api.ReplicaPartition{{Link: "l", Partition: 3}}}, nil
+}
+
+const replicaToken = "0123456789abcdef"
+
+// replicaServer is a replica that takes the one at *leader for the leader; empty:
+// itself; "none": nobody.
+func replicaServer(t *testing.T, links Links, leader *atomic.Value) (*httptest.Server, *fakeReplica) {
+	t.Helper()
+	own := &fakeReplica{}
+	s := httptest.NewServer(New(Options{
+		Links: links, Access: Access{Tokens: []Token{{Name: "admin", Role: RoleAdmin, Secret: replicaToken}}}, Replica: own, Logger: slog.New(slog.DiscardHandler), LeaderWait: 500 * time.Millisecond,
+		Leader: func() (string, bool) {
+			switch at := leader.Load().(string); at {
+			case "":
+				return "", true
+			case "none":
+				return "", false
+			default:
+				return at, false
+			}
+		},
+	}))
+	t.Cleanup(s.Close)
+	return s, own
+}
+
+func leaderIs(address string) *atomic.Value {
+	var v atomic.Value
+	v.Store(address)
+	return &v
+}
+
+func client(s *httptest.Server) *api.Client { return &api.Client{BaseURL: s.URL, Token: replicaToken} }
+
+func TestAnyReplicaAnswersByWayOfTheLeader(t *testing.T) {
+	leads, follows := &fakeLinks{}, &fakeLinks{}
+	leader, _ := replicaServer(t, leads, leaderIs(""))
+	follower, _ := replicaServer(t, follows, leaderIs(strings.TrimPrefix(leader.URL, "http://")))
+	as := client(follower).As(api.Operation{OperationID: "op", Epoch: 7})
+	if err := as.CreateLink(t.Context(), "l", api.CreateLink{SourceClusterID: "src"}, false, true); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"CreateLink l source=src configs=0 validateOnly=false validateLink=true as op/7"}
+	if diff := cmp.Diff(want, leads.take()); diff != "" {
+		t.Errorf("the leader got (-want +got)\n%s", diff)
+	}
+	if got := follows.take(); len(got) != 0 {
+		t.Errorf("the follower did %v itself", got)
+	}
+	leads.err = api.LinkExists()
+	if err := as.CreateLink(t.Context(), "l", api.CreateLink{SourceClusterID: "src"}, false, true); !errors.Is(err, api.LinkExists()) {
+		t.Errorf("the leader's refusal came as %v", err)
+	}
+	// Links in answers lead where the caller was.
+	req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, follower.URL+"/kafka/v3/clusters", nil)
+	req.Header.Set("Authorization", "Bearer "+replicaToken)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if body, _ := io.ReadAll(res.Body); !strings.Contains(string(body), follower.URL+"/kafka/v3/clusters/") {
+		t.Errorf("%d %s", res.StatusCode, body)
+	}
+	if _, err := (&api.Client{BaseURL: follower.URL}).Links(t.Context()); !errors.Is(err, api.ErrUnauthorized) {
+		t.Errorf("without a token: %v", err)
+	}
+}
+
+func TestWithoutALeaderACallIsToBeAskedAgain(t *testing.T) {
+	gone := httptest.NewServer(nil)
+	gone.Close()
+	here := leaderIs("none")
+	s, _ := replicaServer(t, &fakeLinks{}, here)
+	loop := leaderIs("")
+	a, _ := replicaServer(t, &fakeLinks{}, loop)
+	loop.Store(strings.TrimPrefix(a.URL, "http://")) // it takes itself for another one: the lead moves
+	for name, asked := range map[string]struct{ url, leader string }{
+		"nobody leads":              {s.URL, "none"},
+		"the leader is dead":        {s.URL, strings.TrimPrefix(gone.URL, "http://")},
+		"passed on once, not twice": {a.URL, ""},
+	} {
+		if asked.leader != "" {
+			here.Store(asked.leader)
+		}
+		req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, asked.url+"/drawbridge/v1/engine", nil)
+		req.Header.Set("Authorization", "Bearer "+replicaToken)
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(res.Body)
+		_ = res.Body.Close()
+		if res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Retry-After") == "" || !strings.Contains(string(body), "sk again") {
+			t.Errorf("%s: %d %s, headers %v", name, res.StatusCode, body, res.Header)
+		}
+	}
+}
+
+func TestACallWaitsForALeadThatMoves(t *testing.T) {
+	at := leaderIs("none")
+	s, _ := replicaServer(t, &fakeLinks{}, at)
+	time.AfterFunc(100*time.Millisecond, func() { at.Store("") })
+	if _, err := client(s).Clusters(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// An answer that was lost on the way is no refusal: the change may have happened.
+func TestALeaderThatDiesOverACallLeavesItsOutcomeOpen(t *testing.T) {
+	leader := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
+	defer leader.Close()
+	s, _ := replicaServer(t, &fakeLinks{}, leaderIs(strings.TrimPrefix(leader.URL, "http://")))
+	_, err := client(s).Links(t.Context())
+	var refused *api.Error
+	if err == nil || errors.As(err, &refused) {
+		t.Errorf("got %v, want a lost answer", err)
+	}
+}
+
+// A leader that stands still holds a call only until another one leads.
+func TestACallToAFrozenLeaderEndsWhenAnotherOneLeads(t *testing.T) {
+	asked := make(chan struct{}, 8)
+	frozen := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		asked <- struct{}{}
+		<-r.Context().Done()
+	}))
+	defer frozen.Close()
+	next, _ := replicaServer(t, &fakeLinks{}, leaderIs(""))
+	at := leaderIs(strings.TrimPrefix(frozen.URL, "http://"))
+	s, _ := replicaServer(t, &fakeLinks{}, at)
+	go func() {
+		<-asked
+		at.Store(strings.TrimPrefix(next.URL, "http://"))
+	}()
+	if _, err := client(s).Clusters(t.Context()); err == nil {
+		t.Log("the call was sent again by the client's transport")
+	}
+	if _, err := client(s).Clusters(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAReplicaAnswersForItself(t *testing.T) {
+	s, own := replicaServer(t, &fakeLinks{}, leaderIs("none"))
+	c := client(s)
+	if err := c.Healthy(t.Context()); err != nil {
+		t.Error(err)
+	}
+	res, err := http.Get(s.URL + api.PathReady)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, _ := io.ReadAll(res.Body)
+	_ = res.Body.Close()
+	if want := `{"leading":false,"shards":[1,3],"status":"ready"}`; strings.TrimSpace(string(body)) != want {
+		t.Errorf("ready says %s, want %s", body, want)
+	}
+	put := api.ShardPut{Term: 5, Entries: []api.ShardEntry{{Key: "k", Value: []byte(`{"n":1}`)}, {Key: "gone"}}}
+	if at, err := c.PutShard(t.Context(), 3, put); err != nil || at.Offset != 3 {
+		t.Errorf("got %v, %v", at, err)
+	}
+	if diff := cmp.Diff([]api.ShardPut{put}, own.puts); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	if got, err := c.ReplicaPartitions(t.Context()); err != nil || len(got.Partitions) != 1 || got.Partitions[0].Partition != 3 {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	if _, err := (&api.Client{BaseURL: s.URL}).PutShard(t.Context(), 3, put); !errors.Is(err, api.ErrUnauthorized) {
+		t.Errorf("without a token: %v", err)
+	}
+}
