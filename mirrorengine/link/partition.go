@@ -279,12 +279,19 @@ func (p *partition) openSegments(ctx context.Context, segs []offsetmap.Segment, 
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, s := range segs {
-		if err := p.omap.Append(s); err != nil {
-			return &failure{api.MirrorErrorIllegalState, fmt.Sprintf("%s partition %d: %v", p.dst.topic, p.n, err)}
-		}
+	p.used += same
+	if len(segs) == 0 {
+		return nil
 	}
-	p.used += same + len(segs)
+	all := p.omap.Segments()
+	if n := len(all); n > 0 && all[n-1].DestStart == segs[0].DestStart {
+		all = all[:n-1] // nothing was mirrored by it, and its key in the state topic is the new one's
+	}
+	m, err := offsetmap.New(append(all, segs...))
+	if err != nil {
+		return &failure{api.MirrorErrorIllegalState, fmt.Sprintf("%s partition %d: %v", p.dst.topic, p.n, err)}
+	}
+	p.omap, p.used = m, m.Len()
 	return nil
 }
 

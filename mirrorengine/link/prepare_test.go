@@ -265,6 +265,8 @@ func TestTheTailLeadsBackToTheSourceWhereverItEnds(t *testing.T) {
 				n++
 			}
 			pos = pos.behind(o)
+			last, _ := m.At(pos.dest - 1)
+			pos.epoch, pos.read = last.SourceLeaderEpoch, last.SourceLeaderEpoch
 			p.omap = m
 			at, used, err := p.locate(tail{end: pos.dest, last: bs[0], ours: true, epoch: -1, markerID: -1}, m, false)
 			if err != nil {
