@@ -277,6 +277,12 @@ func (l *Link) record() linkRecord {
 // topic must still be the one with that id.
 func (l *Link) reader(ctx context.Context, tp topicPartition, sourceID string) (*reader, [16]byte, error) {
 	broker, id, err := l.src.leader(ctx, tp.topic, tp.partition)
+	if err == nil && id != [16]byte{} && idString(id) != sourceID {
+		// What is known may be from before the topic, and the mirror with it, was made
+		// anew: replicas that only follow hear of the mirror first.
+		l.src.forget(tp.topic)
+		broker, id, err = l.src.leader(ctx, tp.topic, tp.partition)
+	}
 	if err != nil {
 		return nil, id, fmt.Errorf("leader of source %s partition %d: %w", tp.topic, tp.partition, l.lacking(err, opRead, resourceTopic, tp.topic))
 	}

@@ -268,11 +268,13 @@ func (p *partition) openSegments(ctx context.Context, segs []offsetmap.Segment, 
 		p.stale = true
 		return fmt.Errorf("%s partition %d: the source's records from %d on are not those that an earlier try was about to send: a fence comes first", p.dst.topic, p.n, ahead[same].SourceStart)
 	}
+	replaced := false // the last segment: nothing was mirrored by it
 	if len(segs) > 0 {
-		err := p.mirror.link.mgr.put(ctx, p.shard, state.Entry{
-			Key:   segmentKey(p.mirror.topicID(), p.n, segs[0].DestStart),
-			Value: segmentsRecord{Segments: segs},
-		})
+		store, key := p.mirror.link.mgr.store, segmentKey(p.mirror.topicID(), p.n, segs[0].DestStart)
+		var err error
+		if replaced, err = store.Get(key, &segmentsRecord{}); err == nil {
+			err = p.mirror.link.mgr.put(ctx, p.shard, state.Entry{Key: key, Value: segmentsRecord{Segments: segs}})
+		}
 		if err != nil {
 			return fmt.Errorf("write segments of %s partition %d ahead: %w", p.dst.topic, p.n, err)
 		}
@@ -284,8 +286,8 @@ func (p *partition) openSegments(ctx context.Context, segs []offsetmap.Segment, 
 		return nil
 	}
 	all := p.omap.Segments()
-	if n := len(all); n > 0 && all[n-1].DestStart == segs[0].DestStart {
-		all = all[:n-1] // nothing was mirrored by it, and its key in the state topic is the new one's
+	if n := len(all); replaced && n > 0 && all[n-1].DestStart == segs[0].DestStart {
+		all = all[:n-1] // as in the state topic, where the new one has taken its key
 	}
 	m, err := offsetmap.New(append(all, segs...))
 	if err != nil {
