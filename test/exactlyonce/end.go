@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
+
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
 	"github.com/drawbridge-dr/drawbridge/test/harness"
 	"github.com/drawbridge-dr/drawbridge/test/local"
@@ -13,7 +15,10 @@ import (
 
 // complete waits until the mirrors have all that stands at the source.
 func (r *run) complete(ctx context.Context) error {
-	ends, err := r.srcAdm.ListEndOffsets(ctx, r.names()...)
+	ends, err := answered(ctx, "the source's log ends", func(ctx context.Context) (kadm.ListedOffsets, error) {
+		ends, err := r.srcAdm.ListEndOffsets(ctx, r.names()...)
+		return ends, errors.Join(err, ends.Error())
+	})
 	if err != nil {
 		return err
 	}
@@ -50,7 +55,7 @@ func (r *run) awaitProgress(ctx context.Context) error {
 					first[at], was = part.SourcePosition, part.SourcePosition
 				}
 				if part.SourcePosition <= was {
-					err = errors.Join(err, fmt.Errorf("%s is at %d %s", at, part.SourcePosition, part.Stalled))
+					err = errors.Join(err, fmt.Errorf("%s is at %d, source high watermark %d, stalled %q", at, part.SourcePosition, part.SourceHighWatermark, part.Stalled))
 				}
 			}
 		}
@@ -67,8 +72,9 @@ func (r *run) end(ctx context.Context) error {
 	r.result.EndedBy = name
 	client := r.api()
 	// As a runbook does before it: nobody commits any more.
-	if _, err := client.SyncGroups(ctx, r.cfg.name()); err != nil {
-		return fmt.Errorf("sync the groups: %w", err)
+	_, err := answered(ctx, "the sync of groups", func(ctx context.Context) (api.GroupSync, error) { return client.SyncGroups(ctx, r.cfg.name()) })
+	if err != nil {
+		return err
 	}
 	res, err := client.AlterMirrors(ctx, r.cfg.name(), verb, api.AlterMirrors{MirrorTopicNames: r.names()}, false)
 	if err != nil {

@@ -101,13 +101,17 @@ func (r *run) judgeGroups(ctx context.Context, groups []*group, all map[harness.
 		}
 	}
 	for _, g := range groups {
-		src, err := r.srcAdm.FetchOffsets(ctx, g.name)
+		src, err := answered(ctx, "offsets of group "+g.name+" at the source", func(ctx context.Context) (kadm.OffsetResponses, error) {
+			return r.srcAdm.FetchOffsets(ctx, g.name)
+		})
 		if err != nil {
-			return fmt.Errorf("offsets of group %s at the source: %w", g.name, err)
+			return err
 		}
-		dst, err := r.dstAdm.FetchOffsets(ctx, g.name)
+		dst, err := answered(ctx, "offsets of group "+g.name+" at the destination", func(ctx context.Context) (kadm.OffsetResponses, error) {
+			return r.dstAdm.FetchOffsets(ctx, g.name)
+		})
 		if err != nil {
-			return fmt.Errorf("offsets of group %s at the destination: %w", g.name, err)
+			return err
 		}
 		for _, s := range r.stock {
 			for p := range s.load.Partitions {

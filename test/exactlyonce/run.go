@@ -284,6 +284,16 @@ func (r *run) say(format string, args ...any) {
 	}
 }
 
+// answered asks until there is an answer: a connection to a broker that was killed
+// may be known to be broken only by the question.
+func answered[T any](ctx context.Context, what string, ask func(context.Context) (T, error)) (got T, err error) {
+	err = local.WaitFor(within(ctx, time.Minute), what, func(ctx context.Context) error {
+		got, err = ask(ctx)
+		return err
+	})
+	return got, err
+}
+
 func within(ctx context.Context, d time.Duration) context.Context {
 	ctx, cancel := context.WithTimeout(ctx, d)
 	context.AfterFunc(ctx, cancel)

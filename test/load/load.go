@@ -34,7 +34,8 @@ type Config struct {
 	// Batch is the largest number of records that are sent at once; 0: 200.
 	Batch int
 	// Enough is how many committed records Run makes at its rate; then it goes on
-	// at a twentieth. 0: no limit.
+	// at a twentieth, in batches as much smaller: each partition still gets one as
+	// often. 0: no limit.
 	Enough int
 }
 
@@ -85,8 +86,8 @@ func New(from *Producers, cfg Config) (*Writer, error) {
 	return w, w.renew()
 }
 
-// renew takes a new transactional client. Its first transaction ends what the
-// former one left open.
+// renew takes a new transactional client. Once it has its producer id, what the
+// former one left open is ended.
 func (w *Writer) renew() error {
 	if w.client != nil {
 		w.client.Close()
@@ -126,15 +127,15 @@ func (w *Writer) paced(ctx context.Context, rate int, stop <-chan struct{}, s *s
 			return nil
 		case <-wait.C:
 		}
-		n := 1 + s.rng.IntN(w.cfg.Batch)
+		batch, slower := w.cfg.Batch, 1
+		if w.cfg.Enough > 0 && w.Committed() >= w.cfg.Enough {
+			batch, slower = max(batch/20, 1), 20
+		}
+		n := 1 + s.rng.IntN(batch)
 		if err := write(ctx, n); err != nil {
 			return err
 		}
-		took := time.Duration(n) * time.Second / time.Duration(max(rate, 1))
-		if w.cfg.Enough > 0 && w.Committed() >= w.cfg.Enough {
-			took *= 20
-		}
-		next = next.Add(took)
+		next = next.Add(time.Duration(n*slower) * time.Second / time.Duration(max(rate, 1)))
 		if late := time.Now().Add(-time.Second); next.Before(late) {
 			next = late // what a broker's death has held up is not all made up for at once
 		}
@@ -180,7 +181,8 @@ func (w *Writer) idempotent(ctx context.Context, n int) error {
 }
 
 // transaction sends n records and commits them, or aborts a third of the time. A
-// transaction that a broker's death has spoilt is ended by the next client.
+// transaction that a broker's death has spoilt is ended at once by the next client:
+// until then nobody who reads committed records gets past it.
 func (w *Writer) transaction(ctx context.Context, n int) error {
 	commit := w.txn.rng.IntN(3) > 0
 	if err := w.client.BeginTransaction(); err != nil {
@@ -199,8 +201,14 @@ func (w *Writer) transaction(ctx context.Context, n int) error {
 	case commit:
 		w.remember(recs, unknown)
 	}
-	if errors.Join(produceErr, endErr) != nil {
-		return w.renew()
+	if errors.Join(produceErr, endErr) == nil {
+		return nil
+	}
+	if err := w.renew(); err != nil {
+		return err
+	}
+	if _, _, err := w.client.ProducerID(ctx); err != nil {
+		return fmt.Errorf("end the spoilt transaction on %s: %w", w.cfg.Topic, err)
 	}
 	return nil
 }
