@@ -241,6 +241,10 @@ func (l *Link) fenceAll(ctx context.Context, parts map[*MirrorTopic][]*partition
 			continue
 		}
 		for _, p := range parts[m] {
+			if p.fenced() {
+				levels[p.dst] = l.mgr.writerFence // by an earlier try; another marker would move the end
+				continue
+			}
 			targets = append(targets, fenceTarget{p.dst, p.fenceStamp()})
 		}
 	}

@@ -404,6 +404,16 @@ func (p *partition) fenceStamp() batch.Stamp {
 	return p.pos.stamp
 }
 
+// fenced tells whether a marker of ours stands at the end of the log with an
+// epoch that no segment has: what was sent before it is kept out, and nothing was
+// sent since, for segments are written ahead of their batches.
+func (p *partition) fenced() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	last, ok := p.omap.Last()
+	return ok && p.pos.known && p.pos.markers > 0 && p.pos.stamp.ProducerID == last.ProducerID && p.pos.stamp.ProducerEpoch > last.ProducerEpoch
+}
+
 // lagNow is the partition's lag as the contract has it. A partition never
 // fetched answers -1 for the offset.
 func (p *partition) lagNow() api.MirrorLag {
