@@ -89,6 +89,12 @@ func (g *membership) trouble(err error) {
 	g.mu.Lock()
 	g.err = err
 	g.mu.Unlock()
+	if errors.Is(err, kerr.FencedInstanceID) {
+		// It would come back and throw the other one out, and so on for ever.
+		g.store.fail(fmt.Errorf("another replica has joined group %s under this one's name, %s: each replica needs a replicas.advertise of its own; if the other one is this replica started anew, this one is the former process and ends here: %w",
+			g.store.opts.Topic, g.store.opts.Instance, err))
+		return
+	}
 	g.store.opts.Logger.Warn("the group that shares out the state's shards is in trouble, trying again", "group", g.store.opts.Topic, "error", err)
 }
 
@@ -143,7 +149,10 @@ func (g *membership) leave() {
 	g.mu.Unlock()
 	g.revoked(all)
 	g.client.CloseAllowingRebalance()
-	if g.store.opts.Instance == "" {
+	g.mu.Lock()
+	named := g.store.opts.Instance != "" && !errors.Is(g.err, kerr.FencedInstanceID) // else the name is another's
+	g.mu.Unlock()
+	if !named {
 		return
 	}
 	client, err := g.store.opts.client()

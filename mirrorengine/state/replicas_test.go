@@ -337,3 +337,34 @@ func records(t *testing.T, c *kfake.Cluster, n int32) []*kgo.Record {
 	defer cancel()
 	return cl.PollFetches(ctx).Records()
 }
+
+// Kafka lets only one member have an instance id (KIP-345): the one that joined
+// last. The other would join again and throw that one out, for ever.
+func TestTwoReplicasOfOneNameAreToldApart(t *testing.T) {
+	c := newCluster(t)
+	named := func(o *Options) { o.Instance, o.Address = "engine-1", "engine-1" }
+	a := replica(t, c, "a", named)
+	b := replica(t, c, "b", named)
+	select {
+	case err := <-a.Failed():
+		for _, want := range []string{"engine-1", "replicas.advertise"} {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%q is not in %v", want, err)
+			}
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("the first replica goes on beside one of its own name")
+	}
+	a.Close()
+	eventually(t, "the second one has all shards", func() error {
+		if own := b.ownedShards(); len(own) != int(b.Shards()) {
+			return fmt.Errorf("it has %v", own)
+		}
+		return nil
+	})
+	select {
+	case err := <-b.Failed():
+		t.Errorf("the second replica ended too: %v", err)
+	default:
+	}
+}
