@@ -83,8 +83,12 @@ type Kafka struct {
 	Bootstrap []string `yaml:"bootstrap"`
 	// SecurityProtocol is PLAINTEXT (default), SASL_PLAINTEXT, SSL or SASL_SSL.
 	SecurityProtocol string `yaml:"security_protocol"`
-	// SASLMechanism is PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; required by SASL_*.
+	// SASLMechanism is PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER; required
+	// by SASL_*.
 	SASLMechanism string `yaml:"sasl_mechanism"`
+	// OAuth is where OAUTHBEARER gets its tokens; Username and Password are then
+	// the client's id and secret there.
+	OAuth OAuth `yaml:"oauth"`
 	// Username is the engine's principal; required by SASL_*. Its rights are in
 	// ARCHITECTURE.md.
 	Username string `yaml:"username"`
@@ -92,8 +96,8 @@ type Kafka struct {
 	Password string `yaml:"password"`
 	// Principal is the engine's own, as ACLs name it: guards and fences must not
 	// shut the engine out. Default User:<username>; needed where the brokers map
-	// names (sasl.kerberos or ssl.principal.mapping.rules) or know the engine by
-	// its certificate.
+	// names (sasl.kerberos or ssl.principal.mapping.rules), know the engine by
+	// its certificate, or by another claim of a token than its client's id.
 	Principal string `yaml:"principal"`
 	// TLS is for SSL and SASL_SSL.
 	TLS TLS `yaml:"tls"`
@@ -102,6 +106,15 @@ type Kafka struct {
 	// followers are slow, since a broker does not look at a connection while a
 	// produce of it waits for them.
 	ProduceConnections int `yaml:"produce_connections"`
+}
+
+// OAuth is the client credentials flow (RFC 6749, 4.4) of SASL OAUTHBEARER.
+type OAuth struct {
+	// TokenURL is the token endpoint, https unless on loopback. Required by
+	// OAUTHBEARER.
+	TokenURL string `yaml:"token_url"`
+	// Scope is asked for, separated by blanks. Default none.
+	Scope string `yaml:"scope"`
 }
 
 // principal is the engine's own, empty if it logs in as nobody.
@@ -251,6 +264,7 @@ func (c *Config) fromEnvironment(getenv func(string) string) error {
 		"NAME": &c.Name, "LISTEN": &c.Listen, "TOKEN_FILE": &c.TokenFile,
 		"TLS_CERT_FILE": &c.TLS.CertFile, "TLS_KEY_FILE": &c.TLS.KeyFile, "TLS_CLIENT_CA_FILE": &c.TLS.ClientCAFile,
 		"KAFKA_SECURITY_PROTOCOL": &c.Kafka.SecurityProtocol, "KAFKA_SASL_MECHANISM": &c.Kafka.SASLMechanism,
+		"KAFKA_OAUTH_TOKEN_URL": &c.Kafka.OAuth.TokenURL, "KAFKA_OAUTH_SCOPE": &c.Kafka.OAuth.Scope,
 		"KAFKA_USERNAME": &c.Kafka.Username, "KAFKA_PASSWORD": &c.Kafka.Password, "KAFKA_PRINCIPAL": &c.Kafka.Principal,
 		"KAFKA_TLS_CA_FILE": &c.Kafka.TLS.CAFile, "KAFKA_TLS_CERT_FILE": &c.Kafka.TLS.CertFile, "KAFKA_TLS_KEY_FILE": &c.Kafka.TLS.KeyFile,
 		"CANARY_USERNAME": &c.Canary.Username, "CANARY_PASSWORD": &c.Canary.Password, "CANARY_PRINCIPAL": &c.Canary.Principal,

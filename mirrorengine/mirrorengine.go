@@ -132,13 +132,11 @@ func (k Kafka) clientOptions(user, password string) ([]kgo.Opt, error) {
 		"security.protocol": k.SecurityProtocol,
 	}
 	if user != "" {
-		module := "scram.ScramLoginModule"
-		if k.SASLMechanism == "PLAIN" {
-			module = "plain.PlainLoginModule"
-		}
 		values["sasl.mechanism"] = k.SASLMechanism
-		values["sasl.jaas.config"] = fmt.Sprintf(`org.apache.kafka.common.security.%s required username="%s" password="%s";`,
-			module, quoted.Replace(user), quoted.Replace(password))
+		values["sasl.jaas.config"] = k.loginLine(quoted.Replace(user), quoted.Replace(password))
+		if k.OAuth.TokenURL != "" {
+			values["sasl.oauthbearer.token.endpoint.url"] = k.OAuth.TokenURL
+		}
 	}
 	for key, file := range map[string]string{
 		"ssl.truststore.location":        k.TLS.CAFile,
@@ -154,6 +152,22 @@ func (k Kafka) clientOptions(user, password string) ([]kgo.Opt, error) {
 		return nil, err
 	}
 	return link.ClientOptions(cfg, secret.Resolve)
+}
+
+// loginLine is a principal's, as Kafka's own clients have it.
+func (k Kafka) loginLine(user, password string) string {
+	const modules = "org.apache.kafka.common.security."
+	switch k.SASLMechanism {
+	case oauthBearer:
+		line := fmt.Sprintf(`%soauthbearer.OAuthBearerLoginModule required clientId="%s" clientSecret="%s"`, modules, user, password)
+		if k.OAuth.Scope != "" {
+			line += fmt.Sprintf(` scope="%s"`, quoted.Replace(k.OAuth.Scope))
+		}
+		return line + ";"
+	case "PLAIN":
+		return fmt.Sprintf(`%splain.PlainLoginModule required username="%s" password="%s";`, modules, user, password)
+	}
+	return fmt.Sprintf(`%sscram.ScramLoginModule required username="%s" password="%s";`, modules, user, password)
 }
 
 // quoted escapes what would end a quoted value of a login line.

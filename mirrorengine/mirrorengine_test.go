@@ -3,10 +3,13 @@ package mirrorengine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,7 +17,9 @@ import (
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/sasl"
 
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
 )
@@ -194,4 +199,50 @@ func unused(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return ln.Addr().String()
+}
+
+// TestTheEngineLogsInByABearerToken: what the local cluster's brokers do with it is
+// tested with links, which log in by the same code
+// (TestLinksLogInToApacheKafkaByBearerTokenAndByCertificate).
+func TestTheEngineLogsInByABearerToken(t *testing.T) {
+	idp := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id, secret, _ := r.BasicAuth()
+		if id != url.QueryEscape(`dr"aw`) || secret != "hunter2" || r.FormValue("scope") != "kafka" {
+			http.Error(w, fmt.Sprintf("client %s, scope %s", id, r.FormValue("scope")), http.StatusUnauthorized)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprint(w, `{"access_token":"let-me-in","token_type":"Bearer","expires_in":60}`)
+	}))
+	defer idp.Close()
+	file := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(file, []byte("hunter2\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := Default()
+	c.Name = "west"
+	c.Kafka = Kafka{
+		Bootstrap: []string{"127.0.0.1:1"}, SecurityProtocol: "SASL_PLAINTEXT", SASLMechanism: oauthBearer, ProduceConnections: 2,
+		OAuth: OAuth{TokenURL: idp.URL, Scope: "kafka"}, Username: `dr"aw`, Password: "${file:" + file + "}",
+	}
+	if err := c.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	opts, err := c.Kafka.clientOptions(c.Kafka.Username, c.Kafka.Password)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := kgo.NewClient(opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	mechanisms, _ := client.OptValue(kgo.SASL).([]sasl.Mechanism)
+	if len(mechanisms) != 1 || mechanisms[0].Name() != oauthBearer {
+		t.Fatalf("mechanisms %v", mechanisms)
+	}
+	_, first, err := mechanisms[0].Authenticate(t.Context(), "broker")
+	if err != nil || !strings.Contains(string(first), "auth=Bearer let-me-in") {
+		t.Errorf("it says %q: %v", first, err)
+	}
 }

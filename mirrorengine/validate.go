@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/link"
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/secret"
 )
 
@@ -96,6 +97,9 @@ func role(fault faulter, key, name string) { oneOf(fault, key, name, "read", "op
 
 type faulter func(key, format string, args ...any)
 
+// oauthBearer is the mechanism whose tokens come from kafka.oauth.
+const oauthBearer = "OAUTHBEARER"
+
 func (k Kafka) validate(fault faulter) {
 	if len(k.Bootstrap) == 0 {
 		fault("kafka.bootstrap", "required; host:port of the local cluster's brokers")
@@ -107,7 +111,7 @@ func (k Kafka) validate(fault faulter) {
 	}
 	oneOf(fault, "kafka.security_protocol", k.SecurityProtocol, "PLAINTEXT", "SASL_PLAINTEXT", "SSL", "SASL_SSL")
 	if strings.HasPrefix(k.SecurityProtocol, "SASL_") {
-		oneOf(fault, "kafka.sasl_mechanism", k.SASLMechanism, "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+		oneOf(fault, "kafka.sasl_mechanism", k.SASLMechanism, "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", oauthBearer)
 		if k.Username == "" {
 			fault("kafka.username", "required with %s", k.SecurityProtocol)
 		}
@@ -117,6 +121,15 @@ func (k Kafka) validate(fault faulter) {
 	}
 	if !strings.HasSuffix(k.SecurityProtocol, "SSL") && k.TLS != (TLS{}) {
 		fault("kafka.tls", "%s is not encrypted; set kafka.security_protocol to SSL or SASL_SSL, or take tls out", k.SecurityProtocol)
+	}
+	if bearer := k.SASLMechanism == oauthBearer; bearer != (k.OAuth.TokenURL != "") {
+		fault("kafka.oauth.token_url", "goes together with kafka.sasl_mechanism %s; set both or none", oauthBearer)
+	} else if !bearer && k.OAuth != (OAuth{}) {
+		fault("kafka.oauth", "is for kafka.sasl_mechanism %s; take it out", oauthBearer)
+	} else if bearer {
+		if err := link.CheckTokenURL(k.OAuth.TokenURL); err != nil {
+			fault("kafka.oauth.token_url", "%v", err)
+		}
 	}
 	principal(fault, "kafka.principal", k.Principal)
 	if k.ProduceConnections < 1 || k.ProduceConnections > 64 {

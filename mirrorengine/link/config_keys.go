@@ -50,7 +50,7 @@ var configKeys = []configKey{
 	{name: keyMechanism, def: defaultSASL, check: checkMechanism},
 	{name: keyJAAS, sensitive: true, secret: true, check: checkJAAS},
 	{name: "sasl.login.callback.handler.class", check: checkLoginHandler},
-	{name: keyTokenURL, check: checkTokenURL},
+	{name: keyTokenURL, check: CheckTokenURL},
 	{name: "ssl.endpoint.identification.algorithm", def: "https", check: oneOf("https", "")},
 	{name: "ssl.truststore.type", def: "PEM", check: checkStoreType},
 	{name: keyTrustCerts, sensitive: true, check: secret.Check},

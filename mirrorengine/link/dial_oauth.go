@@ -95,8 +95,8 @@ func tokenError(endpoint string, err error) error {
 	return fmt.Errorf("%s (%s) gave no token: %w", keyTokenURL, endpoint, err)
 }
 
-// checkTokenURL wants https, since the client's secret goes there.
-func checkTokenURL(v string) error {
+// CheckTokenURL wants https, since the client's secret goes there.
+func CheckTokenURL(v string) error {
 	u, err := url.Parse(v)
 	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
 		return fmt.Errorf("'%s' is no address; write https://host/path", v)

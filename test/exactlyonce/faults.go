@@ -309,15 +309,27 @@ func (r *run) moveLeader(ctx context.Context, k *local.Kafka, adm *kadm.Client, 
 	if res, err := adm.AlterPartitionAssignments(ctx, req); err != nil || res.Error() != nil {
 		return fmt.Errorf("reorder the replicas of %s at %s: %w", at, k.Name(), errors.Join(err, res.Error()))
 	}
+	is := func(as func(kadm.PartitionDetail) bool) func(context.Context) error {
+		return func(ctx context.Context) error {
+			meta, err := adm.ListTopics(ctx, at.Topic)
+			if err != nil {
+				return err
+			}
+			if now := meta[at.Topic].Partitions[at.Partition]; !as(now) {
+				return fmt.Errorf("replicas %v, leader %d", now.Replicas, now.Leader)
+			}
+			return nil
+		}
+	}
+	// A broker may not have heard yet of what the controller has agreed to.
+	if err := local.WaitFor(within(ctx, time.Minute), at.String()+" has its replicas in the new order", is(func(p kadm.PartitionDetail) bool { return p.Replicas[0] == next })); err != nil {
+		return err
+	}
 	if err := r.settle(ctx, k, adm); err != nil {
 		return err
 	}
-	meta, err = adm.ListTopics(ctx, at.Topic)
-	if err != nil {
+	if err := local.WaitFor(within(ctx, time.Minute), at.String()+" is led by another broker", is(func(p kadm.PartitionDetail) bool { return p.Leader == next })); err != nil {
 		return err
-	}
-	if now := meta[at.Topic].Partitions[at.Partition]; now.Leader != next {
-		return fmt.Errorf("%s is led by broker %d, not by %d", at, now.Leader, next)
 	}
 	r.note(func(c *Counts) { c.LeaderChanges++ })
 	r.say("leader of %s at %s: broker %d, was %d", at, k.Name(), next, was.Leader)
