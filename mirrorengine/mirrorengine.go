@@ -99,7 +99,7 @@ func New(ctx context.Context, cfg Config, version string, logger *slog.Logger) (
 	}
 	server := rest.New(rest.Options{
 		Links: manager, Access: access, Version: version, Ready: manager.Ready,
-		Replica: manager, Leader: manager.Leader, Peers: peers,
+		Replica: manager, Leader: manager.Leader, Away: manager.Away, Peers: peers,
 		Metrics: metricsHandler(registry, logger), Logger: logger,
 	})
 	return &Engine{listener: listener, manager: manager, server: server}, nil

@@ -39,6 +39,47 @@ type cluster struct {
 	contact time.Time        // last answer of any broker
 }
 
+// awayTimeout bounds the look at one broker.
+const awayTimeout = 2 * time.Second
+
+// away tries to get into each broker that is known, by a connection of its own,
+// and tells why it came into none; nil if it came into one.
+func (c *cluster) away(ctx context.Context) error {
+	addrs := map[string]bool{}
+	seeds, _ := c.client.OptValue(kgo.SeedBrokers).([]string)
+	for _, s := range seeds {
+		addrs[s] = true
+	}
+	c.mu.RLock()
+	for _, a := range c.brokers {
+		addrs[a] = true
+	}
+	c.mu.RUnlock()
+	opts := c.wire
+	opts.DialTimeout = min(opts.DialTimeout, awayTimeout)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	got := make(chan error, len(addrs))
+	for a := range addrs {
+		go func() {
+			conn, err := wire.Dial(ctx, a, opts)
+			if err == nil {
+				conn.Close()
+			}
+			got <- err
+		}()
+	}
+	var errs []error
+	for range addrs {
+		err := <-got
+		if err == nil {
+			return nil
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
 // buffers lends the memory of all answers on the record path.
 var buffers wire.Pool
 

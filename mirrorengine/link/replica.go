@@ -90,6 +90,9 @@ func (m *Manager) Leader() (address string, here bool) {
 	return owner, false
 }
 
+// Away tells why no broker of the own cluster can be reached, nil if one can.
+func (m *Manager) Away(ctx context.Context) error { return m.local.away(ctx) }
+
 // asLeader does what adds, replaces or removes a link, unless the lead was lost or
 // the link made anew since old was looked up (nil: there is none).
 func (m *Manager) asLeader(name string, old *Link, do func() error) error {

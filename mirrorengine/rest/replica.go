@@ -3,6 +3,7 @@ package rest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -77,10 +78,12 @@ func (s *Server) led(next http.Handler) http.Handler {
 			return
 		}
 		passedOn := r.Header.Get(api.HeaderForwarded) != ""
-		address, here := s.awaitLeader(r.Context(), passedOn)
+		address, here, away := s.awaitLeader(r.Context(), passedOn)
 		switch {
 		case here:
 			next.ServeHTTP(w, r)
+		case away != nil:
+			unled(w, fmt.Sprintf("No replica of the engine leads, for its own cluster cannot be reached; nothing was done (%v). Ask again when the cluster is back.", away))
 		case address == "" || passedOn:
 			unled(w, "No replica of the engine leads just now, another one takes over; nothing was done. Ask again.")
 		case r.TLS != nil && len(r.TLS.PeerCertificates) > 0 && r.Header.Get("Authorization") == "":
@@ -99,21 +102,31 @@ const (
 )
 
 // awaitLeader waits, not for long, until somebody leads to whom the call can go.
-func (s *Server) awaitLeader(ctx context.Context, passedOn bool) (address string, here bool) {
+// away says why nobody will: whoever asks in a failover must not wait for that.
+func (s *Server) awaitLeader(ctx context.Context, passedOn bool) (address string, here bool, away error) {
 	wait := leaderWait
 	if s.opts.LeaderWait > 0 {
 		wait = s.opts.LeaderWait
 	}
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
+	var looked chan error
 	for {
 		address, here = s.opts.Leader()
 		if here || address != "" && !passedOn {
-			return address, here
+			return address, here, nil
+		}
+		if looked == nil && s.opts.Away != nil {
+			looked = make(chan error, 1)
+			go func() { looked <- s.opts.Away(ctx) }()
 		}
 		select {
 		case <-ctx.Done():
-			return address, here
+			return address, here, nil
+		case err := <-looked:
+			if err != nil && ctx.Err() == nil {
+				return address, here, err
+			}
 		case <-time.After(leaderLook):
 		}
 	}

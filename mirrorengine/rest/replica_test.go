@@ -201,3 +201,20 @@ func TestAReplicaAnswersForItself(t *testing.T) {
 		t.Errorf("without a token: %v", err)
 	}
 }
+
+// A call in a failover goes to both sites' engines. The one whose cluster is lost
+// must not keep it waiting for a lead that nobody will take.
+func TestNobodyWaitsForALeadWhileTheClusterIsAway(t *testing.T) {
+	s := httptest.NewServer(New(Options{
+		Links: &fakeLinks{}, Logger: slog.New(slog.DiscardHandler), LeaderWait: time.Minute,
+		Leader: func() (string, bool) { return "", false },
+		Away:   func(context.Context) error { return errors.New("connection refused") },
+	}))
+	t.Cleanup(s.Close)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	_, err := client(s).Lock(ctx, "orders")
+	if err == nil || !strings.Contains(err.Error(), "its own cluster cannot be reached") || !strings.Contains(err.Error(), "connection refused") {
+		t.Errorf("it says %v", err)
+	}
+}

@@ -29,8 +29,11 @@ type Options struct {
 	Leader  func() (address string, here bool)
 	// Peers reaches the other replicas, nil for http.DefaultClient.
 	Peers *http.Client
-	// LeaderWait is how long a call waits for one to lead; 0 takes 5 s.
+	// LeaderWait is how long a call waits for one to lead; 0 takes 5 s. Away tells
+	// why the engine's own cluster cannot be reached, and so nobody will lead; nil
+	// if it can.
 	LeaderWait time.Duration
+	Away       func(context.Context) error
 	// Ready tells why the engine cannot serve, nil if it can.
 	Ready func() error
 	// Metrics serves /metrics.
