@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -174,6 +175,7 @@ func (s *Server) log(r *http.Request, answer *api.Error, err error, took time.Du
 		if r.URL.Path == api.PathReady {
 			level = slog.LevelDebug // the probe asks every few seconds; the cause is logged where it arises
 		}
+	case strings.HasPrefix(r.URL.Path, api.PathReplica+"/"): // parts of a change that the leader logs
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		level = slog.LevelInfo
 	}
