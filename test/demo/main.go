@@ -83,7 +83,7 @@ type Options struct {
 var stories = []string{"tutorial"}
 
 func options(args []string, getenv func(string) string) (Options, error) {
-	o := Options{Kind: local.KFake, Seed: 1, Mutant: getenv("DRAWBRIDGE_MUTANT"), Report: reportFile, Replicas: 1}
+	o := Options{Kind: local.KFake, Seed: 1, Mutant: getenv("DRAWBRIDGE_MUTANT"), Report: reportFile, Replicas: 2}
 	var faults []error
 	if len(args) > 0 {
 		faults = append(faults, fmt.Errorf("unknown argument %q: KAFKA, DEMO_SEED and KEEP are environment variables", args[0]))

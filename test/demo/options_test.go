@@ -25,9 +25,9 @@ func TestOptionsComeFromTheEnvironment(t *testing.T) {
 		env  map[string]string
 		want Options
 	}{
-		{nil, Options{Kind: local.KFake, Seed: 1, Report: "out/demo.json", Replicas: 1}},
-		{map[string]string{"KAFKA": "real", "DEMO_SEED": "7", "KEEP": "1", "STORY": "tutorial", "REPLICAS": "2"}, Options{Kind: local.Apache, Seed: 7, Keep: true, Report: "out/demo.json", Replicas: 2}},
-		{map[string]string{"KEEP": "0", "DRAWBRIDGE_MUTANT": "drop-one-record"}, Options{Kind: local.KFake, Seed: 1, Mutant: "drop-one-record", Report: "out/demo.json", Replicas: 1}},
+		{nil, Options{Kind: local.KFake, Seed: 1, Report: "out/demo.json", Replicas: 2}},
+		{map[string]string{"KAFKA": "real", "DEMO_SEED": "7", "KEEP": "1", "STORY": "tutorial", "REPLICAS": "3"}, Options{Kind: local.Apache, Seed: 7, Keep: true, Report: "out/demo.json", Replicas: 3}},
+		{map[string]string{"KEEP": "0", "DRAWBRIDGE_MUTANT": "drop-one-record"}, Options{Kind: local.KFake, Seed: 1, Mutant: "drop-one-record", Report: "out/demo.json", Replicas: 2}},
 	} {
 		got, err := options(nil, func(name string) string { return tc.env[name] })
 		if err != nil {
