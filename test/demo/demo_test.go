@@ -65,11 +65,12 @@ func (s *safeBuffer) String() string {
 
 func TestTheTutorialAccountsForEveryRecord(t *testing.T) {
 	for _, tc := range []struct {
-		kind local.KafkaKind
-		seed uint64
-	}{{local.KFake, 1}, {local.KFake, 2}, {local.Apache, 3}} {
-		t.Run(fmt.Sprintf("%s seed %d", tc.kind, tc.seed), func(t *testing.T) {
-			ok, r, said := played(t, Options{Kind: tc.kind, Seed: tc.seed})
+		kind     local.KafkaKind
+		seed     uint64
+		replicas int // of the engine at each site
+	}{{local.KFake, 1, 2}, {local.KFake, 2, 1}, {local.Apache, 3, 2}} {
+		t.Run(fmt.Sprintf("%s seed %d replicas %d", tc.kind, tc.seed, tc.replicas), func(t *testing.T) {
+			ok, r, said := played(t, Options{Kind: tc.kind, Seed: tc.seed, Replicas: tc.replicas})
 			if !ok {
 				t.Fatalf("%v\n%s", r.Faults, said)
 			}
