@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -32,26 +33,32 @@ var stateBrokers = []int32{2, 3}
 // factor 3, min.insync.replicas 2. End them with Stop.
 func Start(ctx context.Context, dir string) (*Pair, error) {
 	p := &Pair{Dir: dir}
-	properties := map[string]string{
-		// Cleaners look often, so that there is something to compact for them.
-		"log.cleaner.backoff.ms": "200",
-		// Producers of old records are forgotten soon, as after a day and a ten
-		// minutes' sweep; those of new ones are not.
-		"producer.id.expiration.ms": "3600000", "producer.id.expiration.check.interval.ms": "500",
-		// How long a stalled follower counts as in sync.
-		"replica.lag.time.max.ms": "60000",
+	properties := func(remembered time.Duration) map[string]string {
+		return map[string]string{
+			// Cleaners look often, so that there is something to compact for them.
+			"log.cleaner.backoff.ms": "200",
+			// How long producers are known from their records' time on, and how often
+			// that is looked at.
+			"producer.id.expiration.ms": fmt.Sprint(remembered.Milliseconds()), "producer.id.expiration.check.interval.ms": "500",
+			// How long a stalled follower counts as in sync.
+			"replica.lag.time.max.ms": "60000",
+		}
 	}
 	var group errgroup.Group
 	for _, c := range []struct {
 		into   **local.Kafka
 		config local.KafkaConfig
 	}{
-		{&p.Source, local.KafkaConfig{Name: "east"}},
-		{&p.Dest, local.KafkaConfig{Name: "west", Proxied: true, ProxiedReplication: true}},
+		// The source knows the producers of week-old records too: what it doubled by
+		// itself when a broker dies would not be the mirror's fault.
+		{&p.Source, local.KafkaConfig{Name: "east", Properties: properties(3 * old)}},
+		// The destination forgets them soon, as after a day and a ten minutes' sweep;
+		// those of new records it does not.
+		{&p.Dest, local.KafkaConfig{Name: "west", Proxied: true, ProxiedReplication: true, Properties: properties(time.Hour)}},
 	} {
 		group.Go(func() error {
 			c.config.Kind, c.config.Dir, c.config.Brokers = local.Apache, filepath.Join(dir, c.config.Name), 3
-			c.config.SuperUser, c.config.Properties = Admin, properties
+			c.config.SuperUser = Admin
 			k, err := local.StartKafka(ctx, c.config)
 			if err != nil {
 				return fmt.Errorf("%s: %w", c.config.Name, err)
