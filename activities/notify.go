@@ -131,6 +131,10 @@ func (a *Activities) tellSlack(ctx context.Context, in workflows.NotifyInput) er
 func (a *Activities) post(ctx context.Context, c *slack.Client, channel string, in workflows.NotifyInput) error {
 	text := slack.MsgOptionText(slackText(in), false)
 	first, ok := a.threads.get(in.Call.OperationID)
+	if in.Kind == workflows.NotifyUnready || in.Kind == workflows.NotifyReadyAgain {
+		_, _, err := c.PostMessageContext(ctx, channel, text) // of no run: the channel itself must show it
+		return err
+	}
 	if !ok {
 		channel, ts, err := c.PostMessageContext(ctx, channel, text)
 		if err == nil {
@@ -186,7 +190,7 @@ func (a *Activities) tellPagerDuty(ctx context.Context, in workflows.NotifyInput
 	switch {
 	case cfg == nil:
 		return errNotConfigured
-	case !in.Page && in.Kind != workflows.NotifyFinished:
+	case !in.Page && in.Kind != workflows.NotifyFinished && in.Kind != workflows.NotifyReadyAgain:
 		return errNotAsked
 	}
 	key, err := resolve(cfg.RoutingKey)

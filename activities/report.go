@@ -19,10 +19,7 @@ func (a *Activities) SaveReport(_ context.Context, in workflows.SaveReportInput)
 	if id == "" || id != filepath.Base(id) || strings.HasPrefix(id, ".") {
 		return out, refuse(workflows.ErrRefused, "operation id %q cannot name a report's file", id)
 	}
-	folder := in.Folder
-	if !filepath.IsAbs(folder) {
-		folder = filepath.Join(a.opts.ReportsDir, folder)
-	}
+	folder := a.reports(in.Folder)
 	// A plan that cannot be read any more is a changed one.
 	if in.Report.PlanHash != "" && a.opts.PlansDir != "" {
 		_, hash, err := a.plan(in.Call.Pair)
@@ -43,6 +40,14 @@ func (a *Activities) SaveReport(_ context.Context, in workflows.SaveReportInput)
 		return out, settle(fmt.Errorf("report of %s: %w", id, err))
 	}
 	return out, nil
+}
+
+// reports is the folder that a plan names, which begins at the worker's own.
+func (a *Activities) reports(folder string) string {
+	if filepath.IsAbs(folder) {
+		return folder
+	}
+	return filepath.Join(a.opts.ReportsDir, folder)
 }
 
 // whole writes a file so that a reader sees the old one or the new one.

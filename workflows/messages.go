@@ -19,6 +19,7 @@ const (
 	NameRecoverLaggedData = "RecoverLaggedData"
 	NameFailback          = "Failback"
 	NameUnfence           = "Unfence"
+	NameReadiness         = "Readiness"
 )
 
 // ID is the workflow id of every operation on a pair: the server allows one
@@ -27,6 +28,10 @@ func ID(pair string) string { return "dr/" + pair }
 
 // DryID is the id of a dry run; it takes no lock. N tells dry runs apart.
 func DryID(pair, n string) string { return "dr-dry/" + pair + "/" + n }
+
+// ReadyID is the id of a look at a pair's readiness; what its Schedule starts has
+// the time behind it. It takes no lock.
+func ReadyID(pair string) string { return "dr-ready/" + pair }
 
 // Updates and the query of a run. Each Update takes a runbook.Command and
 // answers with an Ack; a refusal is an application error with a type of
@@ -126,6 +131,13 @@ func UnfenceChoices(operations, sites []string) map[string]string {
 		out[runbook.FencingOperation(op)] = "lift at " + strings.Join(slices.Compact(at), ", ")
 	}
 	return out
+}
+
+// ReadinessInput starts Readiness, under ReadyID(pair).
+type ReadinessInput struct {
+	Pair string `json:"pair"`
+	// PlanHash is the hash of the starter's copy of the plan, empty if it has none.
+	PlanHash string `json:"plan_hash,omitempty"`
 }
 
 // Result of every operation.

@@ -40,6 +40,8 @@ var (
 	// long, because the RTO runs. Heartbeats. The second try is for a worker that
 	// died in the first: else a fence that stands would count as not proven.
 	kindOnce = kind{start: 30 * time.Second, whole: 30 * time.Second, heartbeat: true, attempts: 2, interval: time.Second, hold: true}
+	// kindReady is a long look that nobody waits for: a readiness comes anyway.
+	kindReady = kind{start: 2 * time.Minute, whole: 3 * time.Minute, attempts: 2, interval: time.Second}
 	// kindCopy offers the record to a Consul that may be dead; the RTO runs.
 	kindCopy = kind{start: 10 * time.Second, whole: 15 * time.Second, attempts: 2, interval: time.Second, hold: true}
 	// kindUndo is tried long; then a person is asked.

@@ -13,5 +13,6 @@ func Register(r Registry) {
 	r.RegisterWorkflowWithOptions(Failover, workflow.RegisterOptions{Name: NameFailover})
 	r.RegisterWorkflowWithOptions(RecoverLaggedData, workflow.RegisterOptions{Name: NameRecoverLaggedData})
 	r.RegisterWorkflowWithOptions(Failback, workflow.RegisterOptions{Name: NameFailback})
+	r.RegisterWorkflowWithOptions(Readiness, workflow.RegisterOptions{Name: NameReadiness})
 	r.RegisterWorkflowWithOptions(Unfence, workflow.RegisterOptions{Name: NameUnfence})
 }

@@ -21,7 +21,7 @@ func SetUp(ctx workflow.Context, in SetUpInput) (Result, error) {
 	u := &setup{story: s}
 	return s.tell(ctx, func(ctx workflow.Context) error {
 		return inOrder(ctx, u.orient, u.privileges, u.list, u.ask, u.lock,
-			u.canaryTopic, u.makeLink, u.begin, u.mirror, u.catchUp, u.prove, u.record, u.done)
+			u.canaryTopic, u.makeLink, u.begin, u.mirror, u.catchUp, u.prove, u.record, u.watch, u.done)
 	})
 }
 
@@ -209,6 +209,26 @@ func (u *setup) record(ctx workflow.Context) error {
 		}
 		err := u.settle(ctx, WriteFlip, "record of truth", next)
 		return fmt.Sprintf("epoch %d", u.rec.Epoch), err
+	})
+}
+
+// watch has Temporal look at the pair's readiness from now on. A pair without it
+// is set up all the same.
+func (u *setup) watch(ctx workflow.Context) error {
+	if workflow.GetVersion(ctx, "watch readiness", workflow.DefaultVersion, 1) == workflow.DefaultVersion {
+		return nil
+	}
+	every := runbook.Seconds(u.plan.Readiness.EverySeconds)
+	return u.do(ctx, "watch readiness", func(ctx workflow.Context) (string, error) {
+		got, err := run(with(ctx, kindChange, "schedule of readiness"), steps.WatchReadiness, WatchReadinessInput{Call: u.call("watch readiness"), Every: every})
+		switch {
+		case err != nil:
+			u.find("nobody looks at the pair's readiness: %s", brief(err))
+			return "not watched", nil
+		case every <= 0:
+			return "the plan wants none", nil
+		}
+		return fmt.Sprintf("every %s by the Schedule %s", every, got.Schedule), nil
 	})
 }
 

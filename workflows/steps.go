@@ -138,6 +138,17 @@ type Steps interface {
 	// PutBackRetention restores the values that HoldRetention found.
 	PutBackRetention(context.Context, PutBackRetentionInput) (HoldRetentionResult, error)
 
+	// Readiness.
+
+	// InspectLink reads a link's state, tasks, drift and the guards of its mirrors.
+	InspectLink(context.Context, InspectLinkInput) (InspectLinkResult, error)
+	// PastRuns reads from the kept reports when the pair was last exercised.
+	PastRuns(context.Context, PastRunsInput) (PastRunsResult, error)
+	// SaveReadiness keeps a readiness, and shows it as metrics.
+	SaveReadiness(context.Context, SaveReadinessInput) (SaveReadinessResult, error)
+	// WatchReadiness makes Temporal's Schedule of Readiness what the plan says.
+	WatchReadiness(context.Context, WatchReadinessInput) (WatchReadinessResult, error)
+
 	// Proof and paper.
 
 	// ProduceConsumeCanary writes and reads one record on the canary topic.

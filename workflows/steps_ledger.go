@@ -105,6 +105,9 @@ const (
 	NotifyPaused   = "paused"
 	NotifyFinished = "finished"
 	NotifyMove     = "move" // a group that moves by page
+	// Of Readiness: each is a message of its own, and the second ends the first's page.
+	NotifyUnready    = "unready"
+	NotifyReadyAgain = "ready again"
 )
 
 // NotifyInput: Page asks for PagerDuty too, not only Slack.

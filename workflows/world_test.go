@@ -46,6 +46,8 @@ type world struct {
 	writes []WriteRecordInput // that succeeded
 	notes  []NotifyInput
 	report runbook.Report // the last that was kept
+	ready  runbook.Readiness
+	link   runbook.LinkFacts
 }
 
 const home, away = "east", "west"
@@ -82,6 +84,7 @@ func newWorld() *world {
 		mirrors: map[string]map[string]string{}, fences: map[string]map[string]bool{home: {}, away: {}},
 		groups: map[string]map[string]bool{home: {}, away: {}}, guards: map[string]bool{},
 		topics: map[string][]string{home: {"a", "b"}, away: {}},
+		link:   runbook.LinkFacts{State: "ACTIVE", Guards: map[string]int{"proven": 3}},
 		down:   map[string]bool{}, fail: map[string][]error{}, after: map[string]int{},
 	}
 	return w
@@ -562,6 +565,29 @@ func (w *world) PutBackRetention(_ context.Context, in PutBackRetentionInput) (H
 
 func (w *world) ProduceConsumeCanary(_ context.Context, in ProduceConsumeCanaryInput) (ProduceConsumeCanaryResult, error) {
 	return ProduceConsumeCanaryResult{Topic: "c"}, w.enter("ProduceConsumeCanary", in.Call)
+}
+
+func (w *world) InspectLink(_ context.Context, in InspectLinkInput) (InspectLinkResult, error) {
+	err := w.enter("InspectLink", in.Call)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return InspectLinkResult{Link: w.link}, err
+}
+
+func (w *world) PastRuns(_ context.Context, in PastRunsInput) (PastRunsResult, error) {
+	return PastRunsResult{Past: runbook.PastRuns{Exercised: time.Now().Add(-time.Hour), Operation: "failover"}}, w.enter("PastRuns", in.Call)
+}
+
+func (w *world) SaveReadiness(_ context.Context, in SaveReadinessInput) (SaveReadinessResult, error) {
+	err := w.enter("SaveReadiness", in.Call)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ready = in.Readiness
+	return SaveReadinessResult{File: "r.json"}, err
+}
+
+func (w *world) WatchReadiness(_ context.Context, in WatchReadinessInput) (WatchReadinessResult, error) {
+	return WatchReadinessResult{Schedule: ReadyID(in.Call.Pair), Changed: true}, w.enter("WatchReadiness", in.Call)
 }
 
 func (w *world) SaveReport(_ context.Context, in SaveReportInput) (SaveReportResult, error) {

@@ -22,6 +22,7 @@ const (
 	codeBusy        = 4
 	codeUnreachable = 5
 	codeNoChange    = 6
+	codeUnready     = 7
 )
 
 const exitHelp = `Exit codes:
@@ -32,6 +33,7 @@ const exitHelp = `Exit codes:
   4  busy: another operation holds the pair
   5  Temporal, a worker, an engine or a Consul did not answer: what was asked may or may not have happened
   6  the run ended before the point of no return and undid everything: no change
+  7  drctl readiness: the pair is not ready
 "drctl exec" ends with its child's code (128 + n if signal n ended it, 126 or 127 if it could not be started).`
 
 // usageError is a mistake in the command line.

@@ -21,6 +21,7 @@ const (
 	DefaultTransactions  = 30
 	DefaultDeadline      = 3600
 	DefaultReports       = "reports"
+	DefaultReadiness     = 1200
 )
 
 // Operations that an approval rule may be given for, with the number of
@@ -78,6 +79,7 @@ func (p Plan) Normalise() Plan {
 	def(&p.Limits.ClientsSeconds, DefaultClients)
 	def(&p.Limits.CatchUpSeconds, DefaultCatchUp)
 	def(&p.Limits.TransactionsSeconds, DefaultTransactions)
+	def(&p.Readiness.EverySeconds, DefaultReadiness)
 
 	rules := make(map[string]Rule, len(operations))
 	for _, op := range operations {

@@ -23,6 +23,7 @@ type Plan struct {
 	People     []Person        `json:"people"`
 	Approvals  map[string]Rule `json:"approvals"`
 	Notify     Notify          `json:"notify"`
+	Readiness  Watch           `json:"readiness"`
 	// Reports is the worker's folder for reports, default "reports".
 	Reports string `json:"reports"`
 }
@@ -112,6 +113,12 @@ type Limits struct {
 	ClientsSeconds      int64 `json:"clients_seconds"`
 	CatchUpSeconds      int64 `json:"catch_up_seconds"`
 	TransactionsSeconds int64 `json:"transactions_seconds"`
+}
+
+// Watch is how often the pair's readiness is looked at: every_seconds is 1200 by
+// default, at least 60; -1 for never by itself.
+type Watch struct {
+	EverySeconds int64 `json:"every_seconds"`
 }
 
 // Person may start, approve and command operations; PublicKey is base64

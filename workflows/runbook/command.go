@@ -47,4 +47,6 @@ const (
 	OpRecover  = "recover"
 	OpFailback = "failback"
 	OpUnfence  = "unfence"
+	// OpReadiness is no operation on a pair: it changes nothing and nobody signs it.
+	OpReadiness = "readiness"
 )

@@ -27,6 +27,7 @@ type Plan struct {
 	People     []Person            `json:"people"`
 	Approvals  map[string]Approval `json:"approvals"` // by operation
 	Notify     Notify              `json:"notify"`
+	Readiness  Watch               `json:"readiness"`
 	// Reports is the folder where the worker keeps reports.
 	Reports string `json:"reports"`
 }
@@ -130,6 +131,11 @@ type Limits struct {
 	// TransactionsSeconds is how long open transactions at the source are
 	// waited for before they are ended.
 	TransactionsSeconds int64 `json:"transactions_seconds"`
+}
+
+// Watch is how often readiness is looked at.
+type Watch struct {
+	EverySeconds int64 `json:"every_seconds"` // negative: never by itself
 }
 
 // Person may start, approve or command operations.

@@ -1,0 +1,73 @@
+package activities
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/drawbridge-dr/drawbridge/workflows"
+	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
+)
+
+func TestTheLastExerciseIsReadFromThePairsReports(t *testing.T) {
+	dir := t.TempDir()
+	a, closeAll := New(Options{ReportsDir: dir})
+	defer closeAll()
+	at := func(day int) time.Time { return time.Date(2026, 11, day, 12, 0, 0, 0, time.UTC) }
+	in := workflows.PastRunsInput{Call: workflows.Call{Pair: "orders"}, Folder: "reports"}
+	got, err := a.PastRuns(t.Context(), in)
+	if err != nil || !got.Past.Exercised.IsZero() {
+		t.Errorf("without any report: %+v, %v", got, err)
+	}
+	for i, r := range []runbook.Report{
+		{Pair: "orders", Operation: runbook.OpFailover, Outcome: runbook.Done, Ended: at(3)},
+		{Pair: "orders", Operation: runbook.OpFailback, Outcome: runbook.Partly, Ended: at(5)},
+		{Pair: "orders", Operation: runbook.OpFailover, Outcome: runbook.NoChange, Ended: at(7)},
+		{Pair: "orders", Operation: runbook.OpFailover, Outcome: runbook.Dry, DryRun: true, Ended: at(8)},
+		{Pair: "orders", Operation: runbook.OpSetUp, Outcome: runbook.Done, Ended: at(9)},
+		{Pair: "bills", Operation: runbook.OpFailover, Outcome: runbook.Done, Ended: at(10)},
+	} {
+		r.OpID = string(rune('a' + i))
+		if _, err := a.SaveReport(t.Context(), workflows.SaveReportInput{Folder: "reports", Report: r}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, text := range map[string]string{"torn.json": `{"pair":"orders","oper`, "other.json": `[1]`} {
+		if err := os.WriteFile(filepath.Join(dir, "reports", name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err = a.PastRuns(t.Context(), in)
+	if err != nil || !got.Past.Exercised.Equal(at(5)) || got.Past.Operation != runbook.OpFailback {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+func TestTheNewestReadinessIsKept(t *testing.T) {
+	dir := t.TempDir()
+	a, closeAll := New(Options{ReportsDir: dir})
+	defer closeAll()
+	for _, score := range []int{40, 100} {
+		got, err := a.SaveReadiness(t.Context(), workflows.SaveReadinessInput{Folder: "reports", Readiness: runbook.Readiness{Pair: "orders", Score: score}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := os.ReadFile(got.File)
+		var r runbook.Readiness
+		if err == nil {
+			err = json.Unmarshal(raw, &r)
+		}
+		if err != nil || r.Score != score || r.Pair != "orders" {
+			t.Errorf("%s: %v", raw, err)
+		}
+	}
+	// It is no report: whoever reads those does not meet it.
+	if got, err := a.PastRuns(t.Context(), workflows.PastRunsInput{Call: workflows.Call{Pair: "orders"}, Folder: "reports"}); err != nil || !got.Past.Exercised.IsZero() {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if _, err := a.SaveReadiness(t.Context(), workflows.SaveReadinessInput{Readiness: runbook.Readiness{Pair: "../orders"}}); err == nil {
+		t.Error("a pair led out of the folder")
+	}
+}

@@ -1,0 +1,187 @@
+package workflows
+
+import (
+	"strings"
+	"time"
+
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
+)
+
+// Readiness looks at everything that a failover or a planned move would need, and
+// says what would fail today. It changes nothing and takes no lock. A Schedule that
+// SetUp makes runs it; anybody may run it at any time. When the active site looks
+// lost it says so to people and proposes a failover: it never starts one.
+func Readiness(ctx workflow.Context, in ReadinessInput) (runbook.Readiness, error) {
+	id := workflow.GetInfo(ctx).WorkflowExecution.ID
+	// A Schedule puts the time behind the id.
+	if in.Pair == "" || id != ReadyID(in.Pair) && !strings.HasPrefix(id, ReadyID(in.Pair)+"-") {
+		return runbook.Readiness{}, refuse(ErrWrongID, "a look at pair %q has the id %s, not %s: use drctl readiness %s", in.Pair, ReadyID(in.Pair), id, in.Pair)
+	}
+	l := &readyLook{pair: in.Pair, facts: runbook.ReadyFacts{Now: workflow.Now(ctx), Problems: map[string]string{}}}
+	if err := l.plan(ctx, in.PlanHash); err != nil {
+		return runbook.Readiness{}, failure(err)
+	}
+	l.record(ctx)
+	l.rest(ctx)
+	r := runbook.JudgeReadiness(l.facts, readyLives(l.facts.Plan))
+	r.PlanHash = l.hash
+	workflow.SetCurrentDetails(ctx, r.Markdown())
+	_, err := run(with(ctx, kindPaper, "keep the readiness"), steps.SaveReadiness, SaveReadinessInput{Call: l.call("save readiness"), Folder: l.facts.Plan.Reports, Readiness: r})
+	if err != nil {
+		workflow.GetLogger(ctx).Warn("the readiness could not be kept; it is in this run's result", "error", err)
+	}
+	l.tell(ctx, r)
+	return r, nil
+}
+
+// readyLives is how long a readiness counts: one look may fail.
+func readyLives(p runbook.Plan) time.Duration {
+	every := runbook.Seconds(p.Readiness.EverySeconds)
+	if every <= 0 {
+		every = time.Hour
+	}
+	return 2*every + time.Minute
+}
+
+type readyLook struct {
+	pair, hash string
+	facts      runbook.ReadyFacts
+}
+
+// call goes with every step. The operation is the same from look to look, so that
+// pages of one trouble are one incident.
+func (l *readyLook) call(step string) Call {
+	return Call{Pair: l.pair, OperationID: "readiness-" + l.pair, Operation: runbook.OpReadiness, Step: step}
+}
+
+func (l *readyLook) plan(ctx workflow.Context, hash string) error {
+	got, err := run(with(ctx, kindProbe, "plan of "+l.pair), steps.LoadPlan, LoadPlanInput{Call: l.call("load plan"), PlanHash: hash})
+	if err == nil && len(got.Plan.Sites) != 2 {
+		err = refuse(ErrPlanInvalid, "the plan of pair %q has %d sites, two are wanted", l.pair, len(got.Plan.Sites))
+	}
+	l.facts.Plan, l.hash = got.Plan, got.Hash
+	return err
+}
+
+func (l *readyLook) record(ctx workflow.Context) {
+	got, err := run(with(ctx, kindProbe, "record of truth at both sites"), steps.ReadRecord, ReadRecordInput{Call: l.call("read record"), Sites: l.facts.Plan.Sites})
+	if err != nil {
+		l.facts.Problems[runbook.PartRecord] = said(err)
+		return
+	}
+	t := runbook.ReadTruth(got.Copies, got.Engines, "")
+	l.facts.Truth = &t
+}
+
+// rest looks at all other parts, at the same time: a site that does not answer
+// holds none of the others up.
+func (l *readyLook) rest(ctx workflow.Context) {
+	p := l.facts.Plan
+	active := p.Home
+	if t := l.facts.Truth; t != nil && t.Record != nil && len(t.Record.Active) > 0 {
+		active = t.Record.Active[0]
+	}
+	from, err := p.Site(active)
+	to, err2 := p.Other(active)
+	link, err3 := p.Link(active, to.Name)
+	for _, err := range []error{err, err2, err3} {
+		if err != nil {
+			l.facts.Problems[runbook.PartMirrors] = err.Error()
+			return
+		}
+	}
+	all := workflow.NewWaitGroup(ctx)
+	look := func(part string, do func(workflow.Context) error) {
+		all.Add(1)
+		workflow.Go(ctx, func(ctx workflow.Context) {
+			defer all.Done()
+			if err := do(ctx); err != nil {
+				l.facts.Problems[part] = said(err)
+			}
+		})
+	}
+	look(runbook.PartRights, l.rights)
+	look(runbook.PartOutage, func(ctx workflow.Context) error {
+		got, err := run(with(ctx, kindProbe, "does "+from.Name+" answer?"), steps.AttestOutage, AttestOutageInput{Call: l.call("attest outage"), Site: from, Other: to, Link: link})
+		l.facts.Vantages = got.Vantages
+		return err
+	})
+	look(runbook.PartMirrors, func(ctx workflow.Context) error {
+		got, err := run(with(ctx, kindProbe, "mirrors on "+link.Name), steps.MeasureRisk, MeasureRiskInput{Call: l.call("measure risk"), Site: to, Link: link})
+		if err == nil {
+			l.facts.Risk = &got.Risk
+		}
+		return err
+	})
+	look(runbook.PartLink, func(ctx workflow.Context) error {
+		got, err := run(with(ctx, kindProbe, "link "+link.Name), steps.InspectLink, InspectLinkInput{Call: l.call("inspect link"), Site: to, Link: link})
+		if err == nil {
+			l.facts.Link = &got.Link
+		}
+		return err
+	})
+	look(runbook.PartTopics, func(ctx workflow.Context) error {
+		got, err := run(with(ctx, kindProbe, "topics at "+from.Name), steps.ListDRTopics, ListDRTopicsInput{Call: l.call("list topics"), Site: from, Filters: p.Topics})
+		if err != nil {
+			return err
+		}
+		l.facts.Topics = &runbook.TopicFacts{Topics: got.Topics, Missing: got.Missing}
+		open, err := run(with(ctx, kindProbe, "open transactions at "+from.Name), steps.OpenTransactions, OpenTransactionsInput{Call: l.call("open transactions"), Site: from, Topics: got.Topics})
+		if err != nil {
+			l.facts.Problems[runbook.PartTransactions] = said(err)
+			return nil
+		}
+		l.facts.Open, l.facts.OpenSeen = open.Open, true
+		return nil
+	})
+	look(runbook.PartDrill, func(ctx workflow.Context) error {
+		got, err := run(with(ctx, kindPaper, "reports of earlier runs"), steps.PastRuns, PastRunsInput{Call: l.call("past runs"), Folder: p.Reports})
+		if err == nil {
+			l.facts.Past = &got.Past
+		}
+		return err
+	})
+	all.Wait(ctx)
+}
+
+func (l *readyLook) rights(ctx workflow.Context) error {
+	p := l.facts.Plan
+	got, err := run(with(ctx, kindReady, "privileges on both sites"), steps.CheckPrivileges, CheckPrivilegesInput{Call: l.call("check privileges"), Sites: p.Sites, Topics: p.Topics, Groups: p.GroupNames()})
+	for _, f := range got.Findings {
+		state := runbook.CheckWarning
+		if f.Blocker {
+			state = runbook.CheckBad
+		}
+		l.facts.Rights = append(l.facts.Rights, runbook.Check{Name: runbook.PartRights, State: state, Detail: f.Site + ": " + f.What, Cure: f.Cure})
+	}
+	return err
+}
+
+// tell says what has changed since the last look, and pages for as long as the
+// active site looks lost.
+func (l *readyLook) tell(ctx workflow.Context, now runbook.Readiness) {
+	var last runbook.Readiness
+	known := workflow.HasLastCompletionResult(ctx) && workflow.GetLastCompletionResult(ctx, &last) == nil
+	n := NotifyInput{Notify: l.facts.Plan.Notify}
+	switch {
+	case n.Notify.Slack == nil && n.Notify.PagerDuty == nil:
+		return
+	case now.Proposal != "":
+		n.Kind, n.Page = NotifyUnready, true
+		n.Title, n.Text = "pair "+l.pair+": a failover is proposed", now.Proposal
+	case known && last.Proposal != "":
+		n.Kind, n.Title, n.Text = NotifyReadyAgain, "pair "+l.pair+": the active site answers again", now.Summary()
+	case now.Ready == (!known || last.Ready):
+		return // as before, or as it should be
+	case now.Ready:
+		n.Kind, n.Title, n.Text = NotifyReadyAgain, "pair "+l.pair+" is ready again", now.Summary()
+	default:
+		n.Kind, n.Title, n.Text = NotifyUnready, "pair "+l.pair+" is not ready for a failover", now.Summary()
+	}
+	n.Call = l.call("notify " + n.Kind)
+	if _, err := run(with(ctx, kindPaper, "notify: "+n.Kind), steps.Notify, n); err != nil {
+		workflow.GetLogger(ctx).Warn("notification was not sent", "kind", n.Kind, "error", err)
+	}
+}
