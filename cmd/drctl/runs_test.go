@@ -190,9 +190,33 @@ type said struct {
 
 func (s *stage) drctl(args ...string) said {
 	s.t.Helper()
-	var out, errOut bytes.Buffer
-	code := run(append(args, "--temporal", s.temporal.HostPort()), strings.NewReader(""), &out, &errOut)
+	return s.drctlSeen(&live{}, args...)
+}
+
+// drctlSeen is drctl whose stderr can be read while it runs.
+func (s *stage) drctlSeen(errOut *live, args ...string) said {
+	s.t.Helper()
+	var out bytes.Buffer
+	code := run(append(args, "--temporal", s.temporal.HostPort()), strings.NewReader(""), &out, errOut)
 	return said{code, out.String(), errOut.String()}
+}
+
+// live is text that grows.
+type live struct {
+	mu sync.Mutex // guards b
+	b  bytes.Buffer
+}
+
+func (l *live) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *live) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 func (s *stage) as(who string) []string { return []string{"--key", s.keys[who], "--plan", s.planFile} }
@@ -218,16 +242,20 @@ func (s *stage) untilWaits(what string) {
 
 func (s *stage) untilStatus(text string) {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), 60*time.Second)
-	defer cancel()
-	err := local.WaitFor(ctx, "the status to say "+text, func(context.Context) error {
+	s.until("the status says "+text, func() error {
 		got := s.drctl("status", "orders")
 		if !strings.Contains(got.out, text) {
 			return errors.New(got.out + got.errOut)
 		}
 		return nil
 	})
-	if err != nil {
+}
+
+func (s *stage) until(what string, cond func() error) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), 60*time.Second)
+	defer cancel()
+	if err := local.WaitFor(ctx, what, func(context.Context) error { return cond() }); err != nil {
 		s.t.Fatal(err)
 	}
 }
@@ -262,11 +290,18 @@ func TestRunsAreStartedAnsweredFollowedAndRefused(t *testing.T) {
 
 	// The real one waits for approval; a second is told who holds the pair.
 	var followed said
+	var progress live
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		followed = s.drctl(append([]string{"failover", "orders", "--yes", "--epoch", "3", "--reason", "east burns"}, s.as("ann")...)...)
+		followed = s.drctlSeen(&progress, append([]string{"failover", "orders", "--yes", "--epoch", "3", "--reason", "east burns"}, s.as("ann")...)...)
 	})
 	s.untilWaits("approval")
+	s.until("whoever follows sees it", func() error {
+		if !strings.Contains(progress.String(), "answer with: approve, deny") {
+			return errors.New(progress.String())
+		}
+		return nil
+	})
 	s.want(s.drctl("failback", "orders", "--yes", "--unsigned"), 4, "pair orders is busy: failover by ann holds it since", "run ")
 	st := s.drctl("status", "orders", "-o", "json")
 	var status struct {
@@ -296,6 +331,32 @@ func TestRunsAreStartedAnsweredFollowedAndRefused(t *testing.T) {
 	wg.Wait()
 	s.want(followed, 6, "waiting for approval", "answer with: approve, deny", "denied by bob: it is back", "outcome", "no change", "reports/report.md")
 	s.want(s.drctl("status", "orders"), 0, "completed", "deny by bob", "no change")
+
+	// What has ended is listed, and each report can be read.
+	var reports []operator.ReportLine
+	s.until("both runs are listed", func() error {
+		got := s.drctl("reports", "orders", "-o", "json")
+		reports = nil
+		if err := json.Unmarshal([]byte(got.out), &reports); err != nil {
+			return fmt.Errorf("%w: %s", err, got.errOut)
+		}
+		if len(reports) < 5 { // the dry run, three refused ones, the denied one
+			return fmt.Errorf("%d runs: %+v", len(reports), reports)
+		}
+		return nil
+	})
+	if r := reports[0]; r.Operation != runbook.OpFailover || r.DryRun || r.Outcome != runbook.NoChange || r.Requester != "ann" || r.RPOEstimate == nil || !strings.Contains(r.Error, "it is back") {
+		t.Errorf("the newest: %+v", r)
+	}
+	if r := reports[4]; !r.DryRun || r.Outcome != runbook.Dry {
+		t.Errorf("the oldest: %+v", r)
+	}
+	s.want(s.drctl("reports", "orders"), 0, "dry run of failover", "no change", "about 3", reports[0].RunID)
+	s.want(s.drctl("reports", "orders", reports[0].RunID), 0, "# failover of pair orders: no change", "east burns")
+	s.want(s.drctl("reports", "orders", "failover-"+reports[0].RunID), 0, "# failover of pair orders: no change")
+	s.want(s.drctl("reports", "orders", reports[4].RunID), 0, "## What would be done")
+	s.want(s.drctl("reports", "orders", "01a2048c-0000-0000-0000-000000000000"), 3, "no operation is open")
+	s.want(s.drctl("reports", "bills"), 0, "Temporal keeps no ended run")
 
 	// Detached, then aborted by a person before the pivot.
 	s.want(s.drctl(append([]string{"failover", "orders", "--yes", "--detach", "--epoch", "3"}, s.as("ann")...)...), 0, "workflow:", "dr/orders")
