@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/cluster"
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/link"
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/rest"
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/secret"
@@ -21,6 +22,7 @@ import (
 var (
 	_ rest.Links   = (*link.Manager)(nil)
 	_ rest.Replica = (*link.Manager)(nil)
+	_ rest.Cluster = (*cluster.Reader)(nil)
 	_ link.Peer    = (*api.Client)(nil)
 )
 
@@ -29,6 +31,7 @@ var (
 type Engine struct {
 	listener net.Listener
 	manager  *link.Manager
+	reader   *cluster.Reader
 	server   *rest.Server
 }
 
@@ -97,12 +100,17 @@ func New(ctx context.Context, cfg Config, version string, logger *slog.Logger) (
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start the engine of %s: %w", cfg.Name, err), listener.Close())
 	}
+	reader, err := cluster.New(local, cfg.Name)
+	if err != nil {
+		manager.Close()
+		return nil, errors.Join(err, listener.Close())
+	}
 	server := rest.New(rest.Options{
-		Links: manager, Access: access, Version: version, Ready: manager.Ready,
+		Links: manager, Cluster: reader, Access: access, Version: version, Ready: manager.Ready,
 		Replica: manager, Leader: manager.Leader, Away: manager.Away, Peers: peers,
 		Metrics: metricsHandler(registry, logger), Logger: logger,
 	})
-	return &Engine{listener: listener, manager: manager, server: server}, nil
+	return &Engine{listener: listener, manager: manager, reader: reader, server: server}, nil
 }
 
 // Addr is the API's address, with the port that was given for port 0.
@@ -120,6 +128,7 @@ func (e *Engine) Run(ctx context.Context) error {
 // Close releases the address and the clients; call it after Run has returned.
 func (e *Engine) Close() {
 	_ = e.listener.Close() // Run has closed it, unless it was never called
+	e.reader.Close()
 	e.manager.Close()
 }
 

@@ -16,9 +16,12 @@ const (
 	CodeTooLarge         = 413   // body over the limit
 	CodeInternal         = 500   // a fault of the engine itself
 	CodeBadRequest       = 40002 // understood, and refused
+	CodeUnsupported      = 40035 // the brokers are too old for it
 	CodeUnauthorized     = 40101 // no token or a wrong one
 	CodeForbidden        = 40301 // the token or the principal may not
-	CodeTopicNotFound    = 40401
+	CodeTopicNotFound    = 40401 // a topic that a group does not read
+	CodePartitionMissing = 40402 // a partition that a topic does not have
+	CodeNotHosted        = 40403 // a topic that the cluster does not have
 	CodeThrottled        = 42901
 	CodeKafka            = 50002 // Kafka answered with an error
 	CodeKafkaRetriable   = 50003 // the same, worth another try
@@ -92,6 +95,12 @@ func MirrorNotFound(link, topic string) *Error {
 // ConfigNotFound answers for an unknown link config. The contract has no text.
 func ConfigNotFound(link, name string) *Error {
 	return NotFound("Cluster link '%s' has no config '%s'.", link, name)
+}
+
+// PartitionNotFound answers for a partition that the topic, or what a group reads
+// of it, does not have.
+func PartitionNotFound(topic string, partition int32) *Error {
+	return newError(http.StatusNotFound, CodePartitionMissing, "Topic '%s' has no partition %d here.", topic, partition)
 }
 
 // Malformed is a request that cannot be read: JSON, query, path (400, 400).

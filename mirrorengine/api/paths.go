@@ -15,7 +15,8 @@ const (
 	PathMetrics = "/metrics"
 	PathHealth  = "/healthz"
 	PathReady   = "/readyz"
-	PathDebug   = "/debug/" // of admins: mirrors, and Go's own pprof
+	PathDebug   = "/debug/"       // of admins: mirrors, and Go's own pprof
+	PathOpenAPI = "/openapi.json" // describes all of these calls
 )
 
 // Query parameters.

@@ -117,7 +117,10 @@ func TestErrorsKeepTheirMeaningOnTheWay(t *testing.T) {
 		{api.Conflict("operation op-9 (failover) of epoch 9 holds pair orders"), 409, 409},
 		{fmt.Errorf("create topic dr-topic: %w", kerr.TopicAlreadyExists), 400, 40002},
 		{fmt.Errorf("create topic dr-topic: %w", kerr.TopicAuthorizationFailed), 403, 40301},
-		{kerr.UnknownTopicOrPartition, 404, 40401},
+		{kerr.UnknownTopicOrPartition, 404, 40403},
+		{kerr.UnsupportedVersion, 400, 40035},
+		{kerr.ThrottlingQuotaExceeded, 429, 42901},
+		{kerr.RequestTimedOut, 408, 408},
 		{kerr.BrokerNotAvailable, 503, 50302},
 		{kerr.NotLeaderForPartition, 500, 50003},
 		{kerr.CorruptMessage, 500, 50003},
@@ -125,7 +128,7 @@ func TestErrorsKeepTheirMeaningOnTheWay(t *testing.T) {
 		{errors.New("the state topic has a record of version 9"), 500, 500},
 	} {
 		fake.err = tc.err
-		_, err := c.Link(t.Context(), "l", false)
+		err := c.SetLinkConfig(t.Context(), "l", "acl.sync.ms", "9")
 		var e *api.Error
 		if !errors.As(err, &e) || e.Status != tc.status || e.ErrorCode != tc.code {
 			t.Errorf("%v: got %v, want %d %d", tc.err, err, tc.status, tc.code)

@@ -9,11 +9,16 @@ import (
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
 )
 
-// contract registers the endpoints of Kafka REST v3 that concern cluster links.
-func (s *Server) contract(mux *http.ServeMux, prefix string) {
+// contract registers the endpoints of Kafka REST v3 that concern cluster links,
+// and those that look at the cluster beside them.
+func (s *Server) contract(mux *router, prefix string) {
 	cluster := prefix + "/clusters/{cluster_id}"
 	on := func(method, path string, h handler) {
 		s.handle(mux, method+" "+cluster+path, prefix, s.local(h))
+	}
+	if s.opts.Cluster != nil {
+		s.topics(on)
+		s.groups(on)
 	}
 	s.handle(mux, "GET "+prefix+"/clusters", prefix, s.listClusters)
 	on("GET", "", s.getCluster)
@@ -63,8 +68,8 @@ func (s *Server) getCluster(w http.ResponseWriter, r *request) error {
 	return writeJSON(w, http.StatusOK, s.cluster(r))
 }
 
-// cluster describes the local cluster. The resources that it points at are
-// Kafka's; this engine serves the links only.
+// cluster describes the local cluster. Of the resources that it points at this
+// engine serves topics and consumer groups.
 func (s *Server) cluster(r *request) api.Cluster {
 	id := s.opts.Links.ClusterID()
 	self := r.base + "/" + url.PathEscape(id)
@@ -162,29 +167,18 @@ func (s *Server) self(r *request, parts ...string) string {
 func (s *Server) finishMirror(r *request, m *api.Mirror) {
 	m.Kind = api.KindMirror
 	m.Metadata = api.Metadata{Self: s.self(r, "links", m.LinkName, "mirrors", m.MirrorTopicName)}
-	m.MirrorLags = listed(m.MirrorLags)
 }
 
-// finishResults gives results the lists that the contract's clients demand.
+// finishResults says what the results are.
 func (s *Server) finishResults(r *request, link string, results []api.AlterMirrorResult) []api.AlterMirrorResult {
 	for i := range results {
 		res := &results[i]
 		res.Kind = api.KindAlterMirrors
 		res.Metadata = api.Metadata{Self: s.self(r, "links", link, "mirrors", res.MirrorTopicName)}
-		res.MirrorLags = listed(res.MirrorLags)
-		res.PartitionLevelTruncationData = listed(res.PartitionLevelTruncationData)
 	}
-	return listed(results)
-}
-
-// listed is list, with [] for null: the contract's clients refuse null.
-func listed[T any](list []T) []T {
-	if list == nil {
-		return []T{}
-	}
-	return list
+	return results
 }
 
 func writeList[T any](w http.ResponseWriter, kind, self string, data []T) error {
-	return writeJSON(w, http.StatusOK, api.List[T]{Kind: kind, Metadata: api.Metadata{Self: self}, Data: listed(data)})
+	return writeJSON(w, http.StatusOK, api.List[T]{Kind: kind, Metadata: api.Metadata{Self: self}, Data: data})
 }

@@ -57,10 +57,6 @@ func (s *Server) getLink(w http.ResponseWriter, r *request) error {
 func (s *Server) finishLink(r *request, l *api.Link) {
 	l.Kind = api.KindLink
 	l.Metadata = api.Metadata{Self: s.self(r, "links", l.LinkName)}
-	l.TopicNames = listed(l.TopicNames)
-	for i := range l.Tasks {
-		l.Tasks[i].Errors = listed(l.Tasks[i].Errors)
-	}
 }
 
 // deleteLink answers 200 with an empty body, as the contract has it.
@@ -87,7 +83,6 @@ func (s *Server) configs(r *request) ([]api.LinkConfig, error) {
 		c := &configs[i]
 		c.Kind, c.ClusterID, c.LinkName = api.KindLinkConfig, s.opts.Links.ClusterID(), link
 		c.Metadata = api.Metadata{Self: s.self(r, "links", link, "configs", c.Name)}
-		c.Synonyms = listed(c.Synonyms)
 	}
 	return configs, err
 }

@@ -16,7 +16,7 @@ const debugRows = 2000
 
 // debug registers what shows the inside of the engine, to admins: the mirrors'
 // partitions, and Go's own profiles.
-func (s *Server) debug(mux *http.ServeMux) {
+func (s *Server) debug(mux *router) {
 	s.handle(mux, "GET "+api.PathDebug+"mirrors", "", s.debugMirrors)
 	for path, h := range map[string]http.HandlerFunc{
 		"": pprof.Index, "cmdline": pprof.Cmdline, "profile": pprof.Profile, "symbol": pprof.Symbol, "trace": pprof.Trace,

@@ -47,7 +47,11 @@ func fromKafka(kafka *kerr.Error, err error) *api.Error {
 		kerr.TransactionalIDAuthorizationFailed, kerr.SecurityDisabled):
 		return api.Forbidden("The engine's principal may not: %v", err)
 	case is(kerr.UnknownTopicOrPartition, kerr.UnknownTopicID):
-		return &api.Error{Status: http.StatusNotFound, ErrorCode: api.CodeTopicNotFound, Message: err.Error()}
+		return &api.Error{Status: http.StatusNotFound, ErrorCode: api.CodeNotHosted, Message: err.Error()}
+	case is(kerr.UnsupportedVersion):
+		return &api.Error{Status: http.StatusBadRequest, ErrorCode: api.CodeUnsupported, Message: err.Error()}
+	case is(kerr.ThrottlingQuotaExceeded):
+		return &api.Error{Status: http.StatusTooManyRequests, ErrorCode: api.CodeThrottled, Message: err.Error()}
 	case is(kerr.BrokerNotAvailable, kerr.CoordinatorNotAvailable, kerr.LeaderNotAvailable):
 		return api.Unavailable("%v", err)
 	case is(kerr.RequestTimedOut):
@@ -66,7 +70,7 @@ func writeError(w http.ResponseWriter, e *api.Error) {
 }
 
 func writeJSON(w http.ResponseWriter, status int, body any) error {
-	b, err := json.Marshal(body)
+	b, err := json.Marshal(filled(body))
 	if err != nil {
 		return fmt.Errorf("write the answer: %w", err)
 	}

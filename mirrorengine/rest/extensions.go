@@ -9,7 +9,7 @@ import (
 )
 
 // extensions registers Drawbridge's own calls.
-func (s *Server) extensions(mux *http.ServeMux) {
+func (s *Server) extensions(mux *router) {
 	links := s.opts.Links
 	on := func(pattern string, h handler) {
 		method, path, _ := strings.Cut(pattern, " ")
@@ -56,7 +56,6 @@ func (s *Server) getEngine(w http.ResponseWriter, r *request) error {
 	if engine.Version == "" {
 		engine.Version = s.opts.Version
 	}
-	engine.Brokers, engine.Replicas = listed(engine.Brokers), listed(engine.Replicas)
 	return writeJSON(w, http.StatusOK, engine)
 }
 
@@ -65,8 +64,6 @@ func (s *Server) getACLs(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	acls.ToAdd, acls.ToDelete = listed(acls.ToAdd), listed(acls.ToDelete)
-	acls.Protected, acls.Skipped = listed(acls.Protected), listed(acls.Skipped)
 	return writeJSON(w, http.StatusOK, acls)
 }
 
@@ -129,10 +126,7 @@ func (s *Server) listFences(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	for i := range fences {
-		fences[i].Entries = listed(fences[i].Entries)
-	}
-	return writeJSON(w, http.StatusOK, listed(fences))
+	return writeJSON(w, http.StatusOK, fences)
 }
 
 func (s *Server) putFence(w http.ResponseWriter, r *request) error {
@@ -150,7 +144,6 @@ func (s *Server) putFence(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	fence.Entries = listed(fence.Entries)
 	return writeJSON(w, http.StatusOK, fence)
 }
 

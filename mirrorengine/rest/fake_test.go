@@ -52,7 +52,7 @@ func (f *fakeLinks) take() []string {
 func (f *fakeLinks) ClusterID() string { return clusterID }
 
 func (f *fakeLinks) Engine(ctx context.Context) (api.Engine, error) {
-	return api.Engine{ClusterID: clusterID}, f.note(ctx, "Engine")
+	return api.Engine{ClusterID: clusterID, WriterFence: api.WriterFenceEnforced}, f.note(ctx, "Engine")
 }
 
 func (f *fakeLinks) CreateLink(ctx context.Context, name string, req api.CreateLink, validateOnly, validateLink bool) error {
@@ -250,18 +250,19 @@ func (f *fakeLinks) ExportLedger(ctx context.Context, link string, d api.DecideL
 	return api.Export{Topic: "export"}, f.note(ctx, "ExportLedger %s %v by %s", link, d.Topics, d.DecidedBy)
 }
 
-// start serves links and gives its base URL.
 // tokenOf gives an admin a token.
 func tokenOf(secret string) Access {
 	return Access{Tokens: []Token{{Name: "tester", Role: RoleAdmin, Secret: secret}}}
 }
 
+// start serves opts and gives the base URL; each call is held against the OpenAPI
+// document.
 func start(t *testing.T, opts Options) string {
 	t.Helper()
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	server := httptest.NewServer(New(opts))
+	server := httptest.NewServer(documented(t, New(opts)))
 	t.Cleanup(server.Close)
 	return server.URL
 }

@@ -18,7 +18,7 @@ var rewrite = flag.Bool("rewrite", false, "write testdata/golden anew; review th
 // TestBodiesAreTheContracts compares whole bodies with reviewed files: a field
 // that is renamed, dropped or null shows here before a client meets it.
 func TestBodiesAreTheContracts(t *testing.T) {
-	base := start(t, Options{Links: &fakeLinks{}, Version: "v0"})
+	base := start(t, Options{Links: &fakeLinks{}, Cluster: fakeCluster{}, Version: "v0"})
 	const links = "/kafka/v3/clusters/" + clusterID + "/links"
 	for name, call := range map[string][3]string{
 		"clusters":        {"GET", "/kafka/v3/clusters", ""},
@@ -29,6 +29,13 @@ func TestBodiesAreTheContracts(t *testing.T) {
 		"config":          {"GET", links + "/east-west/configs/sasl.jaas.config", ""},
 		"mirrors":         {"GET", links + "/-/mirrors", ""},
 		"mirror":          {"GET", links + "/east-west/mirrors/dr-topic", ""},
+		"topics":          {"GET", "/v3/clusters/" + clusterID + "/topics", ""},
+		"partitions":      {"GET", "/v3/clusters/" + clusterID + "/topics/orders/partitions", ""},
+		"topic-configs":   {"GET", "/v3/clusters/" + clusterID + "/topics/-/configs", ""},
+		"groups":          {"GET", "/v3/clusters/" + clusterID + "/consumer-groups", ""},
+		"consumers":       {"GET", "/v3/clusters/" + clusterID + "/consumer-groups/billing/consumers", ""},
+		"lags":            {"GET", "/v3/clusters/" + clusterID + "/consumer-groups/billing/lags", ""},
+		"lag-summary":     {"GET", "/v3/clusters/" + clusterID + "/consumer-groups/billing/lag-summary", ""},
 		"drift":           {"GET", "/drawbridge/v1/links/east-west/drift", ""},
 		"failover":        {"POST", links + "/east-west/mirrors:failover", `{"mirror_topic_name_pattern":".*"}`},
 	} {

@@ -13,7 +13,10 @@ import (
 )
 
 func TestWithoutTheTokenOnlyProbesAnswer(t *testing.T) {
-	metrics := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "lag 0\n") })
+	metrics := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
+		_, _ = io.WriteString(w, "lag 0\n")
+	})
 	base := start(t, Options{Links: &fakeLinks{}, Access: tokenOf("right"), Metrics: metrics})
 	for _, tc := range []struct {
 		path, header string

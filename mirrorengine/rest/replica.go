@@ -25,7 +25,7 @@ type Replica interface {
 }
 
 // replica registers what replicas ask one another.
-func (s *Server) replica(mux *http.ServeMux) {
+func (s *Server) replica(mux *router) {
 	if s.opts.Replica == nil {
 		return
 	}
@@ -55,7 +55,7 @@ func (s *Server) replica(mux *http.ServeMux) {
 
 // own tells whether a call is about this very process.
 func own(path string) bool {
-	return path == api.PathHealth || path == api.PathReady || path == api.PathMetrics || strings.HasPrefix(path, api.PathReplica+"/") || strings.HasPrefix(path, api.PathDebug)
+	return path == api.PathHealth || path == api.PathReady || path == api.PathMetrics || path == api.PathOpenAPI || strings.HasPrefix(path, api.PathReplica+"/") || strings.HasPrefix(path, api.PathDebug)
 }
 
 // leaderEvery is how often a call that was passed on looks whether the leader still

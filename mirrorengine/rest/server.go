@@ -19,6 +19,9 @@ import (
 type Options struct {
 	// Links is the engine.
 	Links Links
+	// Cluster reads the local cluster; nil: topics and consumer groups are not
+	// served.
+	Cluster Cluster
 	// Access says who may call what.
 	Access Access
 	// Version is given out by GET /drawbridge/v1/engine.
@@ -46,6 +49,7 @@ type Options struct {
 // Server answers the contract.
 type Server struct {
 	opts    Options
+	router  *router
 	handler http.Handler
 }
 
@@ -60,7 +64,8 @@ const (
 // New makes a Server.
 func New(opts Options) *Server {
 	s := &Server{opts: opts}
-	s.handler = s.recovered(s.sameOrigin(s.authenticated(s.led(jsonOnly(s.routes())))))
+	s.router = s.routes()
+	s.handler = s.recovered(s.sameOrigin(s.authenticated(s.led(jsonOnly(s.router.ServeMux)))))
 	return s
 }
 
@@ -106,8 +111,21 @@ type request struct {
 	base string
 }
 
-func (s *Server) routes() *http.ServeMux {
-	mux := http.NewServeMux()
+// router is a mux that can tell what it serves: the OpenAPI document must have
+// the same.
+type router struct {
+	*http.ServeMux
+	patterns []string
+}
+
+// Handle registers h.
+func (r *router) Handle(pattern string, h http.Handler) {
+	r.patterns = append(r.patterns, pattern)
+	r.ServeMux.Handle(pattern, h)
+}
+
+func (s *Server) routes() *router {
+	mux := &router{ServeMux: http.NewServeMux()}
 	for _, prefix := range []string{api.PrefixKafka, api.PrefixStandalone} {
 		s.contract(mux, prefix)
 	}
@@ -117,6 +135,7 @@ func (s *Server) routes() *http.ServeMux {
 	if s.opts.Metrics != nil {
 		mux.Handle("GET "+api.PathMetrics, only(RoleRead, s.opts.Metrics))
 	}
+	mux.Handle("GET "+api.PathOpenAPI, only(RoleRead, http.HandlerFunc(openAPI)))
 	s.handle(mux, "GET "+api.PathHealth, "", func(w http.ResponseWriter, _ *request) error {
 		return writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
 	})
@@ -137,9 +156,9 @@ func (s *Server) routes() *http.ServeMux {
 
 // handle registers h; it reads the operation's headers into the context, and
 // logs changes and faults.
-func (s *Server) handle(mux *http.ServeMux, pattern, prefix string, h handler) {
+func (s *Server) handle(mux *router, pattern, prefix string, h handler) {
 	want := needs(pattern)
-	mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+	mux.Handle(pattern, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 		scheme := "http"
@@ -159,7 +178,7 @@ func (s *Server) handle(mux *http.ServeMux, pattern, prefix string, h handler) {
 			writeError(w, answer)
 		}
 		s.log(r, answer, err, time.Since(began))
-	})
+	}))
 }
 
 // log writes a line for each change, with who asked for it, and for each fault
@@ -184,7 +203,7 @@ func (s *Server) log(r *http.Request, answer *api.Error, err error, took time.Du
 		slog.Int("status", status), slog.Duration("took", took),
 		slog.String("who", callerOf(r.Context()).name), slog.String("from", r.RemoteAddr),
 	}
-	for _, key := range []string{"link", "topic", "pair"} { // the path's wildcards have the log's names
+	for _, key := range []string{"link", "topic", "group", "pair"} { // the path's wildcards have the log's names
 		if v := r.PathValue(key); v != "" {
 			attrs = append(attrs, slog.String(key, v))
 		}

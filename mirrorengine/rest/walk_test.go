@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"testing"
 
@@ -114,6 +115,47 @@ func TestEveryEndpointReachesTheEngineWithItsArguments(t *testing.T) {
 			t.Errorf("(-want +got)\n%s", diff)
 		}
 	}
+}
+
+// The walk above is the api.Client's; the document has calls that it does not make.
+func TestTheDocumentsOtherCallsAreAnsweredAsItSays(t *testing.T) {
+	metrics := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Type", "text/plain") })
+	const cluster = "/kafka/v3/clusters/" + clusterID
+	opts := Options{Links: &fakeLinks{}, Cluster: fakeCluster{}, Replica: &fakeReplica{}, Metrics: metrics}
+	base := start(t, opts)
+	for _, path := range []string{
+		cluster, cluster + "/topics", cluster + "/topics/orders", cluster + "/topics/orders/partitions", cluster + "/topics/orders/partitions/1",
+		cluster + "/topics/orders/configs", cluster + "/topics/-/configs", cluster + "/topics/orders/configs/retention.ms",
+		cluster + "/consumer-groups", cluster + "/consumer-groups/billing", cluster + "/consumer-groups/billing/consumers", cluster + "/consumer-groups/billing/consumers/member-1",
+		cluster + "/consumer-groups/billing/lag-summary", cluster + "/consumer-groups/billing/lags", cluster + "/consumer-groups/billing/lags/orders/partitions/0",
+		"/drawbridge/v1/replica/partitions", "/healthz", "/readyz", "/metrics", "/openapi.json", "/debug/mirrors",
+		"/debug/pprof/", "/debug/pprof/cmdline", "/debug/pprof/symbol", "/debug/pprof/profile?seconds=1", "/debug/pprof/trace?seconds=0.01",
+	} {
+		get(t, base+path)
+	}
+	c := &api.Client{BaseURL: base}
+	if _, err := c.PutShard(t.Context(), 3, api.ShardPut{Entries: []api.ShardEntry{{Key: "k"}}}); err != nil {
+		t.Error(err)
+	}
+	TestEveryEndpointReachesTheEngineWithItsArguments(t)
+	for _, c := range slices.Concat(contractCalls, ourCalls) {
+		if _, ok := succeeded.Load(c.id); !ok && c.status < http.StatusBadRequest {
+			t.Errorf("no test saw %s (%s) succeed", c.id, c.pattern)
+		}
+	}
+}
+
+func get(t *testing.T, address string) string {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, body, _ := send(t, req)
+	if status != http.StatusOK {
+		t.Errorf("%s: got %d %s", address, status, body)
+	}
+	return body
 }
 
 func TestOnlyTheLocalClusterIsKnown(t *testing.T) {

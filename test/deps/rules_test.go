@@ -98,6 +98,10 @@ var rules = []rule{
 	{room: "mirrorengine/secret", direct: []string{vault}, never: append([]ban{noKafka}, dataPlane...)},
 	{room: "mirrorengine/state", own: leaves, direct: []string{kafka, errgroup}, never: dataPlane},
 	{
+		room: "mirrorengine/cluster", own: []string{"mirrorengine/api"}, direct: []string{kafka},
+		never: append([]ban{noProcess}, dataPlane...),
+	},
+	{
 		room: "mirrorengine/wire", direct: []string{kafka},
 		never: append([]ban{
 			{kafka + "/pkg/kgo", "it is what the data requests do without; its owner hands over how to dial and log in"},
