@@ -198,7 +198,7 @@ type Mirror struct {
 	MirrorStatus          string            `json:"mirror_status"`
 	MirrorTopicError      string            `json:"mirror_topic_error"`
 	StateTimeMs           int64             `json:"state_time_ms"`
-	StateTransitionErrors []TransitionError `json:"mirror_state_transition_errors,omitempty"`
+	StateTransitionErrors []TransitionError `json:"mirror_state_transition_errors,omitzero"` // with include_state_transition_errors
 }
 
 // TransitionError is why a mirror did not change its state as asked, or FAILED.

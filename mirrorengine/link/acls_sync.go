@@ -48,11 +48,13 @@ const aclErrors = 20
 func (l *Link) keepACLs(ctx context.Context) {
 	cfg := l.config()
 	switch {
-	case !cfg.ACLSync:
-	case cfg.Paused:
+	case !cfg.ACLSync, cfg.Paused:
+	case cfg.ACLs.Empty():
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		l.tasks[api.TaskACLSync] = api.LinkTask{TaskName: api.TaskACLSync, State: "LINK_PAUSED", Errors: []api.TaskError{}}
+		l.tasks[api.TaskACLSync] = api.LinkTask{TaskName: api.TaskACLSync, State: api.TaskInError, Errors: []api.TaskError{{
+			ErrorCode: "MISCONFIGURATION_ERROR", ErrorMessage: "ACL migration is enabled but acl.filters is not set. Please set acl.filters to proceed with ACL migration. All entries are " + allACLs,
+		}}}
 	default:
 		l.every(ctx, api.TaskACLSync, cfg.ACLSyncEvery, l.syncACLs)
 	}

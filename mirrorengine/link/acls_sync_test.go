@@ -135,7 +135,7 @@ func TestACLSyncFollowsTheSourceAndEndsWithTheMirrors(t *testing.T) {
 	m, stop := guardedEngine(t, dst.site, "admin", true)
 	newTestLink(t, m, src.site, aclLogin("admin", allACLs))
 	reader := of("User:reader", "User:engine")
-	if got := aclTask(t, m); got.State != "ACTIVE" && got.State != "NOT_CONFIGURED" {
+	if got := aclTask(t, m); got.State != api.TaskActive && got.State != api.Unknown {
 		t.Errorf("task %+v", got)
 	}
 	p, err := m.ACLs(t.Context(), "l", "")

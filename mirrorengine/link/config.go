@@ -237,9 +237,7 @@ func together(c Config, values map[string]string) []error {
 	if c.AutoCreate && values[keyTopicFilters] == "" {
 		fault(`%s: required while %s is true; all topics are {"topicFilters":[{"name":"*","patternType":"LITERAL","filterType":"INCLUDE"}]}`, keyTopicFilters, keyAutoCreate)
 	}
-	if c.ACLSync && values[keyACLFilters] == "" {
-		fault("%s: required while %s is true; all entries are %s", keyACLFilters, keyACLSync, allACLs)
-	}
+	// ACL sync without filters is taken, as the contract has it: its task says so.
 	return faults
 }
 
@@ -282,12 +280,14 @@ func Alter(values map[string]string, changes []api.AlterConfig) (map[string]stri
 	return next, c, configError(faults)
 }
 
-// clearFilters: switching ACL sync off clears its filters, as the contract has
+// clearFilters: switching a feature off clears its filters, as the contract has
 // it, unless the same request sets them.
 func clearFilters(next, before map[string]string, changes []api.AlterConfig) {
-	set := slices.ContainsFunc(changes, func(c api.AlterConfig) bool { return c.Name == keyACLFilters })
-	if before[keyACLSync] == "true" && next[keyACLSync] != "true" && !set {
-		delete(next, keyACLFilters)
+	for feature, filters := range map[string]string{keyACLSync: keyACLFilters, keyOffsetSync: keyGroupFilters, keyAutoCreate: keyTopicFilters} {
+		set := slices.ContainsFunc(changes, func(c api.AlterConfig) bool { return c.Name == filters })
+		if before[feature] == "true" && next[feature] != "true" && !set {
+			delete(next, filters)
+		}
 	}
 }
 

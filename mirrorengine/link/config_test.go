@@ -106,7 +106,6 @@ func TestEachMistakeIsNamedWithItsKeyAndCure(t *testing.T) {
 		"protocol":                {"security.protocol", "TLS", []string{"security.protocol: 'TLS' is none of PLAINTEXT, SASL_PLAINTEXT, SSL, SASL_SSL"}},
 		"create without filters":  {"auto.create.mirror.topics.enable", "true", []string{"auto.create.mirror.topics.filters: required", `"name":"*"`}},
 		"topic filters":           {"auto.create.mirror.topics.filters", `{"groupFilters":[]}`, []string{"auto.create.mirror.topics.filters: not the JSON of filters"}},
-		"acl sync unfiltered":     {"acl.sync.enable", "true", []string{"acl.filters: required while acl.sync.enable is true", `"resourceType":"any"`}},
 		"acl filters":             {"acl.filters", `{"aclFilters":[{"resourceFilter":{"resourceType":"queue","patternType":"any"},"accessFilter":{"operation":"any","permissionType":"any","user":"x"}}]}`, []string{"acl.filters: not the JSON of filters", "user"}},
 		"prefix":                  {"cluster.link.prefix", "dr-", []string{"cluster.link.prefix: prefixes: is not supported"}},
 		"boolean":                 {"cluster.link.paused", "yes", []string{"cluster.link.paused: 'yes' is none of true, false"}},
@@ -151,14 +150,14 @@ func TestEachMistakeIsNamedWithItsKeyAndCure(t *testing.T) {
 
 func TestAllMistakesAreReportedAtOnceAsA400(t *testing.T) {
 	_, err := Parse(map[string]string{
-		"link.mode": "SOURCE", "acl.sync.enable": "true", "no.such.key": "1",
+		"link.mode": "SOURCE", "auto.create.mirror.topics.enable": "true", "no.such.key": "1",
 		"consumer.offset.sync.ms": "0", "security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN",
 		"sasl.jaas.config": strings.Replace(plainLogin, "Plain", "Scram", 1),
 	})
 	if err == nil {
 		t.Fatal("accepted")
 	}
-	for _, key := range []string{"link.mode", "acl.filters", "no.such.key", "consumer.offset.sync.ms", "bootstrap.servers", "sasl.jaas.config"} {
+	for _, key := range []string{"link.mode", "auto.create.mirror.topics.filters", "no.such.key", "consumer.offset.sync.ms", "bootstrap.servers", "sasl.jaas.config"} {
 		if !strings.Contains(err.Error(), key+": ") {
 			t.Errorf("%s is missing in %v", key, err)
 		}

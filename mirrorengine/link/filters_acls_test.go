@@ -90,17 +90,19 @@ func TestBadACLFiltersAreNamed(t *testing.T) {
 	}
 }
 
-func TestSwitchingACLSyncOffClearsItsFilters(t *testing.T) {
-	on := map[string]string{keyBootstrap: "east:9092", keyACLSync: "true", keyACLFilters: allACLs}
+func TestSwitchingAFeatureOffClearsItsFilters(t *testing.T) {
+	const groups, topics = `{"groupFilters":[{"name":"*","patternType":"LITERAL","filterType":"INCLUDE"}]}`, `{"topicFilters":[{"name":"*","patternType":"LITERAL","filterType":"INCLUDE"}]}`
+	on := map[string]string{keyBootstrap: "east:9092", keyACLSync: "true", keyACLFilters: allACLs, keyOffsetSync: "true", keyGroupFilters: groups, keyAutoCreate: "true", keyTopicFilters: topics}
 	off := "false"
-	next, c, err := Alter(on, []api.AlterConfig{{Name: keyACLSync, Value: &off, Operation: "SET"}})
-	if err != nil || next[keyACLFilters] != "" || !c.ACLs.Empty() {
-		t.Errorf("%v %v", next, err)
-	}
-	next, _, err = Alter(on, []api.AlterConfig{{Name: keyACLSync, Operation: "DELETE"}, {Name: keyACLFilters, Value: on2(allACLs), Operation: "SET"}})
-	if err != nil || next[keyACLFilters] == "" {
-		t.Errorf("filters of the same request are gone: %v %v", next, err)
+	for feature, filters := range map[string]string{keyACLSync: keyACLFilters, keyOffsetSync: keyGroupFilters, keyAutoCreate: keyTopicFilters} {
+		next, _, err := Alter(on, []api.AlterConfig{{Name: feature, Value: &off, Operation: "SET"}})
+		if err != nil || next[filters] != "" || len(next) != len(on)-1 {
+			t.Errorf("%s off: %v %v", feature, next, err)
+		}
+		value := on[filters]
+		next, _, err = Alter(on, []api.AlterConfig{{Name: feature, Operation: "DELETE"}, {Name: filters, Value: &value, Operation: "SET"}})
+		if err != nil || next[filters] == "" {
+			t.Errorf("%s: filters of the same request are gone: %v %v", feature, next, err)
+		}
 	}
 }
-
-func on2(s string) *string { return &s }

@@ -2,6 +2,7 @@ package link
 
 import (
 	"context"
+	"encoding/base64"
 	"fmt"
 	"maps"
 	"regexp"
@@ -41,23 +42,24 @@ func (m *Manager) CreateLink(ctx context.Context, name string, req api.CreateLin
 	if err != nil {
 		return err
 	}
-	rec := linkRecord{Name: name, ID: req.ClusterLinkID, SourceClusterID: req.SourceClusterID, Configs: sealed, CreatedAt: time.Now().UTC()}
-	if rec.ID == "" {
-		rec.ID = uuid.NewString()
+	id, err := linkIDs(req, validateLink)
+	if err != nil {
+		return err
 	}
+	rec := linkRecord{Name: name, ID: id, SourceClusterID: req.SourceClusterID, Configs: sealed, CreatedAt: time.Now().UTC()}
 	if validateLink {
-		id, err := m.probe(ctx, rec, cfg)
+		source, err := m.probe(ctx, rec, cfg)
 		if err != nil {
 			return err
 		}
 		switch {
 		case rec.SourceClusterID == "":
-			rec.SourceClusterID = id
-		case rec.SourceClusterID != id:
-			return api.BadRequest("source_cluster_id is %s, but the cluster at %s is %s; correct the id or bootstrap.servers", rec.SourceClusterID, configs["bootstrap.servers"], id)
+			rec.SourceClusterID = source
+		case rec.SourceClusterID != source:
+			return api.BadRequest("source_cluster_id is %s, but the cluster at %s is %s; correct the id or bootstrap.servers", rec.SourceClusterID, configs["bootstrap.servers"], source)
 		}
-		if id == m.clusterID {
-			return api.BadRequest("the source at %s is this cluster itself (%s); a link needs two clusters", configs["bootstrap.servers"], id)
+		if source == m.clusterID {
+			return api.BadRequest("the source at %s is this cluster itself (%s); a link needs two clusters", configs["bootstrap.servers"], source)
 		}
 	}
 	if validateOnly {
@@ -86,6 +88,29 @@ func (m *Manager) CreateLink(ctx context.Context, name string, req api.CreateLin
 	}
 	m.log.Info("link created", "link", name, "source_cluster_id", rec.SourceClusterID)
 	return nil
+}
+
+// linkIDs reads the ids of a request: the clusters', of which a link of mode
+// DESTINATION has its source's only, and the link's own, made here if none is asked
+// for. It is dashed, or the contract's 22 characters.
+func linkIDs(req api.CreateLink, validateLink bool) (string, error) {
+	switch {
+	case req.DestinationClusterID != "":
+		return "", api.BadRequest("destination_cluster_id belongs to links of mode SOURCE; a DESTINATION link's source is its source_cluster_id")
+	case req.RemoteClusterID != "":
+		return "", api.BadRequest("remote_cluster_id belongs to links of mode BIDIRECTIONAL; a DESTINATION link's source is its source_cluster_id")
+	case req.SourceClusterID == "" && !validateLink:
+		return "", api.BadRequest("source_cluster_id is required with validate_link=false: the source is not asked for it then")
+	case req.ClusterLinkID == "":
+		return uuid.NewString(), nil
+	}
+	if short, err := base64.RawURLEncoding.DecodeString(req.ClusterLinkID); err == nil && len(short) == len(uuid.UUID{}) {
+		return uuid.UUID(short).String(), nil
+	}
+	if id, err := uuid.Parse(req.ClusterLinkID); err == nil {
+		return id.String(), nil
+	}
+	return "", api.BadRequest("cluster_link_id '%s' is no UUID, neither dashed nor as 22 characters of base64url", req.ClusterLinkID)
 }
 
 // probe asks the source before anything is written.
@@ -150,20 +175,33 @@ func (l *Link) describe(tasks bool) api.Link {
 		}
 	}
 	if tasks {
-		out.Tasks = l.describeTasks()
+		out.Tasks = l.describeTasks(out.LinkState)
 	}
 	return out
 }
 
-// describeTasks lists the contract's tasks, and behind them the engine's own.
-// Called with mu.
-func (l *Link) describeTasks() []api.LinkTask {
+// describeTasks lists the contract's tasks, and behind them the engine's own; what
+// a link in this state cannot do, it says of the task. Called with mu.
+func (l *Link) describeTasks(linkState string) []api.LinkTask {
 	var out []api.LinkTask
 	contract := []string{api.TaskOffsetSync, api.TaskACLSync, api.TaskAutoCreate, api.TaskConfigSync}
+	configured := map[string]bool{
+		api.TaskOffsetSync: l.cfg.OffsetSync, api.TaskACLSync: l.cfg.ACLSync, api.TaskAutoCreate: l.cfg.AutoCreate, api.TaskConfigSync: true,
+	}
 	for _, name := range contract {
-		t, ok := l.tasks[name]
-		if !ok {
-			t = api.LinkTask{TaskName: name, State: "NOT_CONFIGURED", Errors: []api.TaskError{}}
+		t, ran := l.tasks[name]
+		t.TaskName = name
+		switch {
+		case !configured[name]:
+			t.State = api.TaskNotConfigured
+		case linkState == api.LinkPaused && name != api.TaskOffsetSync: // offsets are kept from expiring
+			t.State = api.TaskLinkPaused
+		case linkState == api.LinkFailed:
+			t.State = api.TaskLinkFailed
+		case linkState == api.LinkUnavailable:
+			t.State = api.TaskLinkUnavailable
+		case !ran:
+			t.State = api.Unknown
 		}
 		out = append(out, t)
 	}

@@ -462,6 +462,7 @@ func (m *MirrorTopic) describe(transitionErrors bool) api.Mirror {
 		MirrorTopicError: rec.Error, StateTimeMs: rec.StateTime.UnixMilli(),
 	}
 	if transitionErrors {
+		out.StateTransitionErrors = []api.TransitionError{}
 		for _, t := range rec.Transition {
 			out.StateTransitionErrors = append(out.StateTransitionErrors, api.TransitionError{ErrorCode: t.Code, ErrorMessage: t.Message})
 		}

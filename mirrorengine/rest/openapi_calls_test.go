@@ -69,7 +69,7 @@ var contractCalls = []call{
 	refused("reverse-and-pause-mirror", "reverseAndPauseMirrors"),
 	refused("promote-local-and-start-remote-mirror", "promoteLocalAndStartRemoteMirrors"),
 	refused("promote-local-and-pause-remote-mirror", "promoteLocalAndPauseRemoteMirrors"),
-	refused("truncate-and-restore", "truncateAndRestoreMirrors"),
+	refused("truncate-and-restore", "truncateAndRestoreMirrors", query{name: "include_partition_level_truncation_data", of: false, says: "Of no effect here."}),
 
 	{pattern: "GET /topics", id: "listTopics", summary: "List the cluster's topics.", out: api.List[api.Topic]{}},
 	{pattern: "GET /topics/{topic}", id: "getTopic", summary: "Describe a topic.", out: api.Topic{}},
@@ -97,9 +97,10 @@ func alterMirrors(verb, id, says string) call {
 
 // refused is a call of the contract that this release answers with the reason why
 // not: it has no answer of success.
-func refused(verb, id string) call {
+func refused(verb, id string, more ...query) call {
 	return call{
 		pattern: "POST /links/{link}/mirrors:" + verb, id: id, status: http.StatusBadRequest,
+		query: append([]query{validateOnly}, more...), in: api.AlterMirrors{},
 		summary: "Refused with the reason: not supported by this release; the failback runbook moves mirrors home.",
 	}
 }
@@ -186,7 +187,7 @@ var codes = map[int][]int{
 var enums = map[string][]string{
 	"Link.link_state": api.LinkStates(), "Link.link_error": api.LinkErrors(),
 	"LinkTask.state": api.TaskStates(), "TaskError.error_code": api.TaskErrorCodes(), "CategoryCount.state_category": api.StateCategories(),
-	"LinkConfig.source": api.ConfigSources(), "AlterConfig.operation": api.ConfigOperations(),
+	"LinkConfig.source": {"DYNAMIC_CLUSTER_LINK_CONFIG", "DEFAULT_CONFIG"}, "AlterConfig.operation": api.ConfigOperations(),
 	"Mirror.mirror_status": api.MirrorStatuses(), "Mirror.mirror_topic_error": api.MirrorErrors(),
 	"TopicConfig.source": api.ConfigSources(), "ConfigSynonym.source": api.ConfigSources(),
 	"ConsumerGroup.state": api.GroupStates(), "ConsumerGroup.type": api.GroupTypes(),
