@@ -165,10 +165,10 @@ func (c Canary) principal() string {
 // are one engine, share its shards, and one of them leads.
 type Replicas struct {
 	// Advertise is where the other replicas reach this one's API: host:port, with
-	// https:// before it where TLS is in front (the default with tls.cert_file). They pass calls on to the
-	// replica that leads, with the caller's token, and ask one another with
-	// TokenFile's, which must be the same for all; a caller that is known by its
-	// certificate must ask the leader itself. It is also this replica's name in
+	// https:// before it where TLS is in front (the default with tls.cert_file). They
+	// pass calls on to the replica that leads, with the caller's token, and ask one
+	// another with TokenFile's, which must be the same for all; with it they also
+	// vouch for callers known by a certificate. It is also this replica's name in
 	// the group that shares the shards, so it must differ between replicas; one that
 	// comes back under it gets its shards back at once. Default the address of
 	// Listen, with the host's name where that is a wildcard.

@@ -15,6 +15,10 @@ import (
 // is answered by the replica that leads, whichever was asked.
 const PathReplica = PrefixDrawbridge + "/replica"
 
+// HeaderOnBehalf names the role and the caller for whom a replica passes a call on,
+// whom it knows by a certificate. It counts beside an admin's token only.
+const HeaderOnBehalf = "Drawbridge-On-Behalf"
+
 // HeaderForwarded marks a call that another replica has passed on.
 const HeaderForwarded = "Drawbridge-Forwarded"
 

@@ -74,6 +74,8 @@ func (a Access) Open() bool { return len(a.Tokens)+len(a.Certificates) == 0 }
 type caller struct {
 	name string
 	role Role
+	// certified: known by a certificate, and by no token that has that role too.
+	certified bool
 }
 
 type callerKey struct{}
@@ -94,16 +96,22 @@ func (a Access) caller(r *http.Request) (caller, bool) {
 	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
 		for _, c := range a.Certificates {
 			if bears(r.TLS.VerifiedChains[0][0], c.Name) && c.Role > who.role {
-				who = caller{"certificate " + c.Name, c.Role}
+				who = caller{"certificate " + c.Name, c.Role, true}
 			}
 		}
 	}
 	got := sha256.Sum256([]byte(shown(r)))
 	for _, t := range a.Tokens {
 		want := sha256.Sum256([]byte(t.Secret))
-		if subtle.ConstantTimeCompare(got[:], want[:]) == 1 && t.Role > who.role {
-			who = caller{"token " + t.Name, t.Role}
+		if subtle.ConstantTimeCompare(got[:], want[:]) == 1 && t.Role >= who.role {
+			who = caller{name: "token " + t.Name, role: t.Role}
 		}
+	}
+	// Whoever is an admin may take less upon them.
+	if name, ok := r.Header[http.CanonicalHeaderKey(api.HeaderOnBehalf)]; ok && who.role == RoleAdmin && !who.certified {
+		role, behind, _ := strings.Cut(name[0], " ")
+		is, known := ParseRole(role)
+		return caller{name: behind + " by way of " + who.name, role: is}, known
 	}
 	return who, who.role > 0
 }

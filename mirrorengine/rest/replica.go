@@ -86,8 +86,8 @@ func (s *Server) led(next http.Handler) http.Handler {
 			unled(w, fmt.Sprintf("No replica of the engine leads, for its own cluster cannot be reached; nothing was done (%v). Ask again when the cluster is back.", away))
 		case address == "" || passedOn:
 			unled(w, "No replica of the engine leads just now, another one takes over; nothing was done. Ask again.")
-		case r.TLS != nil && len(r.TLS.PeerCertificates) > 0 && r.Header.Get("Authorization") == "":
-			writeError(w, api.Forbidden("Another replica of the engine leads, and a certificate cannot be passed on to it: ask it directly, at %s, or show a token.", address))
+		case callerOf(r.Context()).certified && s.opts.PeerToken == "":
+			writeError(w, api.Forbidden("Another replica of the engine leads, and without a token_file of its own this one cannot pass on the call of a certificate: ask the leader directly, at %s, or show a token.", address))
 		default:
 			s.forward(w, r, address)
 		}
@@ -159,6 +159,12 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, address string)
 			p.SetURL(to)
 			p.Out.Host = p.In.Host
 			p.Out.Header.Set(api.HeaderForwarded, "1")
+			p.Out.Header.Del(api.HeaderOnBehalf)
+			// A certificate cannot be passed on: this replica vouches for it.
+			if who := callerOf(r.Context()); who.certified {
+				p.Out.Header.Set("Authorization", "Bearer "+s.opts.PeerToken)
+				p.Out.Header.Set(api.HeaderOnBehalf, who.role.String()+" "+who.name)
+			}
 		},
 		ErrorLog: slog.NewLogLogger(s.opts.Logger.Handler(), slog.LevelDebug),
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {

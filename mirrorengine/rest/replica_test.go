@@ -2,6 +2,9 @@ package rest
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"errors"
 	"io"
 	"log/slog"
@@ -216,5 +219,64 @@ func TestNobodyWaitsForALeadWhileTheClusterIsAway(t *testing.T) {
 	_, err := client(s).Lock(ctx, "orders")
 	if err == nil || !strings.Contains(err.Error(), "its own cluster cannot be reached") || !strings.Contains(err.Error(), "connection refused") {
 		t.Errorf("it says %v", err)
+	}
+}
+
+// certified is a server that takes every caller for the holder of a certificate.
+func certified(t *testing.T, name string, opts Options) *httptest.Server {
+	t.Helper()
+	cert := &x509.Certificate{Subject: pkix.Name{CommonName: name}}
+	h := New(opts)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{cert}, VerifiedChains: [][]*x509.Certificate{{cert}}}
+		h.ServeHTTP(w, r)
+	}))
+	t.Cleanup(s.Close)
+	return s
+}
+
+func TestAReplicaVouchesForACertificateAndForNoMoreThanItsRole(t *testing.T) {
+	links := &fakeLinks{}
+	leader, _ := replicaServer(t, links, leaderIs(""))
+	opts := Options{
+		Links: &fakeLinks{}, Logger: slog.New(slog.DiscardHandler), Leader: func() (string, bool) { return strings.TrimPrefix(leader.URL, "http://"), false },
+		Access: Access{Certificates: []Certificate{{Name: "ops.example", Role: RoleOperate}}}, PeerToken: replicaToken,
+	}
+	follower := certified(t, "ops.example", opts)
+	caller := &api.Client{BaseURL: follower.URL}
+	if _, err := caller.PutLock(t.Context(), "orders", api.Lock{OperationID: "op", Operation: "failover", Epoch: 1}); err != nil {
+		t.Errorf("what its role may do: %v", err)
+	}
+	err := caller.CreateLink(t.Context(), "l", api.CreateLink{SourceClusterID: "src"}, false, true)
+	if err == nil || !strings.Contains(err.Error(), "certificate ops.example by way of token admin has operate") {
+		t.Errorf("what only an admin may do: %v", err)
+	}
+	opts.PeerToken = ""
+	if _, err := (&api.Client{BaseURL: certified(t, "ops.example", opts).URL}).Links(t.Context()); err == nil || !strings.Contains(err.Error(), "token_file") {
+		t.Errorf("without a token of the replicas: %v", err)
+	}
+	if _, err := (&api.Client{BaseURL: certified(t, "stranger", opts).URL}).Links(t.Context()); !errors.Is(err, api.ErrUnauthorized) {
+		t.Errorf("a certificate that nobody knows: %v", err)
+	}
+}
+
+// The name of another caller counts beside an admin's token only.
+func TestNobodyGainsByNamingAnotherCaller(t *testing.T) {
+	s := httptest.NewServer(New(Options{
+		Links: &fakeLinks{}, Logger: slog.New(slog.DiscardHandler),
+		Access: Access{Tokens: []Token{{Name: "dashboard", Role: RoleRead, Secret: replicaToken}}},
+	}))
+	t.Cleanup(s.Close)
+	req, _ := http.NewRequestWithContext(t.Context(), http.MethodPut, s.URL+"/drawbridge/v1/pairs/orders/lock", strings.NewReader(`{"operation_id":"op","operation":"failover","epoch":1}`))
+	req.Header.Set("Authorization", "Bearer "+replicaToken)
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set(api.HeaderOnBehalf, "admin eve")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	if res.StatusCode != http.StatusForbidden {
+		t.Errorf("status %d", res.StatusCode)
 	}
 }

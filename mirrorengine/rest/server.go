@@ -31,8 +31,10 @@ type Options struct {
 	// known. Both nil: there is one replica only.
 	Replica Replica
 	Leader  func() (address string, here bool)
-	// Peers reaches the other replicas, nil for http.DefaultClient.
-	Peers *http.Client
+	// Peers reaches the other replicas, nil for http.DefaultClient. PeerToken is an
+	// admin's token there, empty if there is none.
+	Peers     *http.Client
+	PeerToken string
 	// LeaderWait is how long a call waits for one to lead; 0 takes 5 s. Away tells
 	// why the engine's own cluster cannot be reached, and so nobody will lead; nil
 	// if it can.
