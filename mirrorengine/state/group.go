@@ -186,8 +186,12 @@ func (s *Store) awaitShare(ctx context.Context) error {
 			shared = true
 		default:
 		}
-		if err := g.why(); errors.Is(err, kerr.GroupAuthorizationFailed) {
+		err := g.why()
+		if errors.Is(err, kerr.GroupAuthorizationFailed) {
 			return fmt.Errorf("the engine's principal needs READ on group %s, by which replicas share the state: %w", s.opts.Topic, err)
+		}
+		if errors.Is(err, kerr.TransactionalIDAuthorizationFailed) || errors.Is(err, kerr.TopicAuthorizationFailed) {
+			return fmt.Errorf("its shards could not be taken over: %w", err) // no waiting gives the right
 		}
 		if shared && g.complete() {
 			return nil

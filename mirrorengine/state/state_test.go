@@ -2,6 +2,7 @@ package state
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -10,8 +11,11 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/sasl/plain"
 )
 
 type thing struct {
@@ -174,5 +178,41 @@ func TestANewerRecordIsRefusedByName(t *testing.T) {
 	if s, err := Open(ctx, options(c, "late")); err == nil {
 		s.Close()
 		t.Fatal("an older build read a newer record")
+	}
+}
+
+// An engine that lacks a right says so when it starts: somebody waits for it.
+func TestARightThatIsMissingIsToldAtOnce(t *testing.T) {
+	may := func(r kmsg.ACLResourceType, name string, op kmsg.ACLOperation) kfake.ACL {
+		return kfake.ACL{Resource: r, Name: name, Pattern: kmsg.ACLResourcePatternTypeLiteral, Operation: op, Allow: true}
+	}
+	topic, group, transactions := may(kmsg.ACLResourceTypeTopic, "*", kmsg.ACLOperationAll), may(kmsg.ACLResourceTypeGroup, "*", kmsg.ACLOperationAll), may(kmsg.ACLResourceTypeTransactionalId, "*", kmsg.ACLOperationAll)
+	read, create := may(kmsg.ACLResourceTypeTopic, "*", kmsg.ACLOperationRead), may(kmsg.ACLResourceTypeTopic, "*", kmsg.ACLOperationCreate)
+	for name, tc := range map[string]struct {
+		rights []kfake.ACL
+		want   error
+	}{
+		"transactional ids":  {[]kfake.ACL{topic, group}, kerr.TransactionalIDAuthorizationFailed},
+		"write to the topic": {[]kfake.ACL{read, create, group, transactions}, kerr.TopicAuthorizationFailed},
+		"group":              {[]kfake.ACL{topic, transactions}, kerr.GroupAuthorizationFailed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.GroupMinSessionTimeout(time.Second), kfake.EnableACLs(), kfake.Superuser("PLAIN", "admin", "admin"), kfake.User("PLAIN", "engine", "engine", tc.rights...))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			opts := options(c, "a")
+			opts.Local = append(opts.Local, kgo.SASL(plain.Auth{User: "engine", Pass: "engine"}.AsMechanism()))
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			s, err := Open(ctx, opts)
+			if err == nil {
+				s.Close()
+			}
+			if !errors.Is(err, tc.want) || ctx.Err() != nil {
+				t.Errorf("got %v, within the time: %v", err, ctx.Err() == nil)
+			}
+		})
 	}
 }
