@@ -277,9 +277,15 @@ func set(entries []api.ACLEntry) map[api.ACLEntry]bool {
 
 // ordered sorts entries for people, each once.
 func ordered(entries []api.ACLEntry) []api.ACLEntry {
-	return slices.SortedFunc(maps.Keys(set(entries)), func(a, b api.ACLEntry) int {
-		return strings.Compare(aclOrder(a), aclOrder(b))
-	})
+	byOrder := map[string]api.ACLEntry{}
+	for _, e := range entries {
+		byOrder[aclOrder(e)] = e
+	}
+	out := make([]api.ACLEntry, 0, len(byOrder))
+	for _, k := range slices.Sorted(maps.Keys(byOrder)) {
+		out = append(out, byOrder[k])
+	}
+	return out
 }
 
 func aclOrder(e api.ACLEntry) string {

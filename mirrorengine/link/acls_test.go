@@ -125,6 +125,7 @@ func awaitGuard(t *testing.T, m *Manager, topic, want string) {
 }
 
 func TestGuardIsProvenByTheCanaryAndRemovedByFailover(t *testing.T) {
+	t.Parallel()
 	src, dst := newSite(t, "source"), newGuardedSite(t)
 	src.topic(t, "orders", 4, nil)
 	m, _ := guardedEngine(t, dst, "admin", true)
@@ -150,6 +151,7 @@ func TestGuardIsProvenByTheCanaryAndRemovedByFailover(t *testing.T) {
 }
 
 func TestGuardNamesTheWritersWhereTheEngineIsNoSuperUserAndWatchesForNewOnes(t *testing.T) {
+	t.Parallel()
 	src := newSite(t, "source")
 	dst := newGuardedSite(t, kfake.User("PLAIN", "engine", "engine", mayAlmostAll()...),
 		kfake.User("PLAIN", "batch", "batch", may(kmsg.ACLResourceTypeTopic, "ord", kmsg.ACLResourcePatternTypePrefixed, kmsg.ACLOperationAll)),
@@ -172,6 +174,7 @@ func TestGuardNamesTheWritersWhereTheEngineIsNoSuperUserAndWatchesForNewOnes(t *
 }
 
 func TestEntriesThatWereThereBeforeOutliveTheGuard(t *testing.T) {
+	t.Parallel()
 	src := newSite(t, "source")
 	dst := newGuardedSite(t, kfake.User("PLAIN", "engine", "engine", mayAlmostAll()...))
 	src.topic(t, "orders", 1, nil)
@@ -188,6 +191,7 @@ func TestEntriesThatWereThereBeforeOutliveTheGuard(t *testing.T) {
 }
 
 func TestAnEntryThatSomebodyRemovedIsMadeAgain(t *testing.T) {
+	t.Parallel()
 	src, dst := newSite(t, "source"), newGuardedSite(t)
 	src.topic(t, "orders", 1, nil)
 	m, _ := guardedEngine(t, dst, "admin", true)
@@ -202,6 +206,7 @@ func TestAnEntryThatSomebodyRemovedIsMadeAgain(t *testing.T) {
 }
 
 func TestGuardIsNotProvenWhereTheCanaryNeverGotIn(t *testing.T) {
+	t.Parallel()
 	src, dst := newSite(t, "source"), newGuardedSite(t)
 	src.topic(t, "clicks", 1, nil) // nobody may write to clicks
 	m, _ := guardedEngine(t, dst, "admin", true)
@@ -218,6 +223,7 @@ func TestGuardIsNotProvenWhereTheCanaryNeverGotIn(t *testing.T) {
 }
 
 func TestMirrorsRunUnguardedWhereNoGuardCanBe(t *testing.T) {
+	t.Parallel()
 	everybodyWrites := kadm.NewACLs().ResourcePatternType(kadm.ACLPatternLiteral).Topics("orders").Allow("User:*").AllowHosts("*").Operations(kadm.OpWrite)
 	for name, tc := range map[string]struct {
 		dst  func(t *testing.T) *site
@@ -263,6 +269,7 @@ func TestMirrorsRunUnguardedWhereNoGuardCanBe(t *testing.T) {
 }
 
 func TestEngineTellsItsStandingWithTheAuthorizer(t *testing.T) {
+	t.Parallel()
 	dst := newGuardedSite(t, kfake.User("PLAIN", "engine", "engine", mayAlmostAll()...))
 	for user, super := range map[string]bool{"admin": true, "engine": false} {
 		m, stop := guardedEngine(t, dst, user, true)
@@ -285,6 +292,7 @@ func TestEngineTellsItsStandingWithTheAuthorizer(t *testing.T) {
 }
 
 func TestAGuardOfARefusedCreationIsClearedAway(t *testing.T) {
+	t.Parallel()
 	src, dst := newSite(t, "source"), newGuardedSite(t)
 	src.topic(t, "orders", 1, nil)
 	m, _ := guardedEngine(t, dst, "admin", false)
@@ -300,6 +308,7 @@ func TestAGuardOfARefusedCreationIsClearedAway(t *testing.T) {
 }
 
 func TestFenceIsHandedOverToTheGuardsAndRemovedWithThem(t *testing.T) {
+	t.Parallel()
 	src := newSite(t, "source")
 	dst := newGuardedSite(t, kfake.User("PLAIN", "engine", "engine", mayAlmostAll()...), kfake.User("PLAIN", "gone", "gone"))
 	src.topic(t, "orders", 1, nil)

@@ -6,8 +6,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -65,13 +63,9 @@ func apacheEngine(t *testing.T, dst *local.Kafka) *Manager {
 // apacheLink makes link "l" from an Apache cluster with further configs.
 func apacheLink(t *testing.T, m *Manager, src *local.Kafka, further map[string]string) {
 	t.Helper()
-	secrets := filepath.Join(t.TempDir(), "secrets")
-	if err := os.WriteFile(secrets, []byte("password=admin-secret\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	configs := map[string]string{
 		"bootstrap.servers": strings.Join(src.Bootstrap(), ","), keyProtocol: "SASL_PLAINTEXT", keyMechanism: "SCRAM-SHA-256",
-		keyJAAS: fmt.Sprintf(`org.apache.kafka.common.security.scram.ScramLoginModule required username="admin" password="${file:%s:password}";`, secrets),
+		keyJAAS: fmt.Sprintf(`org.apache.kafka.common.security.scram.ScramLoginModule required username="admin" password="${file:%s:password}";`, secretFile(t, "password=admin-secret\n")),
 	}
 	maps.Copy(configs, further)
 	var req api.CreateLink

@@ -82,6 +82,7 @@ func look(t *testing.T, m *Manager) (faults, notes []api.TaskError) {
 }
 
 func TestMirrorsOfWhatTheFiltersChooseAreCreatedAndFollowNewTopics(t *testing.T) {
+	t.Parallel()
 	src, dst := newSite(t, "src"), newSite(t, "dst")
 	for _, topic := range []string{"orders", "orders.test.a", "orders.eu", "payments", "__orders", "orders-app-store-changelog", "orders-app-by-key-repartition"} {
 		src.topic(t, topic, 1, nil)
@@ -116,6 +117,7 @@ func TestMirrorsOfWhatTheFiltersChooseAreCreatedAndFollowNewTopics(t *testing.T)
 }
 
 func TestAStreamsTopicIsMirroredIfAFilterNamesIt(t *testing.T) {
+	t.Parallel()
 	src, dst := newSite(t, "src"), newSite(t, "dst")
 	for _, topic := range []string{"app-a-changelog", "app-b-changelog"} {
 		src.topic(t, topic, 1, nil)
@@ -130,6 +132,7 @@ func TestAStreamsTopicIsMirroredIfAFilterNamesIt(t *testing.T) {
 }
 
 func TestATopicThatIsInTheWayIsNamedAndTheOthersGoOn(t *testing.T) {
+	t.Parallel()
 	src, dst := newSite(t, "src"), newSite(t, "dst")
 	for _, topic := range []string{"a", "b", "c"} {
 		src.topic(t, topic, 1, nil)
@@ -163,6 +166,7 @@ func TestATopicThatIsInTheWayIsNamedAndTheOthersGoOn(t *testing.T) {
 // a mirror whose topic was deleted at its home would come back from the other
 // side, and in a ring of three all would go round.
 func TestAMirrorAtTheSourceIsNotMirroredAgain(t *testing.T) {
+	t.Parallel()
 	a, b, c := newSite(t, "a"), newSite(t, "b"), newSite(t, "c")
 	a.topic(t, "orders", 1, nil)
 	a.topic(t, "other", 1, nil)
@@ -192,6 +196,7 @@ func TestAMirrorAtTheSourceIsNotMirroredAgain(t *testing.T) {
 }
 
 func TestNothingIsCreatedWhileTheSourcesStateTopicCannotBeRead(t *testing.T) {
+	t.Parallel()
 	src, dst := newSite(t, "src"), newSite(t, "dst")
 	src.topic(t, "orders", 1, nil)
 	src.topic(t, "_drawbridge_state", 1, nil)
@@ -205,6 +210,7 @@ func TestNothingIsCreatedWhileTheSourcesStateTopicCannotBeRead(t *testing.T) {
 }
 
 func TestAMirrorWhoseTopicAPersonDeletedIsNotMadeAgain(t *testing.T) {
+	t.Parallel()
 	src, dst := newSite(t, "src"), newSite(t, "dst")
 	for _, topic := range []string{"orders", "payments"} {
 		src.topic(t, topic, 1, nil)
@@ -228,6 +234,7 @@ func TestAMirrorWhoseTopicAPersonDeletedIsNotMadeAgain(t *testing.T) {
 }
 
 func TestNothingIsCreatedWhileAnOperationIsAtWorkOrWhenAllMirrorsHaveEnded(t *testing.T) {
+	t.Parallel()
 	src, dst := newSite(t, "src"), newSite(t, "dst")
 	src.topic(t, "orders", 1, nil)
 	m, _ := newEngine(t, dst)
@@ -257,6 +264,7 @@ func TestNothingIsCreatedWhileAnOperationIsAtWorkOrWhenAllMirrorsHaveEnded(t *te
 }
 
 func TestTheSameMirrorIsCreatedOnce(t *testing.T) {
+	t.Parallel()
 	src, dst := newSite(t, "src"), newSite(t, "dst")
 	src.topic(t, "orders", 1, nil)
 	m, _ := newEngine(t, dst)

@@ -15,6 +15,7 @@ import (
 )
 
 func TestALinkWhoseSecretIsGoneStillFailsOverAndComesBackByItself(t *testing.T) {
+	t.Parallel()
 	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.ClusterID("src"), kfake.EnableSASL(), kfake.Superuser("PLAIN", "engine", "s3cret"))
 	if err != nil {
 		t.Fatal(err)

@@ -73,6 +73,7 @@ func (s *site) committed(t *testing.T, topic string, p int32) []*kgo.Record {
 }
 
 func TestTheMirrorIsTheSourcesCommittedViewAndItsMapIsExact(t *testing.T) {
+	t.Parallel()
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))
@@ -142,6 +143,7 @@ func sameRecords(want, got []*kgo.Record) error {
 }
 
 func TestACompactedSourceIsMirroredWithItsGaps(t *testing.T) {
+	t.Parallel()
 	src, dst := newSite(t, "src"), newSite(t, "dst")
 	policy := "compact"
 	small := "100"

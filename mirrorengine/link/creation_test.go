@@ -11,6 +11,7 @@ import (
 // that a caller is at work with is none: two builders would each make partitions,
 // and those that run would not be those that the mirror knows.
 func TestALinkThatBeginsLeavesACreationUnderWayToItsCaller(t *testing.T) {
+	t.Parallel()
 	src, dst := newSite(t, "src"), newSite(t, "dst")
 	src.topic(t, "orders", 1, nil)
 	m, _ := newEngine(t, dst)

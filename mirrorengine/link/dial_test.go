@@ -147,6 +147,7 @@ func TestProbeLogsInByEveryMechanism(t *testing.T) {
 }
 
 func TestProbeTellsApartWhyASourceCannotBeUsed(t *testing.T) {
+	t.Parallel()
 	closed := freeAddress(t)
 	saslSource := source(t, kfake.EnableSASL(), kfake.Superuser("PLAIN", "engine", "s3cret"))
 	for name, tc := range map[string]struct {
@@ -174,6 +175,7 @@ func TestProbeTellsApartWhyASourceCannotBeUsed(t *testing.T) {
 }
 
 func TestProbeTakesTheServerThatAnswersAmongDeadOnes(t *testing.T) {
+	t.Parallel()
 	address := freeAddress(t) + ",no-such-host.invalid:9092," + source(t)
 	id, _, err := Probe(t.Context(), linked(t, address, nil))
 	if err != nil || id != "cluster-east" {
@@ -182,6 +184,7 @@ func TestProbeTakesTheServerThatAnswersAmongDeadOnes(t *testing.T) {
 }
 
 func TestProbeRefusesASourceWhoseAdvertisedAddressLeadsNowhere(t *testing.T) {
+	t.Parallel()
 	// The bootstrap address is a proxy's; what the broker names itself is gone
 	// as soon as it is dialled.
 	address := source(t)
@@ -200,13 +203,11 @@ func TestProbeRefusesASourceWhoseAdvertisedAddressLeadsNowhere(t *testing.T) {
 }
 
 func TestProbeTrustsTheLinksOwnAuthorityOnly(t *testing.T) {
+	t.Parallel()
 	certPEM, config := selfSigned(t, "127.0.0.1")
 	otherPEM, _ := selfSigned(t, "127.0.0.1")
 	address := source(t, kfake.TLS(config))
-	file := filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(file, certPEM, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	file := secretFile(t, string(certPEM))
 	for name, tc := range map[string]struct {
 		values map[string]string
 		code   string
@@ -235,6 +236,7 @@ func TestProbeTrustsTheLinksOwnAuthorityOnly(t *testing.T) {
 }
 
 func TestACertificateForAnotherHostPassesOnlyIfHostsAreNotChecked(t *testing.T) {
+	t.Parallel()
 	certPEM, config := selfSigned(t, "10.9.8.7")
 	address := source(t, kfake.TLS(config))
 	values := map[string]string{"security.protocol": "SSL", "ssl.truststore.certificates": string(certPEM)}
@@ -267,6 +269,7 @@ func TestClientOptionsFindAMissingSecretAtOnce(t *testing.T) {
 }
 
 func TestARotatedPasswordIsTakenUpAtTheNextLogin(t *testing.T) {
+	t.Parallel()
 	address := source(t, kfake.EnableSASL(), kfake.Superuser("PLAIN", "engine", "new"))
 	file := filepath.Join(t.TempDir(), "jaas")
 	put := func(password string) {

@@ -30,6 +30,7 @@ func (s *site) replicasOf(t *testing.T, topic string) (leader int32, replicas, i
 // grows past where it was, so that offsets alone show nothing. Beside it a topic
 // is deleted and another made anew.
 func TestSourceFaultsOnApacheKafka(t *testing.T) {
+	t.Parallel()
 	src, k := apacheSiteOf(t, local.KafkaConfig{Name: "west", Brokers: 3, Properties: map[string]string{"min.insync.replicas": "1", "log.retention.ms": "3600000"}})
 	dst := newSite(t, "dst")
 	m, _ := newEngine(t, dst)

@@ -51,6 +51,7 @@ func expectFailed(t *testing.T, m *Manager, topic, code string, says ...string) 
 }
 
 func TestADeletedSourceTopicFailsTheMirrorWhichKeepsItsRecords(t *testing.T) {
+	t.Parallel()
 	src, dst := newSite(t, "src"), newSite(t, "dst")
 	src.topic(t, "orders", 1, nil)
 	src.topic(t, "other", 1, nil)
@@ -72,6 +73,7 @@ func TestADeletedSourceTopicFailsTheMirrorWhichKeepsItsRecords(t *testing.T) {
 }
 
 func TestASourceTopicThatIsUnknownForAMomentFailsNothing(t *testing.T) {
+	t.Parallel()
 	src, dst := newSite(t, "src"), newSite(t, "dst")
 	src.topic(t, "orders", 1, nil)
 	m, _ := newEngine(t, dst)
@@ -97,6 +99,7 @@ func TestASourceTopicThatIsUnknownForAMomentFailsNothing(t *testing.T) {
 }
 
 func TestASourceTopicThatWasMadeAnewFailsTheMirror(t *testing.T) {
+	t.Parallel()
 	src, dst := newSite(t, "src"), newSite(t, "dst")
 	src.topic(t, "orders", 1, nil)
 	src.produce(t, "orders", 0, 0, 5)
@@ -117,6 +120,7 @@ func TestASourceTopicThatWasMadeAnewFailsTheMirror(t *testing.T) {
 // Only brokers without topic ids (before 2.8) can hide that the topic is another
 // one; fewer partitions show it there.
 func TestASourceTopicThatShrankFailsTheMirror(t *testing.T) {
+	t.Parallel()
 	src, dst := newSite(t, "src", kfake.MaxVersions(kversion.V2_7_0())), newSite(t, "dst")
 	src.topic(t, "orders", 3, nil)
 	src.produce(t, "orders", 0, 0, 5)
@@ -192,6 +196,7 @@ func truncatedSource(t *testing.T, restartEngine bool, n int) (*Manager, *site) 
 }
 
 func TestATruncatedSourceFailsTheMirror(t *testing.T) {
+	t.Parallel()
 	for name, grown := range map[string]int{"shorter": 0, "as long": 5, "longer": 20} {
 		for _, restart := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, restart %t", name, restart), func(t *testing.T) {
@@ -211,6 +216,7 @@ func TestATruncatedSourceFailsTheMirror(t *testing.T) {
 // A leader that changes while the connection stands shows by the epoch of what
 // comes next.
 func TestAnotherLeaderIsAskedForWhatWasReadBeforeItsRecordsAreTaken(t *testing.T) {
+	t.Parallel()
 	src, dst := newSite(t, "src"), newSite(t, "dst")
 	src.topic(t, "orders", 1, nil)
 	src.produce(t, "orders", 0, 0, 5)
@@ -258,6 +264,7 @@ func TestAnotherLeaderIsAskedForWhatWasReadBeforeItsRecordsAreTaken(t *testing.T
 }
 
 func TestOffsetsAreMappedAcrossTheSegmentsOfLeaderEpochs(t *testing.T) {
+	t.Parallel()
 	src, dst := newSite(t, "src"), newSite(t, "dst")
 	src.topic(t, "orders", 1, nil)
 	m, stop := newEngine(t, dst)
@@ -327,6 +334,7 @@ func TestAMirrorTopicThatIsGoneFailsAndCannotBeFailedOver(t *testing.T) {
 }
 
 func TestWhatIsSeenOfAMirrorThatWasReplacedIsNotWrittenOverTheNewOne(t *testing.T) {
+	t.Parallel()
 	src, dst := newSite(t, "src"), newSite(t, "dst")
 	src.topic(t, "orders", 1, nil)
 	m, _ := newEngine(t, dst)
@@ -393,6 +401,7 @@ func TestAFailoverOfATopicThatIsGoneEndsWithTheReasonAndTheOthersGoOn(t *testing
 }
 
 func TestATopicThatOthersMadeInTheMirrorsPlaceIsNeverFilled(t *testing.T) {
+	t.Parallel()
 	for name, n := range map[string]int{"with records": 5, "never a record": 0} {
 		t.Run(name, func(t *testing.T) {
 			src, dst := newSite(t, "src"), newSite(t, "dst")

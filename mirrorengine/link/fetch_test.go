@@ -59,6 +59,7 @@ func (f *fetches) count() (full, named, others int) {
 // What is idle stands in no request: with 60 partitions of which one moves,
 // requests name that one, again and again.
 func TestIdlePartitionsStandInNoFetch(t *testing.T) {
+	t.Parallel()
 	const partitions = 60
 	src, dst := newSite(t, "src"), newSite(t, "dst")
 	src.topic(t, "orders", partitions, nil)
@@ -95,6 +96,7 @@ func TestIdlePartitionsStandInNoFetch(t *testing.T) {
 // A broker may lose a session at any time: the next request begins another one,
 // and no partition hears of it.
 func TestALostFetchSessionIsBegunAnew(t *testing.T) {
+	t.Parallel()
 	src, dst := newSite(t, "src"), newSite(t, "dst")
 	src.topic(t, "orders", 5, nil)
 	m, _ := newEngine(t, dst)
@@ -135,6 +137,7 @@ func TestALostFetchSessionIsBegunAnew(t *testing.T) {
 
 // A topic that is deleted under a session must not take the others with it.
 func TestADeletedTopicLeavesTheOthersInTheSession(t *testing.T) {
+	t.Parallel()
 	src, dst := newSite(t, "src"), newSite(t, "dst")
 	m, _ := newEngine(t, dst)
 	newTestLink(t, m, src, map[string]string{"replica.fetch.wait.max.ms": "20", "cluster.link.retry.timeout.ms": "0"})
@@ -161,6 +164,7 @@ func TestADeletedTopicLeavesTheOthersInTheSession(t *testing.T) {
 // Records that do not read as batches are an error of their partition, and the
 // buffer that they came in goes back.
 func TestRecordsThatAreNoBatchesLeaveNoBufferBehind(t *testing.T) {
+	t.Parallel()
 	src, dst := newSite(t, "src"), newSite(t, "dst")
 	src.topic(t, "orders", 2, nil)
 	src.produce(t, "orders", 0, 0, 3)

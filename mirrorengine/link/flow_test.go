@@ -25,6 +25,7 @@ func (s *site) backlog(t *testing.T, topic string, n int) (bytes int) {
 }
 
 func TestALinksBandwidthIsBounded(t *testing.T) {
+	t.Parallel()
 	src, dst := newSite(t, "src"), newSite(t, "dst")
 	src.topic(t, "orders", 2, nil)
 	const rate = 500_000
@@ -43,6 +44,7 @@ func TestALinksBandwidthIsBounded(t *testing.T) {
 // Partitions that are far behind get what catching up may take; the others stay
 // close to their source meanwhile.
 func TestCatchingUpLeavesTheOthersTheirBandwidth(t *testing.T) {
+	t.Parallel()
 	src, dst := newSite(t, "src"), newSite(t, "dst")
 	src.topic(t, "orders", 2, nil)
 	const rate, records = 400_000, 60

@@ -47,6 +47,7 @@ func apacheValues(t *testing.T, k *local.Kafka, topic string, p int32, from, to 
 }
 
 func TestGroupsAndLedgerOnApacheKafka(t *testing.T) {
+	t.Parallel()
 	src, srcKafka := apacheSite(t, "west")
 	dst, dstKafka := apacheSite(t, "east")
 	m := apacheEngine(t, dstKafka)

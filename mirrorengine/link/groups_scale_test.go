@@ -98,6 +98,7 @@ func TestThousandsOfGroupsAreSyncedByFewRequests(t *testing.T) {
 }
 
 func TestRefreshIsAQuarterOfTheDestinationsOwnRetention(t *testing.T) {
+	t.Parallel()
 	src := newSite(t, "src")
 	dst := newSite(t, "dst", kfake.BrokerConfigs(map[string]string{"offsets.retention.minutes": "60"}))
 	m, _ := newEngine(t, dst)
@@ -114,6 +115,7 @@ func TestRefreshIsAQuarterOfTheDestinationsOwnRetention(t *testing.T) {
 // A group of either protocol that works at the source, its members committing by
 // themselves: the standby's empty group is of another protocol, or none.
 func TestOffsetsOfGroupsOfBothProtocolsArriveWhileTheirMembersWork(t *testing.T) {
+	t.Parallel()
 	for name, protocol := range map[string][]kgo.Opt{"classic": nil, "KIP-848": {kgo.ServerSideBalancer()}} {
 		t.Run(name, func(t *testing.T) {
 			src, dst, m := mirrored(t, 20)

@@ -86,6 +86,7 @@ func mirrored(t *testing.T, n int) (src, dst *site, m *Manager) {
 }
 
 func TestGroupOffsetsFollowTheSourceForwardsAndBack(t *testing.T) {
+	t.Parallel()
 	src, dst, m := mirrored(t, 20)
 	for _, at := range []int64{5, 12, 3, 20} {
 		src.commit(t, "app", "orders", 0, at)
@@ -101,6 +102,7 @@ func TestGroupOffsetsFollowTheSourceForwardsAndBack(t *testing.T) {
 }
 
 func TestGroupOfATopicThatIsNotMirroredIsNotSynced(t *testing.T) {
+	t.Parallel()
 	src, dst, m := mirrored(t, 5)
 	src.topic(t, "other", 1, nil)
 	dst.topic(t, "other", 1, nil)
@@ -113,6 +115,7 @@ func TestGroupOfATopicThatIsNotMirroredIsNotSynced(t *testing.T) {
 }
 
 func TestForeignGroupOffsetIsLeftAloneAndNamed(t *testing.T) {
+	t.Parallel()
 	src, dst, m := mirrored(t, 20)
 	src.commit(t, "app", "orders", 0, 5)
 	syncNow(t, m)
@@ -141,6 +144,7 @@ func TestForeignGroupOffsetIsLeftAloneAndNamed(t *testing.T) {
 }
 
 func TestGroupWithMembersOnTheDestinationIsLeftAlone(t *testing.T) {
+	t.Parallel()
 	for name, protocol := range map[string][]kgo.Opt{"classic": nil, "KIP-848": {kgo.ServerSideBalancer()}} {
 		t.Run(name, func(t *testing.T) {
 			src, dst, m := mirrored(t, 20)
@@ -172,6 +176,7 @@ func TestGroupWithMembersOnTheDestinationIsLeftAlone(t *testing.T) {
 }
 
 func TestGroupDeletedAtTheSourceIsDeletedOnTheDestinationIfItIsOurs(t *testing.T) {
+	t.Parallel()
 	src, dst, m := mirrored(t, 20)
 	for _, g := range []string{"ours", "theirs"} {
 		src.commit(t, g, "orders", 0, 5)
@@ -192,6 +197,7 @@ func TestGroupDeletedAtTheSourceIsDeletedOnTheDestinationIfItIsOurs(t *testing.T
 }
 
 func TestQuietGroupIsWrittenAgainBeforeItExpires(t *testing.T) {
+	t.Parallel()
 	src, dst, m := mirrored(t, 20)
 	src.commit(t, "app", "orders", 0, 5)
 	syncNow(t, m)
@@ -215,6 +221,7 @@ func TestQuietGroupIsWrittenAgainBeforeItExpires(t *testing.T) {
 }
 
 func TestGroupOwnershipOutlivesARestart(t *testing.T) {
+	t.Parallel()
 	src, dst := newSite(t, "src"), newSite(t, "dst")
 	src.topic(t, "orders", 1, nil)
 	src.produce(t, "orders", 0, 0, 20)
@@ -238,6 +245,7 @@ func TestGroupOwnershipOutlivesARestart(t *testing.T) {
 }
 
 func TestGroupAheadOfTheMirrorIsClampedAndSettledWhenTheMirrorEnds(t *testing.T) {
+	t.Parallel()
 	src, dst, m := mirrored(t, 10)
 	alter(t, m, api.VerbPause, "orders")
 	src.produce(t, "orders", 0, 10, 10)
@@ -278,6 +286,7 @@ func TestGroupAheadOfTheMirrorIsClampedAndSettledWhenTheMirrorEnds(t *testing.T)
 }
 
 func TestEndedMirrorsGroupsBelongToTheApplications(t *testing.T) {
+	t.Parallel()
 	src, dst, m := mirrored(t, 10)
 	src.commit(t, "app", "orders", 0, 4)
 	syncNow(t, m)
@@ -289,6 +298,7 @@ func TestEndedMirrorsGroupsBelongToTheApplications(t *testing.T) {
 }
 
 func TestLastRawOffsetsAreReadWhenAMirrorEndsBesideALivingSource(t *testing.T) {
+	t.Parallel()
 	src, dst, m := mirrored(t, 10)
 	src.commit(t, "app", "orders", 0, 4)
 	syncNow(t, m)
@@ -304,6 +314,7 @@ func TestLastRawOffsetsAreReadWhenAMirrorEndsBesideALivingSource(t *testing.T) {
 }
 
 func TestGroupOwnershipIsTakenOverWhenTheDirectionChanges(t *testing.T) {
+	t.Parallel()
 	src, dst, m := mirrored(t, 20)
 	src.commit(t, "app", "orders", 0, 5)
 	dst.commit(t, "app", "orders", 0, 3)
@@ -331,6 +342,7 @@ func TestGroupOwnershipIsTakenOverWhenTheDirectionChanges(t *testing.T) {
 // A pair goes home: the mirror has ended, the group has worked on this side, and
 // the mirror will rejoin when the group works on the other.
 func TestGroupOwnershipIsTakenOverWhileTheMirrorHasEnded(t *testing.T) {
+	t.Parallel()
 	src, dst, m := mirrored(t, 20)
 	src.commit(t, "app", "orders", 0, 5)
 	syncNow(t, m)
@@ -350,6 +362,7 @@ func TestGroupOwnershipIsTakenOverWhileTheMirrorHasEnded(t *testing.T) {
 }
 
 func TestTakingOverAGroupThatTheFiltersLeaveOutIsRefused(t *testing.T) {
+	t.Parallel()
 	src, dst := newSite(t, "src"), newSite(t, "dst")
 	m, _ := newEngine(t, dst)
 	newTestLink(t, m, src, map[string]string{
@@ -363,6 +376,7 @@ func TestTakingOverAGroupThatTheFiltersLeaveOutIsRefused(t *testing.T) {
 }
 
 func TestSyncOfASilentSourceSaysSo(t *testing.T) {
+	t.Parallel()
 	src, _, m := mirrored(t, 1)
 	src.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
@@ -375,6 +389,7 @@ func TestSyncOfASilentSourceSaysSo(t *testing.T) {
 // Every position of a source with aborted transactions and markers must lead to
 // the record that a reader of the source would get next.
 func TestGroupTranslationOverGapsLeadsToTheNextCommittedRecord(t *testing.T) {
+	t.Parallel()
 	src, dst := newSite(t, "src"), newSite(t, "dst")
 	src.topic(t, "orders", 1, nil)
 	rng := rand.New(rand.NewPCG(1, 2))
@@ -410,6 +425,7 @@ func TestGroupTranslationOverGapsLeadsToTheNextCommittedRecord(t *testing.T) {
 }
 
 func TestShareGroupsAreListedAsNotProtected(t *testing.T) {
+	t.Parallel()
 	src, _, m := mirrored(t, 5)
 	member := newClient(t, src.ListenAddrs(), kgo.ShareGroup("shared"), kgo.ConsumeTopics("orders"))
 	ctx, cancel := context.WithCancel(t.Context())
@@ -442,6 +458,7 @@ func TestShareGroupsAreListedAsNotProtected(t *testing.T) {
 }
 
 func TestStateOfADeletedLinksGroupsIsGone(t *testing.T) {
+	t.Parallel()
 	src, _, m := mirrored(t, 5)
 	src.commit(t, "app", "orders", 0, 3)
 	syncNow(t, m)
@@ -477,6 +494,7 @@ func TestOffsetHeldByATransactionIsNamedAndNotWritten(t *testing.T) {
 }
 
 func TestLastRawOffsetIsToldAfterARestartWithoutTheSource(t *testing.T) {
+	t.Parallel()
 	src, dst := newSite(t, "src"), newSite(t, "dst")
 	src.topic(t, "orders", 1, nil)
 	src.produce(t, "orders", 0, 0, 20)

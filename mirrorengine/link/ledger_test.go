@@ -103,6 +103,7 @@ func header(r *kgo.Record, key string) string {
 }
 
 func TestLedgerCountsExactlyWhatTheMirrorNeverGot(t *testing.T) {
+	t.Parallel()
 	src, _, m := failedOver(t, 10, nil)
 	src.produce(t, "orders", 0, 10, 3)
 	src.commit(t, "ahead", "orders", 0, 12)
@@ -122,6 +123,7 @@ func TestLedgerCountsExactlyWhatTheMirrorNeverGot(t *testing.T) {
 }
 
 func TestAppendedRecordsStandBehindTheNewPrimarysOwnOnce(t *testing.T) {
+	t.Parallel()
 	src, dst, m := failedOver(t, 10, nil)
 	src.keyed(t, "orders", 0, "a=1", "b=2")
 	src.produce(t, "orders", 0, 99, 1)
@@ -156,6 +158,7 @@ func TestAppendedRecordsStandBehindTheNewPrimarysOwnOnce(t *testing.T) {
 }
 
 func TestAppendGoesOnWhereItWasInterrupted(t *testing.T) {
+	t.Parallel()
 	src, dst, m := failedOver(t, 1, nil)
 	const n = 4*chunkRecords + 7
 	src.produce(t, "orders", 0, 0, n)
@@ -219,6 +222,7 @@ func (s *site) onProduce(t *testing.T, topic string, f func()) {
 }
 
 func TestAppendToACompactedTopicLeavesSupersededKeysOut(t *testing.T) {
+	t.Parallel()
 	compact := "compact"
 	src, dst, m := failedOver(t, 0, map[string]*string{"cleanup.policy": &compact})
 	src.keyed(t, "orders", 0, "a=old", "b=1", "b=2", "c=")
@@ -246,6 +250,7 @@ func TestAppendToACompactedTopicLeavesSupersededKeysOut(t *testing.T) {
 }
 
 func TestSupersededKeysOfAnOrdinaryTopicAreCountedAndAppended(t *testing.T) {
+	t.Parallel()
 	src, dst, m := failedOver(t, 5, nil)
 	src.keyed(t, "orders", 0, "a=1", "a=2", "b=1")
 	dst.keyed(t, "orders", 0, "a=9")
@@ -259,6 +264,7 @@ func TestSupersededKeysOfAnOrdinaryTopicAreCountedAndAppended(t *testing.T) {
 }
 
 func TestAbortedRecordsAreNotLagged(t *testing.T) {
+	t.Parallel()
 	src, dst, m := failedOver(t, 5, nil)
 	src.transaction(t, "orders", false, "dropped")
 	src.transaction(t, "orders", true, "kept")
@@ -290,6 +296,7 @@ func (s *site) transaction(t *testing.T, topic string, commit bool, values ...st
 }
 
 func TestOpenTransactionAtTheOldPrimaryHoldsTheLedger(t *testing.T) {
+	t.Parallel()
 	src, _, m := failedOver(t, 5, nil)
 	cl := newClient(t, src.ListenAddrs(), kgo.TransactionalID("open"))
 	if err := cl.BeginTransaction(); err != nil {
@@ -310,6 +317,7 @@ func TestOpenTransactionAtTheOldPrimaryHoldsTheLedger(t *testing.T) {
 }
 
 func TestExportedRecordsStandInATopicOfTheirOwnOnce(t *testing.T) {
+	t.Parallel()
 	src, dst, m := failedOver(t, 10, nil)
 	src.produce(t, "orders", 0, 10, 3)
 	src.keyed(t, "orders", 1, "k=x")
@@ -348,6 +356,7 @@ func TestExportedRecordsStandInATopicOfTheirOwnOnce(t *testing.T) {
 }
 
 func TestExportArchivesWhatWasAppendedAndTheDecisionStays(t *testing.T) {
+	t.Parallel()
 	src, dst, m := failedOver(t, 10, nil)
 	src.produce(t, "orders", 0, 10, 3)
 	computed(t, m)
@@ -362,6 +371,7 @@ func TestExportArchivesWhatWasAppendedAndTheDecisionStays(t *testing.T) {
 }
 
 func TestDecisionIsTakenOnce(t *testing.T) {
+	t.Parallel()
 	src, dst, m := failedOver(t, 10, nil)
 	src.produce(t, "orders", 0, 10, 3)
 	if _, err := m.AppendLedger(t.Context(), "l", decision); !errors.Is(err, api.ErrConflict) || !strings.Contains(err.Error(), "compute the ledger") {
@@ -390,6 +400,7 @@ func TestDecisionIsTakenOnce(t *testing.T) {
 }
 
 func TestOldPrimaryThatGotMoreIsFoundBeforeAppending(t *testing.T) {
+	t.Parallel()
 	src, dst, m := failedOver(t, 10, nil)
 	src.produce(t, "orders", 0, 10, 3)
 	computed(t, m)
@@ -415,6 +426,7 @@ func TestOldPrimaryThatGotMoreIsFoundBeforeAppending(t *testing.T) {
 }
 
 func TestLedgerOfASilentSourceIsUndecidedUntilItIsDiscarded(t *testing.T) {
+	t.Parallel()
 	src, _, m := failedOver(t, 10, nil)
 	src.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
@@ -435,6 +447,7 @@ func TestLedgerOfASilentSourceIsUndecidedUntilItIsDiscarded(t *testing.T) {
 }
 
 func TestPromotedMirrorLeavesNothingUndecided(t *testing.T) {
+	t.Parallel()
 	src, dst := newSite(t, "src"), newSite(t, "dst")
 	src.topic(t, "orders", 1, nil)
 	src.produce(t, "orders", 0, 0, 5)
@@ -453,6 +466,7 @@ func TestPromotedMirrorLeavesNothingUndecided(t *testing.T) {
 }
 
 func TestPartitionThatWasNeverMirroredAppearsFromItsStart(t *testing.T) {
+	t.Parallel()
 	src, dst, m := failedOver(t, 10, nil)
 	if _, err := src.adm.UpdatePartitions(t.Context(), 3, "orders"); err != nil {
 		t.Fatal(err)
@@ -476,6 +490,7 @@ func TestPartitionThatWasNeverMirroredAppearsFromItsStart(t *testing.T) {
 }
 
 func TestWhatRetentionTookBehindTheStopIsUnrecoverable(t *testing.T) {
+	t.Parallel()
 	src, dst, m := failedOver(t, 10, nil)
 	src.produce(t, "orders", 0, 10, 5)
 	cut := kadm.Offsets{}
@@ -493,6 +508,7 @@ func TestWhatRetentionTookBehindTheStopIsUnrecoverable(t *testing.T) {
 }
 
 func TestLedgerOfASourceTopicThatIsGoneIsUnrecoverable(t *testing.T) {
+	t.Parallel()
 	src, _, m := failedOver(t, 10, nil)
 	if _, err := src.adm.DeleteTopic(t.Context(), "orders"); err != nil {
 		t.Fatal(err)
@@ -504,6 +520,7 @@ func TestLedgerOfASourceTopicThatIsGoneIsUnrecoverable(t *testing.T) {
 }
 
 func TestGapThatRetentionTookWhileMirroringCountsOnce(t *testing.T) {
+	t.Parallel()
 	src, dst := newSite(t, "src"), newSite(t, "dst")
 	src.topic(t, "orders", 2, nil)
 	src.produce(t, "orders", 0, 0, 10)
@@ -540,6 +557,7 @@ func TestGapThatRetentionTookWhileMirroringCountsOnce(t *testing.T) {
 }
 
 func TestLedgerOutlivesARestart(t *testing.T) {
+	t.Parallel()
 	src, dst := newSite(t, "src"), newSite(t, "dst")
 	src.topic(t, "orders", 1, nil)
 	m, stop := newEngine(t, dst)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +22,10 @@ import (
 // All tests of the record path run on poisoned buffers: a batch whose memory was
 // given back too early reaches no broker whole.
 func init() { buffers.Poison = true }
+
+// Tests have clusters and engines of their own, and wait more than they compute:
+// they are parallel, but for a few that need the machine, or the memory of the
+// process, for themselves.
 
 // site is one kfake cluster with an admin client.
 type site struct {
@@ -86,6 +91,16 @@ func (s *site) read(t testing.TB, topic string, p int32, from int64, n int) []*k
 		out = append(out, f.Records()...)
 	}
 	return out
+}
+
+// secretFile is a file that a link's configs refer to.
+func secretFile(t testing.TB, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
 
 func values(recs []*kgo.Record) string {

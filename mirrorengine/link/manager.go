@@ -27,6 +27,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/batch"
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/secret"
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/state"
 )
@@ -66,6 +67,8 @@ type Options struct {
 	Session           time.Duration
 	// Peer reaches the replica at an address; nil where there is only one.
 	Peer func(address string) Peer
+
+	merge *batch.Limits // tests; nil takes mergeUpTo, no limits switch merging off
 }
 
 // Manager is the set of links of one engine, as one of its replicas holds them.
@@ -78,6 +81,7 @@ type Manager struct {
 	writerFence string // api.WriterFence…, probed at start
 	metrics     *metrics
 	writers     *writers
+	merge       batch.Limits       // of small batches, see prepare
 	stop        context.CancelFunc // of the writers
 	canary      *cluster           // nil if there is none
 	access      access
@@ -114,7 +118,11 @@ func New(ctx context.Context, opts Options) (*Manager, error) {
 	m := &Manager{
 		opts: opts, log: opts.Logger, local: local, clusterID: meta.Cluster, stop: stop,
 		writers: newWriters(wctx, local, cmp.Or(opts.ProduceConnections, 2)),
+		merge:   mergeUpTo,
 		links:   map[string]*Link{},
+	}
+	if opts.merge != nil {
+		m.merge = *opts.merge
 	}
 	m.replicas.dirty, m.replicas.wake = map[string]bool{}, make(chan struct{}, 1)
 	m.metrics = newMetrics(opts.Registry, m.shards)

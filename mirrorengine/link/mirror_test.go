@@ -15,6 +15,7 @@ import (
 )
 
 func TestMirrorHoldsTheSourcesRecordsAtTheSameOffsets(t *testing.T) {
+	t.Parallel()
 	src, dst := newSite(t, "src"), newSite(t, "dst")
 	src.topic(t, "orders", 2, nil)
 	src.produce(t, "orders", 0, 0, 10)
@@ -33,6 +34,7 @@ func TestMirrorHoldsTheSourcesRecordsAtTheSameOffsets(t *testing.T) {
 }
 
 func TestMirrorGoesOnAfterARestartFromTheDestinationsTail(t *testing.T) {
+	t.Parallel()
 	src, dst := newSite(t, "src"), newSite(t, "dst")
 	src.topic(t, "orders", 1, nil)
 	src.produce(t, "orders", 0, 0, 10)
@@ -50,6 +52,7 @@ func TestMirrorGoesOnAfterARestartFromTheDestinationsTail(t *testing.T) {
 }
 
 func TestFailoverNeedsNoSourceAndKeepsTheStopOffsets(t *testing.T) {
+	t.Parallel()
 	src, dst := newSite(t, "src"), newSite(t, "dst")
 	src.topic(t, "orders", 1, nil)
 	m, stop := newEngine(t, dst)
@@ -82,6 +85,7 @@ func TestFailoverNeedsNoSourceAndKeepsTheStopOffsets(t *testing.T) {
 }
 
 func TestPromoteDrainsAndStops(t *testing.T) {
+	t.Parallel()
 	src, dst := newSite(t, "src"), newSite(t, "dst")
 	src.topic(t, "orders", 3, nil)
 	m, _ := newEngine(t, dst)
@@ -100,6 +104,7 @@ func TestPromoteDrainsAndStops(t *testing.T) {
 }
 
 func TestAWriteByOthersFailsTheMirror(t *testing.T) {
+	t.Parallel()
 	src, dst := newSite(t, "src"), newSite(t, "dst")
 	src.topic(t, "orders", 1, nil)
 	src.produce(t, "orders", 0, 0, 5)
@@ -123,11 +128,11 @@ func TestAWriteByOthersFailsTheMirror(t *testing.T) {
 // The records of others stand between ours: the mirror's last record lies further
 // behind than its segments say, and it has to end all the same.
 func TestAMirrorThatOthersWroteIntoWhileItWasBusyFailsOver(t *testing.T) {
-	mergeTo(t, batch.Limits{})
+	t.Parallel()
 	src, dst := newSite(t, "src"), newSite(t, "dst")
 	src.topic(t, "orders", 1, nil)
 	src.oneByOne(t, "orders", 2000)
-	m, _ := newEngine(t, dst)
+	m, _ := newEngineWith(t, dst, mergeTo(batch.Limits{}))
 	newTestLink(t, m, src, nil)
 	newTestMirror(t, m, "orders")
 	foreign := 0
@@ -162,6 +167,7 @@ func TestAMirrorThatOthersWroteIntoWhileItWasBusyFailsOver(t *testing.T) {
 }
 
 func TestMirrorFollowsTheSourcesPartitions(t *testing.T) {
+	t.Parallel()
 	src, dst := newSite(t, "src"), newSite(t, "dst")
 	src.topic(t, "orders", 1, nil)
 	m, _ := newEngine(t, dst)
@@ -184,6 +190,7 @@ func TestMirrorFollowsTheSourcesPartitions(t *testing.T) {
 }
 
 func TestAMirrorWhoseTopicWasDeletedCanBeMadeAnew(t *testing.T) {
+	t.Parallel()
 	src, dst := newSite(t, "src"), newSite(t, "dst")
 	src.topic(t, "orders", 1, nil)
 	src.produce(t, "orders", 0, 0, 5)
@@ -210,6 +217,7 @@ func TestAMirrorWhoseTopicWasDeletedCanBeMadeAnew(t *testing.T) {
 }
 
 func TestABrokerThatLostTheSequenceIsGivenANewOneBehindAFence(t *testing.T) {
+	t.Parallel()
 	src, dst := newSite(t, "src"), newSite(t, "dst")
 	src.topic(t, "orders", 1, nil)
 	src.produce(t, "orders", 0, 0, 5)

@@ -61,7 +61,7 @@ func (m *MirrorTopic) newPartition(n int32) *partition {
 		log:   m.log.With("partition", n),
 		wake:  make(chan struct{}, 1),
 		tip:   m.rec.TipAt,
-		merge: mergeUpTo,
+		merge: m.link.mgr.merge,
 	}
 	var stop stopRecord
 	if ok, err := m.link.mgr.store.Get(stopKey(m.rec.TopicID, n), &stop); ok && err == nil {

@@ -21,12 +21,11 @@ func BenchmarkTinyBacklog(b *testing.B) {
 	const records = 10_000
 	for name, l := range map[string]batch.Limits{"as-they-are": {}, "merged": mergeUpTo} {
 		b.Run(name, func(b *testing.B) {
-			mergeTo(b, l)
 			src, dst := newSite(b, "src"), newSite(b, "dst")
 			src.topic(b, "orders", 1, nil)
 			src.oneByOne(b, "orders", records)
 			requests := dst.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "orders", Count: -1, Observe: true})
-			m, _ := newEngine(b, dst)
+			m, _ := newEngineWith(b, dst, mergeTo(l))
 			newTestLink(b, m, src, nil)
 			var cpu time.Duration
 			for b.Loop() {

@@ -37,13 +37,9 @@ func (s *site) oneByOne(t testing.TB, topic string, n int) {
 	}
 }
 
-// mergeTo sets the limits for the mirrors that are made until the test ends; no
-// limits switch merging off.
-func mergeTo(t testing.TB, l batch.Limits) {
-	was := mergeUpTo
-	mergeUpTo = l
-	t.Cleanup(func() { mergeUpTo = was })
-}
+// mergeTo are the options of an engine with other limits; without any it merges
+// nothing.
+func mergeTo(l batch.Limits) Options { return Options{merge: &l} }
 
 func TestOneRecordBatchesCatchUpExactlyOnceThroughLostAnswersAndRefusals(t *testing.T) {
 	const records = 2000
@@ -52,11 +48,9 @@ func TestOneRecordBatchesCatchUpExactlyOnceThroughLostAnswersAndRefusals(t *test
 			seed := rand.Uint64()
 			t.Logf("seed %d", seed)
 			rng := rand.New(rand.NewPCG(seed, 0))
-			mergeTo(t, batch.Limits{})
-			hurts := int64(20)
+			limits, hurts := batch.Limits{}, int64(20)
 			if merged { // some 25 batches
-				mergeTo(t, batch.Limits{Packed: 8 << 10, Plain: 16 << 10})
-				hurts = 6
+				limits, hurts = batch.Limits{Packed: 8 << 10, Plain: 16 << 10}, 6
 			}
 			src, dst := newSite(t, "src"), newSite(t, "dst")
 			src.topic(t, "orders", 1, nil)
@@ -74,7 +68,7 @@ func TestOneRecordBatchesCatchUpExactlyOnceThroughLostAnswersAndRefusals(t *test
 					return true
 				}})
 			}
-			m, _ := newEngine(t, dst)
+			m, _ := newEngineWith(t, dst, mergeTo(limits))
 			newTestLink(t, m, src, nil)
 			newTestMirror(t, m, "orders")
 			awaitLagZero(t, m, src, "orders")
@@ -97,6 +91,7 @@ func TestOneRecordBatchesCatchUpExactlyOnceThroughLostAnswersAndRefusals(t *test
 }
 
 func TestAMirrorThatTakesNoMergedBatchIsGivenThemAsTheyAre(t *testing.T) {
+	t.Parallel()
 	src, dst := newSite(t, "src"), newSite(t, "dst")
 	limit := "4000"
 	src.topic(t, "orders", 1, map[string]*string{"max.message.bytes": &limit})
@@ -124,6 +119,7 @@ func TestAMirrorThatTakesNoMergedBatchIsGivenThemAsTheyAre(t *testing.T) {
 // Segments stand in the state topic, their batches are refused; meanwhile the
 // source stays what it was, or is compacted.
 func TestSegmentsOfAnEarlierTryStayUntilTheSourceSaysOtherwise(t *testing.T) {
+	t.Parallel()
 	for _, compacted := range []bool{false, true} {
 		t.Run(fmt.Sprintf("compacted %v", compacted), func(t *testing.T) {
 			src, dst := newSite(t, "src"), newSite(t, "dst")
@@ -217,7 +213,7 @@ func TestBatchesFollowEachOtherOnlyWhereTheBrokerKnowsTheProducer(t *testing.T) 
 }
 
 func TestOldRecordsGoOneBatchAtATime(t *testing.T) {
-	mergeTo(t, batch.Limits{})
+	t.Parallel()
 	for _, age := range []time.Duration{0, 7 * 24 * time.Hour} {
 		src, dst := newSite(t, "src"), newSite(t, "dst")
 		src.topic(t, "orders", 1, nil)
@@ -227,7 +223,7 @@ func TestOldRecordsGoOneBatchAtATime(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		m, _ := newEngine(t, dst)
+		m, _ := newEngineWith(t, dst, mergeTo(batch.Limits{}))
 		// The first request is slow, and the writer shows what waits behind it.
 		most := 0
 		dst.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "orders", Count: -1, Observe: true, When: func(kmsg.Request) bool {

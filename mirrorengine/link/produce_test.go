@@ -50,6 +50,7 @@ func numbered(t *testing.T, partition int32, n int, size int) []byte {
 // Many partitions keep many batches under way each. The broker's sequence check
 // refuses whatever overtakes; a request with a partition twice would lose one.
 func TestABatchNeverOvertakesAnotherOfItsPartition(t *testing.T) {
+	t.Parallel()
 	const partitions, each = 16, 120
 	s := newSite(t, "order", kfake.NumBrokers(3))
 	s.topic(t, "orders", partitions, nil)
@@ -112,6 +113,7 @@ func TestABatchNeverOvertakesAnotherOfItsPartition(t *testing.T) {
 // Behind a refused batch nothing is sent that was not sent yet; all results come,
 // in order, and the partition can go on afterwards. Others are not concerned.
 func TestWhatWaitsBehindARefusedBatchFailsInOrder(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, "refused")
 	s.topic(t, "orders", 2, nil)
 	w := produceKeyed(t, s)
@@ -174,6 +176,7 @@ func TestWhatWaitsBehindARefusedBatchFailsInOrder(t *testing.T) {
 // A lost connection fails what was sent on it, and what waited behind that; the
 // next batch goes over a new one.
 func TestALostConnectionFailsWhatWasOnItAndNoMore(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, "lost")
 	s.topic(t, "orders", 1, nil)
 	w := produceKeyed(t, s)
@@ -196,6 +199,7 @@ func TestALostConnectionFailsWhatWasOnItAndNoMore(t *testing.T) {
 // Whoever ends a mirror does not wait for batches that were not sent, and does
 // for one that was.
 func TestAGivenUpBatchIsNotSent(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, "given-up")
 	s.topic(t, "orders", 1, nil)
 	w := produceKeyed(t, s)
@@ -232,6 +236,7 @@ func TestAGivenUpBatchIsNotSent(t *testing.T) {
 
 // The end of the engine tells everybody.
 func TestTheEndOfTheWritersAnswersEveryBatch(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, "ending")
 	s.topic(t, "orders", 4, nil)
 	ctx, stop := context.WithCancel(t.Context())

@@ -84,6 +84,7 @@ func rejoined(t *testing.T, m *Manager, from ...api.Segments) []error {
 }
 
 func TestRejoinGoesOnBehindTheStopOffsetsWithoutCopyingAnythingAgain(t *testing.T) {
+	t.Parallel()
 	p := newPair(t)
 	from := p.moved(t)
 	p.b.produce(t, "orders", 0, 7, 3) // the new active cluster takes writes before its mirror starts
@@ -132,6 +133,7 @@ func TestRejoinGoesOnBehindTheStopOffsetsWithoutCopyingAnythingAgain(t *testing.
 }
 
 func TestARejoinedMirrorGoesOnAfterARestartOfItsEngine(t *testing.T) {
+	t.Parallel()
 	a, b := newSite(t, "a"), newSite(t, "b")
 	p := pair{a: a, b: b}
 	var stop func()
@@ -158,6 +160,7 @@ func TestARejoinedMirrorGoesOnAfterARestartOfItsEngine(t *testing.T) {
 }
 
 func TestThereAndBackTwiceKeepsEachRecordOnce(t *testing.T) {
+	t.Parallel()
 	p := newPair(t)
 	from := p.moved(t)
 	next := 7
@@ -192,6 +195,7 @@ func TestThereAndBackTwiceKeepsEachRecordOnce(t *testing.T) {
 }
 
 func TestRejoinRefusesWhatDiverged(t *testing.T) {
+	t.Parallel()
 	p := newPair(t)
 	from := p.moved(t)
 	clone := func(change func(*api.Segments)) api.Segments {
@@ -233,6 +237,7 @@ func TestRejoinRefusesWhatDiverged(t *testing.T) {
 }
 
 func TestRejoinLeavesOutMarkersBehindTheStop(t *testing.T) {
+	t.Parallel()
 	p := newPair(t)
 	from := p.moved(t)
 	p.a.transact(t, "none", 0, 2, false) // two aborted records and their marker: nobody reads them
@@ -248,6 +253,7 @@ func TestRejoinLeavesOutMarkersBehindTheStop(t *testing.T) {
 }
 
 func TestRejoinKeepsLargeMapsInPiecesThatReadBackAlike(t *testing.T) {
+	t.Parallel()
 	p := newPair(t)
 	var segs []offsetmap.Segment
 	for i := range int64(2 * segmentsPerPiece) {
@@ -274,6 +280,7 @@ func TestRejoinKeepsLargeMapsInPiecesThatReadBackAlike(t *testing.T) {
 }
 
 func TestARejoinThatACrashInterruptedGoesOnByItself(t *testing.T) {
+	t.Parallel()
 	p := newPair(t)
 	from := p.moved(t)
 	if err := errors.Join(rejoined(t, p.ma, from)...); err != nil {
@@ -309,6 +316,7 @@ func TestARejoinThatACrashInterruptedGoesOnByItself(t *testing.T) {
 }
 
 func TestWhatARejoinedSourceMirroredFromHereIsNoLaggedData(t *testing.T) {
+	t.Parallel()
 	p := newPair(t)
 	from := p.moved(t)
 	if err := errors.Join(rejoined(t, p.ma, from)...); err != nil {

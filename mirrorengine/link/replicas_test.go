@@ -208,6 +208,7 @@ func (c *crew) same(t *testing.T, topic string, partitions, n int) {
 const spreadOver = 8 // partitions, enough to have some at each replica
 
 func TestReplicasShareThePartitionsAndTheLeaderKnowsAll(t *testing.T) {
+	t.Parallel()
 	src := newSite(t, "src")
 	src.topic(t, "orders", spreadOver, nil)
 	c := newCrew(t, "a", "b")
@@ -236,6 +237,7 @@ func TestReplicasShareThePartitionsAndTheLeaderKnowsAll(t *testing.T) {
 }
 
 func TestPausedAndResumedWhereverItRuns(t *testing.T) {
+	t.Parallel()
 	src := newSite(t, "src")
 	src.topic(t, "orders", spreadOver, nil)
 	c := newCrew(t, "a", "b")
@@ -252,6 +254,7 @@ func TestPausedAndResumedWhereverItRuns(t *testing.T) {
 }
 
 func TestEachReplicaEndsItsPartOfAFailover(t *testing.T) {
+	t.Parallel()
 	src := newSite(t, "src")
 	src.topic(t, "orders", spreadOver, nil)
 	c := newCrew(t, "a", "b")
@@ -280,6 +283,7 @@ func TestEachReplicaEndsItsPartOfAFailover(t *testing.T) {
 // The replica that has a part of a mirror dies before it has ended it: who takes
 // its shards over does.
 func TestTheHeirOfADeadReplicaEndsItsPart(t *testing.T) {
+	t.Parallel()
 	src := newSite(t, "src")
 	src.topic(t, "orders", spreadOver, nil)
 	c := newCrew(t, "a", "b")
@@ -316,6 +320,7 @@ func TestTheHeirOfADeadReplicaEndsItsPart(t *testing.T) {
 }
 
 func TestANewLeaderTakesUpWhatTheFormerOneBegan(t *testing.T) {
+	t.Parallel()
 	src := newSite(t, "src")
 	src.topic(t, "orders", spreadOver, nil)
 	c := newCrew(t, "a", "b")
@@ -342,6 +347,7 @@ func TestANewLeaderTakesUpWhatTheFormerOneBegan(t *testing.T) {
 // replica mirrors, and whose segments that one has written: over a hole in the
 // source, before and after the promote.
 func TestTheLeaderTranslatesGroupsOnPartitionsThatRunElsewhere(t *testing.T) {
+	t.Parallel()
 	src := newSite(t, "src")
 	src.topic(t, "orders", spreadOver, nil)
 	c := newCrew(t, "a", "b")
@@ -395,6 +401,7 @@ func TestTheLeaderTranslatesGroupsOnPartitionsThatRunElsewhere(t *testing.T) {
 
 // A fault that another replica meets fails the mirror, and stops it everywhere.
 func TestAFaultAtAnotherReplicaFailsTheMirror(t *testing.T) {
+	t.Parallel()
 	src := newSite(t, "src")
 	src.topic(t, "orders", spreadOver, nil)
 	c := newCrew(t, "a", "b")

@@ -33,6 +33,7 @@ func (s *site) keyedAs(t *testing.T, topic string, pairs ...string) {
 // A paused mirror of a compacted topic misses a tombstone that the cleaner takes.
 // It may go on as long as tombstones stand, and must not afterwards.
 func TestACompactedMirrorThatWasBehindForLongerThanTombstonesStandIsFailed(t *testing.T) {
+	t.Parallel()
 	for name, tc := range map[string]struct {
 		keep string
 		want status.Status
@@ -72,6 +73,7 @@ func TestACompactedMirrorThatWasBehindForLongerThanTombstonesStandIsFailed(t *te
 }
 
 func TestAFirstCopyOfACompactedTopicWithHolesIsNoFault(t *testing.T) {
+	t.Parallel()
 	src, dst := newSite(t, "src"), newSite(t, "dst")
 	compact, small := "compact", "1"
 	src.topic(t, "orders", 1, map[string]*string{"cleanup.policy": &compact, "segment.bytes": &small})
@@ -92,7 +94,7 @@ func behindBy(t *testing.T, configs map[string]string, age time.Duration) (*site
 	src.set(t, "orders", configs)
 	src.produce(t, "orders", 0, 0, 10)
 	m, _ := newEngine(t, dst)
-	newTestLink(t, m, src, nil)
+	newTestLink(t, m, src, map[string]string{"topic.config.sync.ms": "100"})
 	newTestMirror(t, m, "orders")
 	awaitLagZero(t, m, src, "orders")
 	l, err := m.link("l")
@@ -135,6 +137,7 @@ func gauge(t *testing.T, m *Manager, name string) float64 {
 }
 
 func TestRetentionThatComesNearIsToldAhead(t *testing.T) {
+	t.Parallel()
 	_, m, l, p := behindBy(t, map[string]string{"retention.ms": "3600000"}, 50*time.Minute)
 	before, now := lagsSeen{}, time.Now()
 	if faults := l.lookAtRetention(t.Context(), before, now); len(faults) > 0 {
@@ -164,6 +167,7 @@ func TestRetentionThatComesNearIsToldAhead(t *testing.T) {
 }
 
 func TestRetentionThatIsFarAwayIsNotTold(t *testing.T) {
+	t.Parallel()
 	_, m, l, _ := behindBy(t, map[string]string{"retention.ms": "3600000"}, 10*time.Minute)
 	before, now := lagsSeen{}, time.Now()
 	for i := range 3 {
@@ -177,6 +181,7 @@ func TestRetentionThatIsFarAwayIsNotTold(t *testing.T) {
 }
 
 func TestATipIsKeptOverARestart(t *testing.T) {
+	t.Parallel()
 	src, dst := newSite(t, "src"), newSite(t, "dst")
 	src.topic(t, "orders", 1, nil)
 	src.set(t, "orders", map[string]string{"retention.ms": "60000"})

@@ -4,8 +4,6 @@ package link
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -34,6 +32,7 @@ func (s *site) allow(t *testing.T, b *kadm.ACLBuilder) {
 // A link whose principal may do no more than it must: each right that is missing
 // is named, and with it the link goes on by itself.
 func TestAutoCreateAndOpenTransactionsByAnOrdinaryPrincipalOnApacheKafka(t *testing.T) {
+	t.Parallel()
 	user := local.User{Name: "mirror", Password: "mirror-secret"}
 	src, k := apacheSiteOf(t, local.KafkaConfig{Name: "west", Users: []local.User{user}})
 	dst := newSite(t, "dst")
@@ -44,13 +43,9 @@ func TestAutoCreateAndOpenTransactionsByAnOrdinaryPrincipalOnApacheKafka(t *test
 	src.produce(t, "orders.a", 0, 0, 5)
 	src.allow(t, kadm.NewACLs().Topics("orders.").ResourcePatternType(kadm.ACLPatternPrefixed).Operations(kadm.OpRead, kadm.OpDescribe, kadm.OpDescribeConfigs))
 
-	secrets := filepath.Join(t.TempDir(), "secrets")
-	if err := os.WriteFile(secrets, []byte("password=mirror-secret\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	configs := creating(everyTopic)
 	configs[keyMechanism] = "PLAIN"
-	configs[keyJAAS] = fmt.Sprintf(`org.apache.kafka.common.security.plain.PlainLoginModule required username="mirror" password="${file:%s:password}";`, secrets)
+	configs[keyJAAS] = fmt.Sprintf(`org.apache.kafka.common.security.plain.PlainLoginModule required username="mirror" password="${file:%s}";`, secretFile(t, user.Password))
 	apacheLink(t, m, k, configs)
 	awaitTask(t, m, api.TaskAutoCreate, "IN_ERROR", "AUTHORIZATION_ERROR", "_drawbridge_state", "allow the link's principal DESCRIBE and READ")
 	if got := mirrorNames(t, m); len(got) != 0 {

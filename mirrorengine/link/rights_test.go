@@ -113,7 +113,7 @@ func (b rightsBench) try(t *testing.T, engine, reader, says string) {
 		m.Close()
 	}()
 	eventually(t, "the engine is ready", m.Ready)
-	configs := aclLogin(reader, allACLs)
+	configs := aclLogin(t, reader, allACLs)
 	configs[keyBootstrap], configs["topic.config.sync.ms"] = strings.Join(b.srcAddr, ","), "500"
 	configs[keyOffsetSync], configs["consumer.offset.sync.ms"] = "true", "1000"
 	configs[keyGroupFilters] = `{"groupFilters":[{"name":"billing","patternType":"LITERAL","filterType":"INCLUDE"}]}`
@@ -147,7 +147,7 @@ func (b rightsBench) fill(t *testing.T) {
 }
 
 func TestEachMissingRightIsNamed(t *testing.T) {
-	testPasswords(t, "admin", "reader")
+	t.Parallel()
 	users := []kfake.Opt{kfake.User("PLAIN", "reader", "reader"), kfake.User("PLAIN", "engine", "engine")}
 	b := rightsBench{src: newSecured(t, "east", users...), dst: newSecured(t, "west", users...)}
 	b.srcAddr, b.dstAddr = b.src.ListenAddrs(), b.dst.ListenAddrs()

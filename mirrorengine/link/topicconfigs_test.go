@@ -62,6 +62,7 @@ func (s *site) awaitOwn(t *testing.T, topic string, want map[string]string) {
 }
 
 func TestMirrorsFollowTheirSourcesConfigs(t *testing.T) {
+	t.Parallel()
 	src, dst := newSite(t, "src", kfake.BrokerConfigs(map[string]string{"min.insync.replicas": "2"})), newSite(t, "dst")
 	src.topic(t, "orders", 1, nil)
 	src.set(t, "orders", map[string]string{"retention.bytes": "5000", "max.message.bytes": "2000000", "compression.type": "zstd"})
@@ -118,6 +119,7 @@ func TestWhatAMirrorSetsItself(t *testing.T) {
 }
 
 func TestATopicWhoseConfigsCannotBeSetIsNamedAndTheOthersFollow(t *testing.T) {
+	t.Parallel()
 	src, dst := newSite(t, "src"), newSite(t, "dst")
 	m, _ := newEngine(t, dst)
 	newTestLink(t, m, src, map[string]string{"topic.config.sync.ms": "100"})
@@ -134,6 +136,7 @@ func TestATopicWhoseConfigsCannotBeSetIsNamedAndTheOthersFollow(t *testing.T) {
 }
 
 func TestConfigsOfManyTopicsAreAskedForTogether(t *testing.T) {
+	t.Parallel()
 	src, dst := newSite(t, "src"), newSite(t, "dst")
 	m, _ := newEngine(t, dst)
 	newTestLink(t, m, src, map[string]string{"topic.config.sync.ms": "86400000"})
@@ -178,6 +181,7 @@ func TestIncludedConfigsThatCannotFollowAreRefused(t *testing.T) {
 
 // kfake tells a topic's retention.ms without its brokers'; TestSourceFaultsOnApacheKafka looks at that.
 func TestDriftOfTheClustersDefaultsIsTold(t *testing.T) {
+	t.Parallel()
 	src := newSite(t, "src", kfake.BrokerConfigs(map[string]string{"min.insync.replicas": "2"}))
 	dst := newSite(t, "dst", kfake.BrokerConfigs(map[string]string{"min.insync.replicas": "1"}))
 	for _, topic := range []string{"a", "b"} {

@@ -12,6 +12,7 @@ import (
 )
 
 func TestATransactionThatStaysOpenIsNamed(t *testing.T) {
+	t.Parallel()
 	src, dst := newSite(t, "src"), newSite(t, "dst")
 	src.topic(t, "orders", 1, nil)
 	src.produce(t, "orders", 0, 0, 5)

@@ -1,3 +1,5 @@
+//go:build real
+
 package link
 
 import (
@@ -31,7 +33,7 @@ func apacheSecured(t *testing.T, name string, properties map[string]string, user
 // What kfake does at once takes its way through the metadata log here, and the
 // authorizer is Kafka's own, with allow.everyone.if.no.acl.found at the standby.
 func TestACLSyncOnApacheKafka(t *testing.T) {
-	testPasswords(t, "admin")
+	t.Parallel()
 	src, east := apacheSecured(t, "east", nil)
 	dst, west := apacheSecured(t, "west", map[string]string{"allow.everyone.if.no.acl.found": "true"})
 	src.topic(t, "orders", 1, nil)
@@ -51,7 +53,7 @@ func TestACLSyncOnApacheKafka(t *testing.T) {
 	})
 	defer stop()
 	req := api.CreateLink{}
-	for k, v := range aclLogin("admin", allACLs) {
+	for k, v := range aclLogin(t, "admin", allACLs) {
 		req.Configs = append(req.Configs, api.NameValue{Name: k, Value: &v})
 	}
 	boot := east.Bootstrap()[0]

@@ -1,3 +1,5 @@
+//go:build real
+
 package link
 
 import (
@@ -17,6 +19,7 @@ import (
 // Apache Kafka hides super.users and hands ACL entries to its brokers some time
 // after it has acknowledged them: what kfake does at once is seen here.
 func TestGuardOnApacheKafkaIsProvenAndReleasedWithAndWithoutASuperUser(t *testing.T) {
+	t.Parallel()
 	user := func(name string) local.User { return local.User{Name: name, Password: name} }
 	k := local.KafkaForTest(t, local.KafkaConfig{
 		Kind: local.Apache, Name: "guarded", SuperUser: user("admin"), Users: []local.User{user("engine"), user("app"), user("canary")},

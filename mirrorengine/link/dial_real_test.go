@@ -1,3 +1,5 @@
+//go:build real
+
 package link
 
 import (
@@ -11,8 +13,6 @@ import (
 	"maps"
 	"math/big"
 	"net"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -27,19 +27,13 @@ import (
 // Kafka's own servers: its unsecured validator for bearer tokens, which lets
 // sessions end with their tokens, and a listener that demands client certificates.
 func TestLinksLogInToApacheKafkaByBearerTokenAndByCertificate(t *testing.T) {
+	t.Parallel()
 	ca := newTestCA(t)
-	dir := t.TempDir()
 	brokerCert, brokerKey := ca.issue(t, "localhost")
 	clientCert, clientKey := ca.issue(t, "engine")
-	keystore, truststore, secretFile := filepath.Join(dir, "broker.pem"), filepath.Join(dir, "ca.pem"), filepath.Join(dir, "secret")
-	for file, text := range map[string]string{keystore: brokerKey + brokerCert, truststore: ca.pem, secretFile: "hunter2"} {
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
 	k := local.KafkaForTest(t, local.KafkaConfig{
 		Kind: local.Apache, Name: "source", SuperUser: local.User{Name: "admin", Password: "admin"},
-		TLS: local.TLSFiles{KeyStore: keystore, TrustStore: truststore},
+		TLS: local.TLSFiles{KeyStore: secretFile(t, brokerKey+brokerCert), TrustStore: secretFile(t, ca.pem)},
 		Properties: map[string]string{
 			"listener.name.client.sasl.enabled.mechanisms":               "PLAIN,SCRAM-SHA-256,OAUTHBEARER",
 			"listener.name.client.oauthbearer.sasl.jaas.config":          "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub=\"broker\";",
@@ -53,11 +47,10 @@ func TestLinksLogInToApacheKafkaByBearerTokenAndByCertificate(t *testing.T) {
 	}
 	server := newTokenServer(t)
 	server.set(func() { server.lifetime = 15 * time.Second })
-	t.Setenv("DRAWBRIDGE_TEST_KEY", clientKey)
-	byToken := server.login(secretFile)
+	byToken := server.login(secretFile(t, "hunter2"))
 	byToken[keyBootstrap] = strings.Join(k.Bootstrap(), ",")
 	byCertificate := map[string]string{
-		keyBootstrap: strings.Join(k.TLSBootstrap(), ","), keyProtocol: protocolSSL, keyTrustCerts: ca.pem, keyClientCerts: clientCert, keyClientKey: "${env:DRAWBRIDGE_TEST_KEY}",
+		keyBootstrap: strings.Join(k.TLSBootstrap(), ","), keyProtocol: protocolSSL, keyTrustCerts: ca.pem, keyClientCerts: clientCert, keyClientKey: "${file:" + secretFile(t, clientKey) + "}",
 	}
 	for name, values := range map[string]map[string]string{"token": byToken, "certificate": byCertificate} {
 		t.Run(name, func(t *testing.T) {
