@@ -212,10 +212,7 @@ func TestGuardIsNotProvenWhereTheCanaryNeverGotIn(t *testing.T) {
 	m, _ := guardedEngine(t, dst, "admin", true)
 	newTestLink(t, m, src, nil)
 	newTestMirror(t, m, "clicks")
-	l, err := m.link("l")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := linkOf(t, m)
 	if errs := l.proveGuards(t.Context(), map[string]time.Time{}); len(errs) > 0 {
 		t.Fatal(errs)
 	}
@@ -297,10 +294,7 @@ func TestAGuardOfARefusedCreationIsClearedAway(t *testing.T) {
 	src.topic(t, "orders", 1, nil)
 	m, _ := guardedEngine(t, dst, "admin", false)
 	newTestLink(t, m, src, nil)
-	l, err := m.link("l")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := linkOf(t, m)
 	if level, err := m.setGuard(t.Context(), l, "orders"); err != nil || level != api.GuardSet {
 		t.Fatalf("guard %s, error %v", level, err)
 	}

@@ -74,10 +74,7 @@ func awaitTask(t *testing.T, m *Manager, name, state string, says ...string) api
 // look runs one look of auto-create now.
 func look(t *testing.T, m *Manager) (faults, notes []api.TaskError) {
 	t.Helper()
-	l, err := m.link("l")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := linkOf(t, m)
 	return l.autoCreate(t.Context(), &sourceMirrors{link: l})
 }
 

@@ -77,11 +77,7 @@ func TestTheMirrorIsTheSourcesCommittedViewAndItsMapIsExact(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))
-	src, dst := newSite(t, "src"), newSite(t, "dst")
-	src.topic(t, "orders", 1, nil)
-	m, stop := newEngine(t, dst)
-	newTestLink(t, m, src, nil)
-	newTestMirror(t, m, "orders")
+	src, dst, m, stop := orders{}.mirror(t)
 	for range 3 {
 		src.produceTxns(t, rng, "orders", 8)
 		awaitLagZero(t, m, src, "orders")

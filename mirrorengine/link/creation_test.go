@@ -16,10 +16,7 @@ func TestALinkThatBeginsLeavesACreationUnderWayToItsCaller(t *testing.T) {
 	src.topic(t, "orders", 1, nil)
 	m, _ := newEngine(t, dst)
 	newTestLink(t, m, src, nil)
-	l, err := m.link("l")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := linkOf(t, m)
 	rec := mirrorRecord{Link: "l", Topic: "orders", SourceTopic: "orders", Status: status.PendingMirror.String(), Error: api.MirrorErrorNone, Partitions: 1, ReplicationFactor: 1}
 	under := &MirrorTopic{link: l, rec: rec, log: l.log}
 	if l.revive(t.Context(), under) {

@@ -100,13 +100,7 @@ func TestASourceTopicThatIsUnknownForAMomentFailsNothing(t *testing.T) {
 
 func TestASourceTopicThatWasMadeAnewFailsTheMirror(t *testing.T) {
 	t.Parallel()
-	src, dst := newSite(t, "src"), newSite(t, "dst")
-	src.topic(t, "orders", 1, nil)
-	src.produce(t, "orders", 0, 0, 5)
-	m, _ := newEngine(t, dst)
-	newTestLink(t, m, src, nil)
-	newTestMirror(t, m, "orders")
-	awaitLagZero(t, m, src, "orders")
+	src, dst, m, _ := orders{records: 5}.mirror(t)
 	src.deleteTopic(t, "orders")
 	src.topic(t, "orders", 1, nil)
 	src.client = newClient(t, src.ListenAddrs()) // the old one clings to the old id
@@ -217,13 +211,7 @@ func TestATruncatedSourceFailsTheMirror(t *testing.T) {
 // comes next.
 func TestAnotherLeaderIsAskedForWhatWasReadBeforeItsRecordsAreTaken(t *testing.T) {
 	t.Parallel()
-	src, dst := newSite(t, "src"), newSite(t, "dst")
-	src.topic(t, "orders", 1, nil)
-	src.produce(t, "orders", 0, 0, 5)
-	m, _ := newEngine(t, dst)
-	newTestLink(t, m, src, nil)
-	newTestMirror(t, m, "orders")
-	awaitLagZero(t, m, src, "orders")
+	src, dst, m, _ := orders{records: 5}.mirror(t)
 	for i := range 3 { // clean changes
 		if err := src.MoveTopicPartition("orders", 0, 0); err != nil {
 			t.Fatal(err)
@@ -265,11 +253,7 @@ func TestAnotherLeaderIsAskedForWhatWasReadBeforeItsRecordsAreTaken(t *testing.T
 
 func TestOffsetsAreMappedAcrossTheSegmentsOfLeaderEpochs(t *testing.T) {
 	t.Parallel()
-	src, dst := newSite(t, "src"), newSite(t, "dst")
-	src.topic(t, "orders", 1, nil)
-	m, stop := newEngine(t, dst)
-	newTestLink(t, m, src, nil)
-	newTestMirror(t, m, "orders")
+	src, dst, m, stop := orders{}.mirror(t)
 	for i := range 6 {
 		src.produce(t, "orders", 0, 3*i, 3)
 		awaitLagZero(t, m, src, "orders")
@@ -305,13 +289,7 @@ func TestOffsetsAreMappedAcrossTheSegmentsOfLeaderEpochs(t *testing.T) {
 
 func TestAMirrorTopicThatIsGoneFailsAndCannotBeFailedOver(t *testing.T) {
 	t.Parallel()
-	src, dst := newSite(t, "src"), newSite(t, "dst")
-	src.topic(t, "orders", 2, nil)
-	src.produce(t, "orders", 0, 0, 5)
-	m, _ := newEngine(t, dst)
-	newTestLink(t, m, src, nil)
-	newTestMirror(t, m, "orders")
-	awaitLagZero(t, m, src, "orders")
+	src, dst, m, _ := orders{partitions: 2, records: 5}.mirror(t)
 	dst.deleteTopic(t, "orders")
 	expectFailed(t, m, "orders", api.MirrorErrorIllegalState, "was deleted on this cluster", "create the mirror again")
 	res, err := m.AlterMirrors(t.Context(), "l", api.VerbFailover, api.AlterMirrors{MirrorTopicNames: []string{"orders"}}, false)
@@ -335,19 +313,8 @@ func TestAMirrorTopicThatIsGoneFailsAndCannotBeFailedOver(t *testing.T) {
 
 func TestWhatIsSeenOfAMirrorThatWasReplacedIsNotWrittenOverTheNewOne(t *testing.T) {
 	t.Parallel()
-	src, dst := newSite(t, "src"), newSite(t, "dst")
-	src.topic(t, "orders", 1, nil)
-	m, _ := newEngine(t, dst)
-	newTestLink(t, m, src, nil)
-	newTestMirror(t, m, "orders")
-	l, err := m.link("l")
-	if err != nil {
-		t.Fatal(err)
-	}
-	old, err := l.mirror("orders")
-	if err != nil {
-		t.Fatal(err)
-	}
+	src, dst, m, _ := orders{}.mirror(t)
+	old := mirrorOf(t, m, "orders")
 	dst.deleteTopic(t, "orders")
 	newTestMirror(t, m, "orders")
 	old.failed(t.Context(), topicGone(old.record(), "was deleted"))

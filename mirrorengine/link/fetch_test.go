@@ -97,11 +97,7 @@ func TestIdlePartitionsStandInNoFetch(t *testing.T) {
 // and no partition hears of it.
 func TestALostFetchSessionIsBegunAnew(t *testing.T) {
 	t.Parallel()
-	src, dst := newSite(t, "src"), newSite(t, "dst")
-	src.topic(t, "orders", 5, nil)
-	m, _ := newEngine(t, dst)
-	newTestLink(t, m, src, map[string]string{"replica.fetch.wait.max.ms": "20"})
-	newTestMirror(t, m, "orders")
+	src, _, m, _ := orders{partitions: 5, link: map[string]string{"replica.fetch.wait.max.ms": "20"}}.mirror(t)
 	src.produce(t, "orders", 0, 0, 1)
 	awaitLagZero(t, m, src, "orders")
 	var f fetches
@@ -196,10 +192,7 @@ func TestRecordsThatAreNoBatchesLeaveNoBufferBehind(t *testing.T) {
 	newTestLink(t, m, src, map[string]string{"replica.fetch.wait.max.ms": "20"})
 	newTestMirror(t, m, "orders")
 	awaitLagZero(t, m, src, "orders")
-	l, err := m.link("l")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := linkOf(t, m)
 	alter(t, m, "pause", "orders")
 	eventually(t, "nothing is held", func() error {
 		if used, _ := l.flow.budget.Used(); used > 0 {

@@ -132,10 +132,7 @@ func TestMemoryIsBoundedWhenTheDestinationIsSlow(t *testing.T) {
 	}
 	link("l", map[string]string{"drawbridge.inflight.max.bytes": fmt.Sprint(limit)})
 	newTestMirror(t, m, "big")
-	l, err := m.link("l")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := linkOf(t, m)
 	deadline := time.After(2 * time.Minute)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()

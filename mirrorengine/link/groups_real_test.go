@@ -127,14 +127,7 @@ func TestGroupsAndLedgerOnApacheKafka(t *testing.T) {
 	syncNow(t, m)
 	alter(t, m, api.VerbFailover, "orders")
 	awaitStatus(t, m, "orders", status.Stopped)
-	l, err := m.link("l")
-	if err != nil {
-		t.Fatal(err)
-	}
-	mt, err := l.mirror("orders")
-	if err != nil {
-		t.Fatal(err)
-	}
+	mt := mirrorOf(t, m, "orders")
 	stop := mt.parts()[0].stop
 	if m.writerFence != api.WriterFenceEnforced || stop.DestStop != 21 {
 		t.Errorf("writer fence %s, stop %+v: want a marker behind 20 records", m.writerFence, stop)

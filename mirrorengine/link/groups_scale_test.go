@@ -44,23 +44,14 @@ func (c *requests) take() map[kmsg.Key]int {
 
 func TestThousandsOfGroupsAreSyncedByFewRequests(t *testing.T) {
 	const groups, moved = 5000, 7
-	src, dst := newSite(t, "src"), newSite(t, "dst")
-	src.topic(t, "orders", 2, nil)
-	src.produce(t, "orders", 0, 0, 20)
-	m, _ := newEngine(t, dst)
-	newTestLink(t, m, src, syncing)
-	newTestMirror(t, m, "orders")
-	awaitLagZero(t, m, src, "orders")
+	src, dst, m, _ := orders{partitions: 2, records: 20, link: syncing}.mirror(t)
 	for n := range groups {
 		src.commit(t, fmt.Sprintf("g%d", n), "orders", 0, int64(n%20))
 	}
 	asked, wrote := src.count(kmsg.ListGroups, kmsg.OffsetFetch, kmsg.FindCoordinator, kmsg.DescribeGroups), dst.count(kmsg.ListGroups, kmsg.OffsetFetch, kmsg.OffsetCommit, kmsg.OffsetDelete, kmsg.DescribeGroups)
 	round := func() (from, to map[kmsg.Key]int) {
 		t.Helper()
-		l, err := m.link("l")
-		if err != nil {
-			t.Fatal(err)
-		}
+		l := linkOf(t, m)
 		faults, err := l.syncGroups(t.Context(), false)
 		if err := errors.Join(err, faults.err()); err != nil {
 			t.Fatal(err)
@@ -103,10 +94,7 @@ func TestRefreshIsAQuarterOfTheDestinationsOwnRetention(t *testing.T) {
 	dst := newSite(t, "dst", kfake.BrokerConfigs(map[string]string{"offsets.retention.minutes": "60"}))
 	m, _ := newEngine(t, dst)
 	newTestLink(t, m, src, syncing)
-	l, err := m.link("l")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := linkOf(t, m)
 	if got := l.refreshEvery(t.Context(), time.Now()); got != 15*time.Minute {
 		t.Errorf("written again every %s, want 15m", got)
 	}

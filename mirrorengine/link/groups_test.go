@@ -75,13 +75,7 @@ func byGroup(got api.GroupSync) map[groupAt]api.GroupState {
 // mirrored is a running mirror of "orders" with n records and group sync.
 func mirrored(t *testing.T, n int) (src, dst *site, m *Manager) {
 	t.Helper()
-	src, dst = newSite(t, "src"), newSite(t, "dst")
-	src.topic(t, "orders", 2, nil)
-	src.produce(t, "orders", 0, 0, n)
-	m, _ = newEngine(t, dst)
-	newTestLink(t, m, src, syncing)
-	newTestMirror(t, m, "orders")
-	awaitLagZero(t, m, src, "orders")
+	src, dst, m, _ = orders{partitions: 2, records: n, link: syncing}.mirror(t)
 	return src, dst, m
 }
 
@@ -126,10 +120,7 @@ func TestForeignGroupOffsetIsLeftAloneAndNamed(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	dst.expectCommit(t, "app", "orders", 0, 17)
-	l, err := m.link("l")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := linkOf(t, m)
 	faults, err := l.syncGroups(t.Context(), false)
 	if err != nil {
 		t.Fatal(err)
@@ -201,10 +192,7 @@ func TestQuietGroupIsWrittenAgainBeforeItExpires(t *testing.T) {
 	src, dst, m := mirrored(t, 20)
 	src.commit(t, "app", "orders", 0, 5)
 	syncNow(t, m)
-	l, err := m.link("l")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := linkOf(t, m)
 	at := groupAt{"app", "orders", 0}
 	l.groups.dest.Lock()
 	rec := l.groups.records[at]
@@ -222,13 +210,7 @@ func TestQuietGroupIsWrittenAgainBeforeItExpires(t *testing.T) {
 
 func TestGroupOwnershipOutlivesARestart(t *testing.T) {
 	t.Parallel()
-	src, dst := newSite(t, "src"), newSite(t, "dst")
-	src.topic(t, "orders", 1, nil)
-	src.produce(t, "orders", 0, 0, 20)
-	m, stop := newEngine(t, dst)
-	newTestLink(t, m, src, syncing)
-	newTestMirror(t, m, "orders")
-	awaitLagZero(t, m, src, "orders")
+	src, dst, m, stop := orders{records: 20, link: syncing}.mirror(t)
 	src.commit(t, "app", "orders", 0, 5)
 	syncNow(t, m)
 	stop()
@@ -266,14 +248,7 @@ func TestGroupAheadOfTheMirrorIsClampedAndSettledWhenTheMirrorEnds(t *testing.T)
 	dst.expectCommit(t, "within", "orders", 0, 4)
 	// Partition 1 of the groups had no commit: it is explicit now.
 	dst.expectCommit(t, "within", "orders", 1, 0)
-	l, err := m.link("l")
-	if err != nil {
-		t.Fatal(err)
-	}
-	mt, err := l.mirror("orders")
-	if err != nil {
-		t.Fatal(err)
-	}
+	mt := mirrorOf(t, m, "orders")
 	// The group at the tip stands where the application's first record will be.
 	dst.expectCommit(t, "beyond", "orders", 0, mt.parts()[0].stop.DestStop)
 	states, err := m.Groups(t.Context(), "l")
@@ -444,10 +419,7 @@ func TestShareGroupsAreListedAsNotProtected(t *testing.T) {
 		}
 		return nil
 	})
-	l, err := m.link("l")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := linkOf(t, m)
 	faults, err := l.syncGroups(t.Context(), false)
 	if err != nil {
 		t.Fatal(err)
@@ -495,13 +467,7 @@ func TestOffsetHeldByATransactionIsNamedAndNotWritten(t *testing.T) {
 
 func TestLastRawOffsetIsToldAfterARestartWithoutTheSource(t *testing.T) {
 	t.Parallel()
-	src, dst := newSite(t, "src"), newSite(t, "dst")
-	src.topic(t, "orders", 1, nil)
-	src.produce(t, "orders", 0, 0, 20)
-	m, stop := newEngine(t, dst)
-	newTestLink(t, m, src, syncing)
-	newTestMirror(t, m, "orders")
-	awaitLagZero(t, m, src, "orders")
+	src, dst, m, stop := orders{records: 20, link: syncing}.mirror(t)
 	alter(t, m, api.VerbPause, "orders")
 	src.produce(t, "orders", 0, 20, 5)
 	src.commit(t, "app", "orders", 0, 23)

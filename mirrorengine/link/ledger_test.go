@@ -22,13 +22,7 @@ var decision = api.DecideLedger{DecidedBy: "ann", Reason: "they are orders"}
 // failedOver is a mirror of "orders" that was failed over with n records.
 func failedOver(t *testing.T, n int, configs map[string]*string) (src, dst *site, m *Manager) {
 	t.Helper()
-	src, dst = newSite(t, "src"), newSite(t, "dst")
-	src.topic(t, "orders", 2, configs)
-	src.produce(t, "orders", 0, 0, n)
-	m, _ = newEngine(t, dst)
-	newTestLink(t, m, src, nil)
-	newTestMirror(t, m, "orders")
-	awaitLagZero(t, m, src, "orders")
+	src, dst, m, _ = orders{partitions: 2, records: n, topic: configs}.mirror(t)
 	alter(t, m, api.VerbFailover, "orders")
 	awaitStatus(t, m, "orders", status.Stopped)
 	return src, dst, m
@@ -50,14 +44,7 @@ func (s *site) keyed(t *testing.T, topic string, p int32, records ...string) {
 // markers.
 func behind(t *testing.T, m *Manager, s *site, p int32) []*kgo.Record {
 	t.Helper()
-	l, err := m.link("l")
-	if err != nil {
-		t.Fatal(err)
-	}
-	mt, err := l.mirror("orders")
-	if err != nil {
-		t.Fatal(err)
-	}
+	mt := mirrorOf(t, m, "orders")
 	var out []*kgo.Record
 	for _, r := range s.committed(t, "orders", p) {
 		if r.Offset >= mt.parts()[p].stop.DestStop && !r.Attrs.IsControl() {
@@ -278,39 +265,15 @@ func TestAbortedRecordsAreNotLagged(t *testing.T) {
 	}
 }
 
-func (s *site) transaction(t *testing.T, topic string, commit bool, values ...string) {
-	t.Helper()
-	cl := newClient(t, s.ListenAddrs(), kgo.TransactionalID("tx-"+values[0]))
-	defer cl.Close()
-	if err := cl.BeginTransaction(); err != nil {
-		t.Fatal(err)
-	}
-	for _, v := range values {
-		if err := cl.ProduceSync(t.Context(), &kgo.Record{Topic: topic, Value: []byte(v)}).FirstErr(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := cl.EndTransaction(t.Context(), kgo.TransactionEndTry(commit)); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func TestOpenTransactionAtTheOldPrimaryHoldsTheLedger(t *testing.T) {
 	t.Parallel()
 	src, _, m := failedOver(t, 5, nil)
 	cl := newClient(t, src.ListenAddrs(), kgo.TransactionalID("open"))
-	if err := cl.BeginTransaction(); err != nil {
-		t.Fatal(err)
-	}
-	if err := cl.ProduceSync(t.Context(), &kgo.Record{Topic: "orders", Value: []byte("x")}).FirstErr(); err != nil {
-		t.Fatal(err)
-	}
+	begin(t, cl, "orders", 0, "x")
 	if _, err := m.ComputeLedger(t.Context(), "l"); !errors.Is(err, api.ErrUnavailable) || !strings.Contains(err.Error(), "transaction is open") {
 		t.Errorf("got %v", err)
 	}
-	if err := cl.EndTransaction(t.Context(), kgo.TryCommit); err != nil {
-		t.Fatal(err)
-	}
+	end(t, cl, true)
 	if e := computed(t, m)[0]; e.Records != 1 {
 		t.Errorf("%+v", e)
 	}
@@ -448,13 +411,7 @@ func TestLedgerOfASilentSourceIsUndecidedUntilItIsDiscarded(t *testing.T) {
 
 func TestPromotedMirrorLeavesNothingUndecided(t *testing.T) {
 	t.Parallel()
-	src, dst := newSite(t, "src"), newSite(t, "dst")
-	src.topic(t, "orders", 1, nil)
-	src.produce(t, "orders", 0, 0, 5)
-	m, _ := newEngine(t, dst)
-	newTestLink(t, m, src, nil)
-	newTestMirror(t, m, "orders")
-	awaitLagZero(t, m, src, "orders")
+	_, _, m, _ := orders{records: 5}.mirror(t)
 	alter(t, m, api.VerbPromote, "orders")
 	awaitStatus(t, m, "orders", status.Stopped)
 	if got := m.undecided("l"); got != "" {
@@ -521,21 +478,8 @@ func TestLedgerOfASourceTopicThatIsGoneIsUnrecoverable(t *testing.T) {
 
 func TestGapThatRetentionTookWhileMirroringCountsOnce(t *testing.T) {
 	t.Parallel()
-	src, dst := newSite(t, "src"), newSite(t, "dst")
-	src.topic(t, "orders", 2, nil)
-	src.produce(t, "orders", 0, 0, 10)
-	m, _ := newEngine(t, dst)
-	newTestLink(t, m, src, nil)
-	newTestMirror(t, m, "orders")
-	awaitLagZero(t, m, src, "orders")
-	l, err := m.link("l")
-	if err != nil {
-		t.Fatal(err)
-	}
-	mt, err := l.mirror("orders")
-	if err != nil {
-		t.Fatal(err)
-	}
+	src, _, m, _ := orders{partitions: 2, records: 10}.mirror(t)
+	l, mt := linkOf(t, m), mirrorOf(t, m, "orders")
 	p := mt.parts()[1]
 	for range 2 {
 		if err := l.recordGap(t.Context(), p, 3, 7); err != nil {
@@ -558,11 +502,7 @@ func TestGapThatRetentionTookWhileMirroringCountsOnce(t *testing.T) {
 
 func TestLedgerOutlivesARestart(t *testing.T) {
 	t.Parallel()
-	src, dst := newSite(t, "src"), newSite(t, "dst")
-	src.topic(t, "orders", 1, nil)
-	m, stop := newEngine(t, dst)
-	newTestLink(t, m, src, nil)
-	newTestMirror(t, m, "orders")
+	src, dst, m, stop := orders{}.mirror(t)
 	alter(t, m, api.VerbFailover, "orders")
 	awaitStatus(t, m, "orders", status.Stopped)
 	src.produce(t, "orders", 0, 0, 3)

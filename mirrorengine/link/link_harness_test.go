@@ -184,6 +184,46 @@ func (s *site) id(t testing.TB) string {
 	return meta.Cluster
 }
 
+// linkOf finds link "l", mirrorOf one of its mirrors.
+func linkOf(t testing.TB, m *Manager) *Link {
+	t.Helper()
+	l, err := m.link("l")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func mirrorOf(t testing.TB, m *Manager, topic string) *MirrorTopic {
+	t.Helper()
+	mt, err := linkOf(t, m).mirror(topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return mt
+}
+
+// orders is a topic "orders" to mirror from "src" to "dst".
+type orders struct {
+	partitions int32              // default 1
+	records    int                // in partition 0 before it is mirrored
+	topic      map[string]*string // configs of the source topic
+	link       map[string]string  // configs of the link
+}
+
+// mirror starts the mirror and waits until it has the records.
+func (o orders) mirror(t *testing.T) (src, dst *site, m *Manager, stop func()) {
+	t.Helper()
+	src, dst = newSite(t, "src"), newSite(t, "dst")
+	src.topic(t, "orders", max(o.partitions, 1), o.topic)
+	src.produce(t, "orders", 0, 0, o.records)
+	m, stop = newEngine(t, dst)
+	newTestLink(t, m, src, o.link)
+	newTestMirror(t, m, "orders")
+	awaitLagZero(t, m, src, "orders")
+	return src, dst, m, stop
+}
+
 func newTestMirror(t testing.TB, m *Manager, topic string) {
 	t.Helper()
 	if err := m.CreateMirror(t.Context(), "l", api.CreateMirror{SourceTopicName: topic, ReplicationFactor: 1}); err != nil {

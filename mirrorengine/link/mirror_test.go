@@ -35,16 +35,10 @@ func TestMirrorHoldsTheSourcesRecordsAtTheSameOffsets(t *testing.T) {
 
 func TestMirrorGoesOnAfterARestartFromTheDestinationsTail(t *testing.T) {
 	t.Parallel()
-	src, dst := newSite(t, "src"), newSite(t, "dst")
-	src.topic(t, "orders", 1, nil)
-	src.produce(t, "orders", 0, 0, 10)
-	m, stop := newEngine(t, dst)
-	newTestLink(t, m, src, nil)
-	newTestMirror(t, m, "orders")
-	awaitLagZero(t, m, src, "orders")
+	src, dst, _, stop := orders{records: 10}.mirror(t)
 	stop()
 	src.produce(t, "orders", 0, 10, 10)
-	m, _ = newEngine(t, dst)
+	m, _ := newEngine(t, dst)
 	awaitLagZero(t, m, src, "orders")
 	if got, want := values(dst.read(t, "orders", 0, 0, 20)), values(src.read(t, "orders", 0, 0, 20)); got != want {
 		t.Errorf("got %s\nwant %s", got, want)
@@ -53,11 +47,7 @@ func TestMirrorGoesOnAfterARestartFromTheDestinationsTail(t *testing.T) {
 
 func TestFailoverNeedsNoSourceAndKeepsTheStopOffsets(t *testing.T) {
 	t.Parallel()
-	src, dst := newSite(t, "src"), newSite(t, "dst")
-	src.topic(t, "orders", 1, nil)
-	m, stop := newEngine(t, dst)
-	newTestLink(t, m, src, nil)
-	newTestMirror(t, m, "orders")
+	src, dst, m, stop := orders{}.mirror(t)
 	src.produce(t, "orders", 0, 0, 7)
 	awaitLagZero(t, m, src, "orders")
 	src.Close()
@@ -105,13 +95,7 @@ func TestPromoteDrainsAndStops(t *testing.T) {
 
 func TestAWriteByOthersFailsTheMirror(t *testing.T) {
 	t.Parallel()
-	src, dst := newSite(t, "src"), newSite(t, "dst")
-	src.topic(t, "orders", 1, nil)
-	src.produce(t, "orders", 0, 0, 5)
-	m, _ := newEngine(t, dst)
-	newTestLink(t, m, src, nil)
-	newTestMirror(t, m, "orders")
-	awaitLagZero(t, m, src, "orders")
+	_, dst, m, _ := orders{records: 5}.mirror(t)
 	dst.produce(t, "orders", 0, 666, 1)
 	awaitStatus(t, m, "orders", status.Failed)
 	got, err := m.Mirror(t.Context(), "l", "orders", true)
@@ -168,11 +152,7 @@ func TestAMirrorThatOthersWroteIntoWhileItWasBusyFailsOver(t *testing.T) {
 
 func TestMirrorFollowsTheSourcesPartitions(t *testing.T) {
 	t.Parallel()
-	src, dst := newSite(t, "src"), newSite(t, "dst")
-	src.topic(t, "orders", 1, nil)
-	m, _ := newEngine(t, dst)
-	newTestLink(t, m, src, nil)
-	newTestMirror(t, m, "orders")
+	src, dst, m, _ := orders{}.mirror(t)
 	if _, err := src.adm.UpdatePartitions(t.Context(), 3, "orders"); err != nil {
 		t.Fatal(err)
 	}
@@ -191,13 +171,7 @@ func TestMirrorFollowsTheSourcesPartitions(t *testing.T) {
 
 func TestAMirrorWhoseTopicWasDeletedCanBeMadeAnew(t *testing.T) {
 	t.Parallel()
-	src, dst := newSite(t, "src"), newSite(t, "dst")
-	src.topic(t, "orders", 1, nil)
-	src.produce(t, "orders", 0, 0, 5)
-	m, _ := newEngine(t, dst)
-	newTestLink(t, m, src, nil)
-	newTestMirror(t, m, "orders")
-	awaitLagZero(t, m, src, "orders")
+	src, dst, m, _ := orders{records: 5}.mirror(t)
 	again := func() error {
 		return m.CreateMirror(t.Context(), "l", api.CreateMirror{SourceTopicName: "orders", ReplicationFactor: 1})
 	}
@@ -218,13 +192,7 @@ func TestAMirrorWhoseTopicWasDeletedCanBeMadeAnew(t *testing.T) {
 
 func TestABrokerThatLostTheSequenceIsGivenANewOneBehindAFence(t *testing.T) {
 	t.Parallel()
-	src, dst := newSite(t, "src"), newSite(t, "dst")
-	src.topic(t, "orders", 1, nil)
-	src.produce(t, "orders", 0, 0, 5)
-	m, stop := newEngine(t, dst)
-	newTestLink(t, m, src, nil)
-	newTestMirror(t, m, "orders")
-	awaitLagZero(t, m, src, "orders")
+	src, dst, m, stop := orders{records: 5}.mirror(t)
 	dst.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "orders", Err: kerr.OutOfOrderSequenceNumber, Count: refusals})
 	src.produce(t, "orders", 0, 5, 5)
 	awaitLagZero(t, m, src, "orders")

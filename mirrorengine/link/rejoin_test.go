@@ -37,18 +37,12 @@ func newPair(t *testing.T) pair {
 func (s *site) transact(t *testing.T, id string, first, n int, commit bool) {
 	t.Helper()
 	cl := newClient(t, s.ListenAddrs(), kgo.TransactionalID(id))
-	if err := cl.BeginTransaction(); err != nil {
-		t.Fatal(err)
-	}
+	var values []string
 	for i := range n {
-		rec := &kgo.Record{Topic: "orders", Value: fmt.Appendf(nil, "v%d", first+i)}
-		if err := cl.ProduceSync(t.Context(), rec).FirstErr(); err != nil {
-			t.Fatal(err)
-		}
+		values = append(values, fmt.Sprintf("v%d", first+i))
 	}
-	if err := cl.EndTransaction(t.Context(), kgo.TransactionEndTry(commit)); err != nil {
-		t.Fatal(err)
-	}
+	begin(t, cl, "orders", 0, values...)
+	end(t, cl, commit)
 }
 
 // moved mirrors orders from a to b, with holes in the source, and promotes it.

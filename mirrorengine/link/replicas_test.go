@@ -82,6 +82,18 @@ func (c *crew) join(t *testing.T, name string) *Manager {
 	return m
 }
 
+// name is that of a replica that is like that.
+func (c *crew) name(like func(*Manager) bool) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for name, m := range c.all {
+		if like(m) {
+			return name
+		}
+	}
+	return ""
+}
+
 // leave stops a replica.
 func (c *crew) leave(name string) {
 	c.mu.Lock()
@@ -117,6 +129,25 @@ func (c *crew) leader(t *testing.T) *Manager {
 	return leader
 }
 
+// runningAt are the partitions of a mirror that run at a replica.
+func runningAt(m *Manager, topic string) ([]int32, error) {
+	l, err := m.link("l")
+	if err != nil {
+		return nil, err
+	}
+	mt, err := l.mirror(topic)
+	if err != nil {
+		return nil, err
+	}
+	mt.mu.Lock()
+	defer mt.mu.Unlock()
+	var out []int32
+	for p := range mt.live {
+		out = append(out, p.n)
+	}
+	return out, nil
+}
+
 // spread waits until the partitions of a mirror run, each at the one replica that
 // owns its shard, and answers with how many run where.
 func (c *crew) spread(t *testing.T, topic string, partitions int) map[string]int {
@@ -128,23 +159,17 @@ func (c *crew) spread(t *testing.T, topic string, partitions int) map[string]int
 		at = map[string]int{}
 		seen := map[int32]string{}
 		for name, m := range c.all {
-			l, err := m.link("l")
+			running, err := runningAt(m, topic)
 			if err != nil {
 				return err
 			}
-			mt, err := l.mirror(topic)
-			if err != nil {
-				return err
-			}
-			mt.mu.Lock()
-			for p := range mt.live {
-				if other, twice := seen[p.n]; twice {
-					t.Errorf("partition %d runs at %s and at %s", p.n, other, name)
+			for _, p := range running {
+				if other, twice := seen[p]; twice {
+					t.Errorf("partition %d runs at %s and at %s", p, other, name)
 				}
-				seen[p.n] = name
+				seen[p] = name
 				at[name]++
 			}
-			mt.mu.Unlock()
 		}
 		if len(seen) != partitions {
 			return fmt.Errorf("%v run", seen)
@@ -161,19 +186,8 @@ func (c *crew) halted(t *testing.T, topic string) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		for name, m := range c.all {
-			l, err := m.link("l")
-			if err != nil {
-				return err
-			}
-			mt, err := l.mirror(topic)
-			if err != nil {
-				return err
-			}
-			mt.mu.Lock()
-			running := len(mt.live)
-			mt.mu.Unlock()
-			if running > 0 {
-				return fmt.Errorf("%d partitions run at %s", running, name)
+			if running, err := runningAt(m, topic); err != nil || len(running) > 0 {
+				return fmt.Errorf("partitions %v run at %s (%w)", running, name, err)
 			}
 		}
 		return nil
@@ -207,14 +221,21 @@ func (c *crew) same(t *testing.T, topic string, partitions, n int) {
 
 const spreadOver = 8 // partitions, enough to have some at each replica
 
+// sharedMirror is a mirror of "orders" that the replicas a and b share; m leads.
+func sharedMirror(t *testing.T, configs map[string]string) (src *site, c *crew, m *Manager) {
+	t.Helper()
+	src = newSite(t, "src")
+	src.topic(t, "orders", spreadOver, nil)
+	c = newCrew(t, "a", "b")
+	m = c.leader(t)
+	newTestLink(t, m, src, configs)
+	newTestMirror(t, m, "orders")
+	return src, c, m
+}
+
 func TestReplicasShareThePartitionsAndTheLeaderKnowsAll(t *testing.T) {
 	t.Parallel()
-	src := newSite(t, "src")
-	src.topic(t, "orders", spreadOver, nil)
-	c := newCrew(t, "a", "b")
-	m := c.leader(t)
-	newTestLink(t, m, src, nil)
-	newTestMirror(t, m, "orders")
+	src, c, m := sharedMirror(t, nil)
 	if at := c.spread(t, "orders", spreadOver); len(at) != 2 {
 		t.Errorf("all partitions run at one replica: %v", at)
 	}
@@ -238,12 +259,7 @@ func TestReplicasShareThePartitionsAndTheLeaderKnowsAll(t *testing.T) {
 
 func TestPausedAndResumedWhereverItRuns(t *testing.T) {
 	t.Parallel()
-	src := newSite(t, "src")
-	src.topic(t, "orders", spreadOver, nil)
-	c := newCrew(t, "a", "b")
-	m := c.leader(t)
-	newTestLink(t, m, src, nil)
-	newTestMirror(t, m, "orders")
+	src, c, m := sharedMirror(t, nil)
 	c.spread(t, "orders", spreadOver)
 	alter(t, m, api.VerbPause, "orders")
 	c.halted(t, "orders")
@@ -255,12 +271,7 @@ func TestPausedAndResumedWhereverItRuns(t *testing.T) {
 
 func TestEachReplicaEndsItsPartOfAFailover(t *testing.T) {
 	t.Parallel()
-	src := newSite(t, "src")
-	src.topic(t, "orders", spreadOver, nil)
-	c := newCrew(t, "a", "b")
-	m := c.leader(t)
-	newTestLink(t, m, src, nil)
-	newTestMirror(t, m, "orders")
+	src, c, m := sharedMirror(t, nil)
 	src.many(t, "orders", spreadOver, 0, 30)
 	awaitLagZero(t, m, src, "orders")
 	alter(t, m, api.VerbFailover, "orders")
@@ -284,22 +295,11 @@ func TestEachReplicaEndsItsPartOfAFailover(t *testing.T) {
 // its shards over does.
 func TestTheHeirOfADeadReplicaEndsItsPart(t *testing.T) {
 	t.Parallel()
-	src := newSite(t, "src")
-	src.topic(t, "orders", spreadOver, nil)
-	c := newCrew(t, "a", "b")
-	m := c.leader(t)
-	newTestLink(t, m, src, nil)
-	newTestMirror(t, m, "orders")
+	src, c, m := sharedMirror(t, nil)
 	src.many(t, "orders", spreadOver, 0, 30)
 	awaitLagZero(t, m, src, "orders")
-	other := "a"
-	if c.all["a"] == m {
-		other = "b"
-	}
-	l, err := c.all[other].link("l")
-	if err != nil {
-		t.Fatal(err)
-	}
+	other := c.name(func(r *Manager) bool { return r != m })
+	l := linkOf(t, c.all[other])
 	l.ending.Lock() // it does not come to it
 	alter(t, m, api.VerbFailover, "orders")
 	eventually(t, "the leader says whom it waits for", func() error {
@@ -321,20 +321,11 @@ func TestTheHeirOfADeadReplicaEndsItsPart(t *testing.T) {
 
 func TestANewLeaderTakesUpWhatTheFormerOneBegan(t *testing.T) {
 	t.Parallel()
-	src := newSite(t, "src")
-	src.topic(t, "orders", spreadOver, nil)
-	c := newCrew(t, "a", "b")
-	m := c.leader(t)
-	newTestLink(t, m, src, nil)
-	newTestMirror(t, m, "orders")
+	src, c, m := sharedMirror(t, nil)
 	src.many(t, "orders", spreadOver, 0, 30)
 	awaitLagZero(t, m, src, "orders")
-	name := "a"
-	if c.all["b"] == m {
-		name = "b"
-	}
 	alter(t, m, api.VerbFailover, "orders")
-	c.leave(name)
+	c.leave(c.name(func(r *Manager) bool { return r == m }))
 	if err := m.CreateMirror(t.Context(), "l", api.CreateMirror{SourceTopicName: "orders"}); err == nil {
 		t.Error("a replica that was stopped changes mirrors")
 	}
@@ -348,29 +339,15 @@ func TestANewLeaderTakesUpWhatTheFormerOneBegan(t *testing.T) {
 // source, before and after the promote.
 func TestTheLeaderTranslatesGroupsOnPartitionsThatRunElsewhere(t *testing.T) {
 	t.Parallel()
-	src := newSite(t, "src")
-	src.topic(t, "orders", spreadOver, nil)
-	c := newCrew(t, "a", "b")
-	m := c.leader(t)
-	newTestLink(t, m, src, syncing)
-	newTestMirror(t, m, "orders")
+	src, c, m := sharedMirror(t, syncing)
 	if at := c.spread(t, "orders", spreadOver); len(at) != 2 {
 		t.Fatalf("all partitions run at one replica: %v", at)
 	}
 	tx := newClient(t, src.ListenAddrs(), kgo.TransactionalID("hole"))
 	for p := range int32(spreadOver) {
-		src.produce(t, "orders", p, 0, 5) // offsets 0 to 4
-		if err := tx.BeginTransaction(); err != nil {
-			t.Fatal(err)
-		}
-		for range 3 { // offsets 5 to 7, a marker at 8
-			if err := tx.ProduceSync(t.Context(), &kgo.Record{Topic: "orders", Partition: p, Value: []byte("aborted")}).FirstErr(); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := tx.EndTransaction(t.Context(), kgo.TryAbort); err != nil {
-			t.Fatal(err)
-		}
+		src.produce(t, "orders", p, 0, 5)                       // offsets 0 to 4
+		begin(t, tx, "orders", p, "no", "not this", "nor this") // offsets 5 to 7, a marker at 8
+		end(t, tx, false)
 		src.produce(t, "orders", p, 5, 5) // offsets 9 to 13
 	}
 	awaitLagZero(t, m, src, "orders")
@@ -402,22 +379,10 @@ func TestTheLeaderTranslatesGroupsOnPartitionsThatRunElsewhere(t *testing.T) {
 // A fault that another replica meets fails the mirror, and stops it everywhere.
 func TestAFaultAtAnotherReplicaFailsTheMirror(t *testing.T) {
 	t.Parallel()
-	src := newSite(t, "src")
-	src.topic(t, "orders", spreadOver, nil)
-	c := newCrew(t, "a", "b")
-	m := c.leader(t)
-	newTestLink(t, m, src, nil)
-	newTestMirror(t, m, "orders")
+	src, c, m := sharedMirror(t, nil)
 	src.many(t, "orders", spreadOver, 0, 10)
 	awaitLagZero(t, m, src, "orders")
-	l, err := m.link("l")
-	if err != nil {
-		t.Fatal(err)
-	}
-	mt, err := l.mirror("orders")
-	if err != nil {
-		t.Fatal(err)
-	}
+	mt := mirrorOf(t, m, "orders")
 	for _, p := range mt.parts() {
 		if !m.store.Owned(p.shard) {
 			c.site.produce(t, "orders", p.n, 0, 1) // somebody else writes into the mirror

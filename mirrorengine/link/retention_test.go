@@ -86,31 +86,27 @@ func TestAFirstCopyOfACompactedTopicWithHolesIsNoFault(t *testing.T) {
 	awaitStatus(t, m, "orders", status.Active)
 }
 
-// behindBy is a paused mirror, taken for running, whose tip is that old.
-func behindBy(t *testing.T, configs map[string]string, age time.Duration) (*site, *Manager, *Link, *partition) {
+// retaining is a mirror with 10 records whose source keeps records for so many
+// milliseconds, as the link knows.
+func retaining(t *testing.T, ms string) (src, dst *site, m *Manager, stop func()) {
 	t.Helper()
-	src, dst := newSite(t, "src"), newSite(t, "dst")
-	src.topic(t, "orders", 1, nil)
-	src.set(t, "orders", configs)
-	src.produce(t, "orders", 0, 0, 10)
-	m, _ := newEngine(t, dst)
-	newTestLink(t, m, src, map[string]string{"topic.config.sync.ms": "100"})
-	newTestMirror(t, m, "orders")
-	awaitLagZero(t, m, src, "orders")
-	l, err := m.link("l")
-	if err != nil {
-		t.Fatal(err)
-	}
-	mt, err := l.mirror("orders")
-	if err != nil {
-		t.Fatal(err)
-	}
+	o := orders{records: 10, topic: map[string]*string{"retention.ms": &ms}, link: map[string]string{"topic.config.sync.ms": "100"}}
+	src, dst, m, stop = o.mirror(t)
 	eventually(t, "the source's configs are known", func() error {
-		if !mt.sourceFacts().known {
+		if !mirrorOf(t, m, "orders").sourceFacts().known {
 			return errors.New("not yet")
 		}
 		return nil
 	})
+	return src, dst, m, stop
+}
+
+// behindBy is a paused mirror, taken for running, whose tip is that old; its source
+// keeps records for an hour.
+func behindBy(t *testing.T, age time.Duration) (*Manager, *Link, *partition) {
+	t.Helper()
+	src, _, m, _ := retaining(t, "3600000")
+	mt := mirrorOf(t, m, "orders")
 	mt.halt()
 	src.produce(t, "orders", 0, 10, 100)
 	p := mt.parts()[0]
@@ -118,7 +114,7 @@ func behindBy(t *testing.T, configs map[string]string, age time.Duration) (*site
 	p.tip = time.Now().Add(-age)
 	p.lag = lagClock{}
 	p.mu.Unlock()
-	return src, m, l, p
+	return m, linkOf(t, m), p
 }
 
 // gauge is the only series of a metric, -1 if there is none.
@@ -138,7 +134,7 @@ func gauge(t *testing.T, m *Manager, name string) float64 {
 
 func TestRetentionThatComesNearIsToldAhead(t *testing.T) {
 	t.Parallel()
-	_, m, l, p := behindBy(t, map[string]string{"retention.ms": "3600000"}, 50*time.Minute)
+	m, l, p := behindBy(t, 50*time.Minute)
 	before, now := lagsSeen{}, time.Now()
 	if faults := l.lookAtRetention(t.Context(), before, now); len(faults) > 0 {
 		t.Errorf("one look tells no rate: %+v", faults)
@@ -168,7 +164,7 @@ func TestRetentionThatComesNearIsToldAhead(t *testing.T) {
 
 func TestRetentionThatIsFarAwayIsNotTold(t *testing.T) {
 	t.Parallel()
-	_, m, l, _ := behindBy(t, map[string]string{"retention.ms": "3600000"}, 10*time.Minute)
+	m, l, _ := behindBy(t, 10*time.Minute)
 	before, now := lagsSeen{}, time.Now()
 	for i := range 3 {
 		if faults := l.lookAtRetention(t.Context(), before, now.Add(time.Duration(i)*time.Minute)); len(faults) > 0 {
@@ -182,39 +178,12 @@ func TestRetentionThatIsFarAwayIsNotTold(t *testing.T) {
 
 func TestATipIsKeptOverARestart(t *testing.T) {
 	t.Parallel()
-	src, dst := newSite(t, "src"), newSite(t, "dst")
-	src.topic(t, "orders", 1, nil)
-	src.set(t, "orders", map[string]string{"retention.ms": "60000"})
-	m, stop := newEngine(t, dst)
-	newTestLink(t, m, src, map[string]string{"topic.config.sync.ms": "100"})
-	newTestMirror(t, m, "orders")
-	src.produce(t, "orders", 0, 0, 5)
-	awaitLagZero(t, m, src, "orders")
-	l, err := m.link("l")
-	if err != nil {
-		t.Fatal(err)
-	}
-	mt, err := l.mirror("orders")
-	if err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "the source's configs are known", func() error {
-		if !mt.sourceFacts().known {
-			return errors.New("not yet")
-		}
-		return nil
-	})
+	_, dst, m, stop := retaining(t, "60000")
 	later := time.Now().Add(2 * time.Minute).Truncate(time.Millisecond)
-	l.lookAtRetention(t.Context(), lagsSeen{}, later)
+	linkOf(t, m).lookAtRetention(t.Context(), lagsSeen{}, later)
 	stop()
 	m, _ = newEngine(t, dst)
-	if l, err = m.link("l"); err != nil {
-		t.Fatal(err)
-	}
-	if mt, err = l.mirror("orders"); err != nil {
-		t.Fatal(err)
-	}
-	p := mt.parts()[0]
+	p := mirrorOf(t, m, "orders").parts()[0]
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.tip.Before(later) {

@@ -63,17 +63,9 @@ func TestAutoCreateAndOpenTransactionsByAnOrdinaryPrincipalOnApacheKafka(t *test
 		t.Fatal(err)
 	}
 	defer cl.Close()
-	if err := cl.BeginTransaction(); err != nil {
-		t.Fatal(err)
-	}
-	if err := cl.ProduceSync(t.Context(), &kgo.Record{Topic: "orders.a", Value: []byte("held")}).FirstErr(); err != nil {
-		t.Fatal(err)
-	}
+	begin(t, cl, "orders.a", 0, "held")
 	src.produce(t, "orders.a", 0, 5, 3)
-	l, err := m.link("l")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := linkOf(t, m)
 	seen, now := openTransactions{}, time.Now()
 	says := func(want string) {
 		t.Helper()
@@ -89,8 +81,6 @@ func TestAutoCreateAndOpenTransactionsByAnOrdinaryPrincipalOnApacheKafka(t *test
 	says("known to no coordinator that tells this link (DESCRIBE on the transactional id)")
 	src.allow(t, kadm.NewACLs().TransactionalIDs("pay-").ResourcePatternType(kadm.ACLPatternPrefixed).Operations(kadm.OpDescribe))
 	says("transactional id pay-1 (Ongoing)")
-	if err := cl.EndTransaction(t.Context(), kgo.TryAbort); err != nil {
-		t.Fatal(err)
-	}
+	end(t, cl, false)
 	awaitLagZero(t, m, src, "orders.a")
 }

@@ -152,10 +152,7 @@ func TestConfigsOfManyTopicsAreAskedForTogether(t *testing.T) {
 			return nil, nil, false
 		})
 	}
-	l, err := m.link("l")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := linkOf(t, m)
 	if faults, _ := l.syncConfigs(t.Context()); len(faults) > 0 {
 		t.Fatal(faults)
 	}

@@ -11,27 +11,42 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-func TestATransactionThatStaysOpenIsNamed(t *testing.T) {
-	t.Parallel()
-	src, dst := newSite(t, "src"), newSite(t, "dst")
-	src.topic(t, "orders", 1, nil)
-	src.produce(t, "orders", 0, 0, 5)
-	m, _ := newEngine(t, dst)
-	newTestLink(t, m, src, nil)
-	newTestMirror(t, m, "orders")
-	awaitLagZero(t, m, src, "orders")
-	cl := newClient(t, src.ListenAddrs(), kgo.TransactionalID("pay-1"))
+// begin writes records, each a batch, in a transaction that stays open until end.
+func begin(t *testing.T, cl *kgo.Client, topic string, p int32, values ...string) {
+	t.Helper()
 	if err := cl.BeginTransaction(); err != nil {
 		t.Fatal(err)
 	}
-	if err := cl.ProduceSync(t.Context(), &kgo.Record{Topic: "orders", Value: []byte("held")}).FirstErr(); err != nil {
+	for _, v := range values {
+		if err := cl.ProduceSync(t.Context(), &kgo.Record{Topic: topic, Partition: p, Value: []byte(v)}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func end(t *testing.T, cl *kgo.Client, commit bool) {
+	t.Helper()
+	if err := cl.EndTransaction(t.Context(), kgo.TransactionEndTry(commit)); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// transaction writes records in one that ends at once.
+func (s *site) transaction(t *testing.T, topic string, commit bool, values ...string) {
+	t.Helper()
+	cl := newClient(t, s.ListenAddrs(), kgo.TransactionalID("tx-"+values[0]))
+	defer cl.Close()
+	begin(t, cl, topic, 0, values...)
+	end(t, cl, commit)
+}
+
+func TestATransactionThatStaysOpenIsNamed(t *testing.T) {
+	t.Parallel()
+	src, _, m, _ := orders{records: 5}.mirror(t)
+	cl := newClient(t, src.ListenAddrs(), kgo.TransactionalID("pay-1"))
+	begin(t, cl, "orders", 0, "held")
 	src.produce(t, "orders", 0, 5, 3)
-	l, err := m.link("l")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := linkOf(t, m)
 	seen, now := openTransactions{}, time.Now()
 	eventually(t, "the transaction is seen", func() error {
 		if faults := l.lookAtTransactions(t.Context(), seen, now); len(faults) > 0 {
@@ -52,9 +67,7 @@ func TestATransactionThatStaysOpenIsNamed(t *testing.T) {
 	if got := gauge(t, m, "drawbridge_open_transaction_seconds"); got != 180 {
 		t.Errorf("open for %v s, want 180", got)
 	}
-	if err := cl.EndTransaction(t.Context(), kgo.TryCommit); err != nil {
-		t.Fatal(err)
-	}
+	end(t, cl, true)
 	awaitLagZero(t, m, src, "orders")
 	if faults := l.lookAtTransactions(t.Context(), seen, now.Add(4*time.Minute)); len(faults) > 0 || len(seen) > 0 {
 		t.Errorf("%+v %+v", faults, seen)
