@@ -3,16 +3,12 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -33,7 +29,7 @@ var smallest = sizes{
 // It proves that the race can be run, not who wins: a busy machine says nothing about that.
 func TestARaceMeasuresEveryPart(t *testing.T) {
 	dir := t.TempDir()
-	var out safeBuffer
+	var out local.Output
 	err := race(t.Context(), Options{Cases: []string{measure.None1K, measure.Tiny, partLatency, partRelay}, sizes: smallest, Out: dir}, &out)
 	t.Log(out.String())
 	if err != nil {
@@ -70,7 +66,7 @@ func TestARaceMeasuresEveryPart(t *testing.T) {
 	if err != nil || !strings.Contains(string(table), "| none_1k | engine |") {
 		t.Errorf("%v, the table:\n%s", err, table)
 	}
-	if left := processesOf(t, regexp.MustCompile(`\S*drawbridge-bench-\d+`).FindString(out.String())); len(left) > 0 {
+	if left := local.ProcessesOf(t, regexp.MustCompile(`\S*drawbridge-bench-\d+`).FindString(out.String())); len(left) > 0 {
 		t.Errorf("left running: %v", left)
 	}
 }
@@ -110,83 +106,26 @@ func TestAMirrorThatIsNotExactIsRefused(t *testing.T) {
 }
 
 func TestCtrlCLeavesNothingRunning(t *testing.T) {
-	binary := filepath.Join(t.TempDir(), "bench")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	var out safeBuffer
-	cmd := exec.CommandContext(t.Context(), binary)
-	cmd.Env = append(os.Environ(), "QUICK=1")
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	bench := local.ProgramForTest(t, "QUICK=1")
 	folder := regexp.MustCompile(`clusters in (\S+)`)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	var dir string
 	err := local.WaitFor(ctx, "brokers to run", func(context.Context) error {
-		if found := folder.FindStringSubmatch(out.String()); found != nil && len(processesOf(t, found[1])) >= 2 {
+		if found := folder.FindStringSubmatch(bench.String()); found != nil && len(local.ProcessesOf(t, found[1])) >= 2 {
 			dir = found[1]
 			return nil
 		}
 		return os.ErrNotExist
 	})
 	if err != nil {
-		t.Fatalf("%v\n%s", err, out.String())
+		t.Fatalf("%v\n%s", err, bench)
 	}
-	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case err := <-ended:
-		if code := cmd.ProcessState.ExitCode(); code != exitEnded {
-			t.Errorf("it ended with %d (%v), want %d\n%s", code, err, exitEnded, out.String())
-		}
-	case <-time.After(time.Minute):
-		t.Fatalf("it still runs\n%s", out.String())
-	}
-	if left := processesOf(t, dir); len(left) > 0 {
+	bench.Interrupt(t, exitEnded)
+	if left := local.ProcessesOf(t, dir); len(left) > 0 {
 		t.Errorf("left running: %v", left)
 	}
 	if _, err := os.Stat(dir); !os.IsNotExist(err) {
 		t.Errorf("its data are still in %s: %v", dir, err)
 	}
-}
-
-// safeBuffer is written to by several goroutines.
-type safeBuffer struct {
-	mu sync.Mutex // guards b
-	b  bytes.Buffer
-}
-
-func (s *safeBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *safeBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
-}
-
-// processesOf are the processes whose command line names dir.
-func processesOf(t *testing.T, dir string) []string {
-	t.Helper()
-	found, err := filepath.Glob("/proc/[0-9]*/cmdline")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var out []string
-	for _, file := range found {
-		line, err := os.ReadFile(file)
-		if err == nil && bytes.Contains(line, []byte(dir)) {
-			out = append(out, file+" "+strings.ReplaceAll(string(line), "\x00", " "))
-		}
-	}
-	return out
 }

@@ -3,18 +3,14 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -27,7 +23,7 @@ func played(t *testing.T, opts Options) (ok bool, r check.Report, said string) {
 	t.Helper()
 	opts.Report = filepath.Join(t.TempDir(), "demo.json")
 	t.Setenv("TMPDIR", t.TempDir()) // what a story that is not ok leaves goes with the test
-	var out safeBuffer
+	var out local.Output
 	ok, err := play(t.Context(), opts, &out)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out.String())
@@ -43,24 +39,6 @@ func played(t *testing.T, opts Options) (ok bool, r check.Report, said string) {
 		t.Fatalf("the report says %t, the demo %t", r.OK, ok)
 	}
 	return ok, r, out.String()
-}
-
-// safeBuffer is written to by several goroutines.
-type safeBuffer struct {
-	mu sync.Mutex // guards b
-	b  bytes.Buffer
-}
-
-func (s *safeBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *safeBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
 }
 
 func TestTheTutorialAccountsForEveryRecord(t *testing.T) {
@@ -94,71 +72,31 @@ func TestAnEngineThatDropsARecordIsFoundOut(t *testing.T) {
 }
 
 func TestCtrlCLeavesNothingRunning(t *testing.T) {
-	binary := filepath.Join(t.TempDir(), "demo")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	var out safeBuffer
-	cmd := exec.CommandContext(t.Context(), binary)
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	demo := local.ProgramForTest(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	err := local.WaitFor(ctx, "clients to run", func(context.Context) error {
 		select {
-		case err := <-ended:
-			ended <- err
+		case <-demo.Ended():
 			cancel()
-			return fmt.Errorf("it has ended: %w", err)
+			return errors.New("it has ended")
 		default:
 		}
-		if !strings.Contains(out.String(), "produce 6 to 10") {
+		if !strings.Contains(demo.String(), "produce 6 to 10") {
 			return errors.New("not yet")
 		}
 		return nil
 	})
 	if err != nil {
-		t.Fatalf("%v\n%s", err, out.String())
+		t.Fatalf("%v\n%s", err, demo)
 	}
-	dir := regexp.MustCompile(`data and logs: (\S+)`).FindStringSubmatch(out.String())[1]
+	dir := regexp.MustCompile(`data and logs: (\S+)`).FindStringSubmatch(demo.String())[1]
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	if n := len(processesOf(t, dir)); n < 8 {
+	if n := len(local.ProcessesOf(t, dir)); n < 8 {
 		t.Errorf("only %d processes work in %s: the test looks at the wrong ones", n, dir)
 	}
-	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case err := <-ended:
-		var exit *exec.ExitError
-		if !errors.As(err, &exit) || exit.ExitCode() != exitEnded {
-			t.Errorf("it ended with %v, not with exit code %d\n%s", err, exitEnded, out.String())
-		}
-	case <-time.After(time.Minute):
-		t.Fatalf("it still runs\n%s", out.String())
-	}
-	if left := processesOf(t, dir); len(left) > 0 {
+	demo.Interrupt(t, exitEnded)
+	if left := local.ProcessesOf(t, dir); len(left) > 0 {
 		t.Errorf("left running: %v", left)
 	}
-}
-
-// processesOf are the processes whose command line names dir.
-func processesOf(t *testing.T, dir string) []string {
-	t.Helper()
-	found, err := filepath.Glob("/proc/[0-9]*/cmdline")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var out []string
-	for _, file := range found {
-		line, err := os.ReadFile(file)
-		if err == nil && bytes.Contains(line, []byte(dir)) {
-			out = append(out, file+" "+strings.ReplaceAll(string(line), "\x00", " "))
-		}
-	}
-	return out
 }

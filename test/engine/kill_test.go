@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
+	"github.com/drawbridge-dr/drawbridge/test/harness"
 )
 
 func TestAnEngineKilledWhileAPromoteDrainsEndsItAfterwards(t *testing.T) {
@@ -166,12 +167,7 @@ func TestLostAcknowledgementsNeitherLoseNorDoubleARecord(t *testing.T) {
 	t.Cleanup(cancel)
 	last := int64(0)
 	for i := range losses {
-		lost := s.dest.Proxies()[0].DropResponse(produceKey, localClients("acks"), 1)
-		select {
-		case <-lost:
-		case <-time.After(30 * time.Second):
-			t.Fatalf("no produce to lose the answer of; %d were lost", i)
-		}
+		s.lost(s.loseAnswer("acks"), i)
 		s.await(30*time.Second, "the mirror goes on", func(ctx context.Context) error {
 			at, err := s.progress(ctx, e, link, "acks")
 			sum := int64(0)
@@ -191,16 +187,38 @@ func TestLostAcknowledgementsNeitherLoseNorDoubleARecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.awaitMirrored(e, link, "acks")
-	if err := s.alter(e.Client(), link, api.VerbPromote, "acks"); err != nil {
-		t.Fatal(err)
-	}
-	s.awaitStatus(e, link, "acks", "STOPPED")
-	stops := s.stops(e, link, "acks")
-	s.drained(stops, "acks")
-	if err := s.exact("acks", stops, 0); err != nil {
-		t.Fatal(err)
-	}
+	s.promoted(e, "acks")
 	t.Logf("%d answers were lost", losses)
+}
+
+// loseAnswer loses the answer to an engine's next produce; the channel tells when.
+func (s *stage) loseAnswer(engine string) <-chan struct{} {
+	return s.dest.Proxies()[0].DropResponse(produceKey, localClients(engine), 1)
+}
+
+// lost waits for that.
+func (s *stage) lost(answer <-chan struct{}, before int) {
+	s.Helper()
+	select {
+	case <-answer:
+	case <-time.After(30 * time.Second):
+		s.Fatalf("no produce to lose the answer of; %d were lost", before)
+	}
+}
+
+// promoted promotes a mirror and compares all of it with its source.
+func (s *stage) promoted(e *harness.Engine, topic string) map[int32]api.PartitionSegments {
+	s.Helper()
+	if err := s.alter(e.Client(), link, api.VerbPromote, topic); err != nil {
+		s.Fatal(err)
+	}
+	s.awaitStatus(e, link, topic, "STOPPED")
+	stops := s.stops(e, link, topic)
+	s.drained(stops, topic)
+	if err := s.exact(topic, stops, 0); err != nil {
+		s.Fatal(err)
+	}
+	return stops
 }
 
 // A backlog of one-record batches is merged and several batches are under way
@@ -231,24 +249,12 @@ func TestABacklogOfOneRecordBatchesSurvivesLostAcknowledgements(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		lost := s.dest.Proxies()[0].DropResponse(produceKey, localClients("tiny"), 1)
+		lost := s.loseAnswer("tiny")
 		s.source.Proxies().Release(source)
-		select {
-		case <-lost:
-		case <-time.After(30 * time.Second):
-			t.Fatalf("round %d: no produce to lose the answer of", round+1)
-		}
+		s.lost(lost, round)
 		s.awaitMirrored(e, link, "tiny")
 	}
-	if err := s.alter(e.Client(), link, api.VerbPromote, "tiny"); err != nil {
-		t.Fatal(err)
-	}
-	s.awaitStatus(e, link, "tiny", "STOPPED")
-	stops := s.stops(e, link, "tiny")
-	s.drained(stops, "tiny")
-	if err := s.exact("tiny", stops, 0); err != nil {
-		t.Fatal(err)
-	}
+	stops := s.promoted(e, "tiny")
 	// Of equal offsets nothing was given up: no record of the source lies elsewhere.
 	for p, stop := range stops {
 		if stop.SourceStop != stop.DestStop-1 { // the writer fence at the end

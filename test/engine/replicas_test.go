@@ -27,29 +27,7 @@ const (
 // the client id local(name), as an engine's.
 func (s *stage) replica(name string) *harness.Engine {
 	s.Helper()
-	var tags []string
-	if s.mutant != "" {
-		tags = []string{"mutant"}
-	}
-	ctx := s.within(3 * time.Minute)
-	bin, err := harness.Build(ctx, "mirrorengine", tags...)
-	if err != nil {
-		s.Fatal(err)
-	}
-	e, err := harness.StartEngine(ctx, harness.EngineConfig{
-		Name: name, Replica: name, Dir: s.secrets, Kafka: s.dest, User: admin, Binary: bin, Session: replicaSession,
-		Env: []string{"DRAWBRIDGE_MUTANT=" + s.mutant, "DRAWBRIDGE_STATE_TOPIC=" + s.state},
-	})
-	if err != nil {
-		s.Fatal(err)
-	}
-	s.Cleanup(func() {
-		_ = e.Stop()
-		if s.Failed() {
-			s.Logf("log of replica %s:\n%s", name, e.Process().Log(60))
-		}
-	})
-	return e
+	return s.start(harness.EngineConfig{Name: name, Replica: name, Session: replicaSession})
 }
 
 // shares waits until exactly these replicas share the shards, asked through each of

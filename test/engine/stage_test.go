@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -63,6 +61,12 @@ func (s *stage) within(d time.Duration) context.Context {
 // id local(name), those to the source remote(name, link).
 func (s *stage) engine(name string) *harness.Engine {
 	s.Helper()
+	return s.start(harness.EngineConfig{Name: name})
+}
+
+// start fills in what the stage decides.
+func (s *stage) start(cfg harness.EngineConfig) *harness.Engine {
+	s.Helper()
 	var tags []string
 	if s.mutant != "" {
 		tags = []string{"mutant"}
@@ -72,29 +76,19 @@ func (s *stage) engine(name string) *harness.Engine {
 	if err != nil {
 		s.Fatal(err)
 	}
-	e, err := harness.StartEngine(ctx, harness.EngineConfig{
-		Name: name, Dir: s.secrets, Kafka: s.dest, User: admin, Binary: bin,
-		Env: []string{"DRAWBRIDGE_MUTANT=" + s.mutant, "DRAWBRIDGE_STATE_TOPIC=" + s.state},
-	})
+	cfg.Dir, cfg.Kafka, cfg.User, cfg.Binary = s.secrets, s.dest, admin, bin
+	cfg.Env = []string{"DRAWBRIDGE_MUTANT=" + s.mutant, "DRAWBRIDGE_STATE_TOPIC=" + s.state}
+	e, err := harness.StartEngine(ctx, cfg)
 	if err != nil {
 		s.Fatal(err)
 	}
 	s.Cleanup(func() {
 		_ = e.Stop()
 		if s.Failed() {
-			s.Logf("log of engine %s:\n%s", name, s.log(name))
+			s.Logf("log of engine %s:\n%s", cfg.Name, e.Process().Log(60))
 		}
 	})
 	return e
-}
-
-// log is the end of what an engine has written.
-func (s *stage) log(site string) string {
-	raw, err := os.ReadFile(filepath.Join(s.secrets, "engine.log"))
-	if err != nil {
-		return err.Error()
-	}
-	return site + ": " + string(raw[max(0, len(raw)-8000):])
 }
 
 func localClients(engine string) string        { return "drawbridge-engine-" + engine }
