@@ -16,12 +16,6 @@ import (
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/status"
 )
 
-// sourceGrace is how long a silent source still counts as reachable.
-const sourceGrace = 5 * time.Second
-
-// watchEvery is how often a link looks at its source and at its mirrors' logs.
-const watchEvery = time.Second
-
 // Link is one cluster link: the clients of its source and its mirror topics.
 // Run it to mirror; everything else may be called at any time.
 type Link struct {
@@ -300,102 +294,4 @@ func (l *Link) reader(ctx context.Context, tp topicPartition, sourceID string) (
 		l.work.Go(func() { r.run(run) })
 	}
 	return r, id, nil
-}
-
-// watch looks at the source and at the mirrors once.
-func (l *Link) watch(ctx context.Context) {
-	mirrors := l.all()
-	var topics []string
-	for _, m := range mirrors {
-		if rec := m.record(); !final(rec.Status) {
-			topics = append(topics, rec.SourceTopic)
-		}
-	}
-	err := l.src.refresh(ctx, topics...)
-	if ctx.Err() != nil {
-		return
-	}
-	l.sourceAnswered(ctx, mirrors, err)
-	if err == nil && l.leading {
-		for _, m := range mirrors {
-			l.compare(ctx, m)
-		}
-	}
-	l.lookForGone(ctx, mirrors)
-	l.lookForForeign(ctx, mirrors)
-	if l.leading {
-		l.drainPromotes(ctx, mirrors)
-	}
-	l.mgr.metrics.observe(l)
-}
-
-// final: the mirror will not read its source again.
-func final(s string) bool { return s == status.Stopped.String() }
-
-// sourceAnswered keeps the link's state and the mirrors' SOURCE_UNAVAILABLE.
-func (l *Link) sourceAnswered(ctx context.Context, mirrors []*MirrorTopic, err error) {
-	now := time.Now()
-	l.mu.Lock()
-	was := l.srcError
-	l.srcError = err
-	if err == nil {
-		l.srcDown = time.Time{}
-	} else if l.srcDown.IsZero() {
-		l.srcDown = now
-	}
-	down, cfg := l.srcDown, l.cfg
-	l.mu.Unlock()
-	if (was == nil) != (err == nil) {
-		l.log.Warn("source reachability changed", "reachable", err == nil, "error", err)
-	}
-	if !l.leading {
-		return
-	}
-	lost := !down.IsZero() && now.Sub(down) > cfg.AvailabilityCheck*time.Duration(cfg.AvailabilityFailures)
-	for _, m := range mirrors {
-		switch m.record().Status {
-		case status.Active.String():
-			if lost {
-				_ = m.apply(ctx, status.SourceLost, nil)
-			}
-		case status.SourceUnavailable.String():
-			if err == nil {
-				_ = m.apply(ctx, status.SourceFound, nil)
-			}
-		}
-	}
-}
-
-// reachable tells whether the source answered lately.
-func (l *Link) reachable() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.srcError == nil && time.Since(l.src.lastContact()) < sourceGrace
-}
-
-// lookForForeign compares the mirrors' log ends with what this engine wrote.
-func (l *Link) lookForForeign(ctx context.Context, mirrors []*MirrorTopic) {
-	var tps []topicPartition
-	byTP := map[topicPartition]*partition{}
-	for _, m := range mirrors {
-		if !runs(m.record().Status) {
-			continue
-		}
-		for _, p := range m.parts() {
-			if p.located() && l.mgr.store.Owned(p.shard) {
-				tps = append(tps, p.dst)
-				byTP[p.dst] = p
-			}
-		}
-	}
-	ends, _ := l.mgr.local.offsets(ctx, replicaConsumer, offsetLatest, tps...)
-	for tp, end := range ends {
-		p := byTP[tp]
-		p.mu.Lock()
-		beyond := end > p.pos.dest
-		p.mu.Unlock()
-		if beyond {
-			p.suspectForeign()
-		}
-	}
 }

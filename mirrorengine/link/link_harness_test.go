@@ -293,3 +293,13 @@ func eventually(t testing.TB, what string, cond func() error) {
 		}
 	}
 }
+
+func (s *site) end(t *testing.T, topic string, p int32) int64 {
+	t.Helper()
+	ends, err := s.adm.ListEndOffsets(t.Context(), topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, _ := ends.Lookup(topic, p)
+	return o.Offset
+}

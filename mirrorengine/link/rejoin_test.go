@@ -106,18 +106,7 @@ func TestRejoinGoesOnBehindTheStopOffsetsWithoutCopyingAnythingAgain(t *testing.
 	}
 
 	// A group's position on b translates, before the stop and behind it.
-	segs, err := p.ma.Segments(t.Context(), "l", "orders")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var list []offsetmap.Segment
-	for _, s := range segs.Partitions[0].Segments {
-		list = append(list, offsetmap.Segment(s))
-	}
-	om, err := offsetmap.New(list)
-	if err != nil {
-		t.Fatal(err)
-	}
+	om := segmentsMap(t, p.ma, "orders")
 	bRecords := p.b.read(t, "orders", 0, 0, 12)
 	for i, r := range bRecords {
 		if dest, _ := om.ToDest(r.Offset, bRecords[11].Offset+1, 13); dest != at[i] {
