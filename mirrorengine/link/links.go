@@ -294,10 +294,10 @@ func (m *Manager) DeleteLink(ctx context.Context, name string, force, validateOn
 // linkKeys are the keys of shard 0 that go with a link.
 func (m *Manager) linkKeys(name string) []string {
 	var out []string
-	for _, prefix := range []string{mirrorPrefix(name), "group/" + name + "/", "ledger/" + name + "/", aclPrefix(name), "operation/" + name} {
+	for _, prefix := range []string{mirrorPrefix(name), groupKeys(name), ledgerPrefix(name), aclPrefix(name)} {
 		out = append(out, m.store.Keys(prefix)...)
 	}
-	return out
+	return append(out, tokenKey(name)) // of this link alone: another's name may begin with this one's
 }
 
 // endAll fails over every mirror that is not STOPPED and waits for it.
