@@ -60,7 +60,7 @@ type Link struct {
 	// rejoining serialises Rejoin: all topics are looked at before one is started.
 	rejoining sync.Mutex
 
-	// work counts goroutines that end with run: readers, finishes, failures.
+	// work counts goroutines that end with run: readers, tasks, ends, failures.
 	work sync.WaitGroup
 }
 

@@ -5,8 +5,8 @@
 // offsets, guards, the loss ledger); it knows no HTTP and no workflow, and it
 // decides no "should we". Status changes only through package status; what must
 // not be forgotten goes through package state first. Start at Manager, then
-// partition.go for the record path and finish.go for ending a mirror; lock order
-// is in ../DESIGN.md.
+// partition.go for the record path, finish.go for ending a mirror and replica.go
+// for what several replicas share; lock order is in ../DESIGN.md.
 package link
 
 import (
@@ -96,8 +96,8 @@ type Manager struct {
 	running sync.WaitGroup
 }
 
-// New connects to the local cluster, takes the state topic over and loads what
-// it says. Nothing is mirrored before Run.
+// New connects to the local cluster, takes this replica's share of the state
+// topic over and loads what it says. Nothing is mirrored before Run.
 func New(ctx context.Context, opts Options) (*Manager, error) {
 	if opts.Resolve == nil {
 		opts.Resolve = secret.Resolve

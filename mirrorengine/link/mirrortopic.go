@@ -15,9 +15,10 @@ import (
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/status"
 )
 
-// MirrorTopic is one mirror of a link. It owns its status, which changes only
-// by status.Next and only after the change stands in the state topic, and its
-// partitions, which run while the status says so.
+// MirrorTopic is one mirror of a link. It owns its status, which the leader
+// changes only by status.Next and only after the change stands in the state topic,
+// from where other replicas have it; and its partitions, of which those run whose
+// shards this replica owns, while the status says so (running.go).
 type MirrorTopic struct {
 	link *Link
 	log  *slog.Logger
@@ -270,7 +271,7 @@ func (m *MirrorTopic) unended() []*partition {
 }
 
 // located makes sure that each of some partitions of this replica knows where it
-// stands, from the destination alone; it is called with the owner halted. anew:
+// stands, from the destination alone; it is called with the mirror halted. anew:
 // what is known may not hold any more.
 func (m *MirrorTopic) located(ctx context.Context, parts []*partition, anew bool) error {
 	for _, p := range parts {

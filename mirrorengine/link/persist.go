@@ -12,8 +12,8 @@ import (
 )
 
 // What the state topic holds of links and mirrors. Links, mirrors and all that
-// concerns a pair stand in shard 0; segments and stop offsets in the shard of
-// their partition.
+// concerns a pair stand in shard 0; segments, stop offsets and gaps in the shard
+// of their partition.
 
 // linkRecord is a cluster link; Configs as given, secrets as references or
 // sealed.
@@ -45,7 +45,8 @@ type mirrorRecord struct {
 	// status to go back to when a promote is given up.
 	Intent string `json:"intent,omitempty"`
 	Before string `json:"before,omitempty"`
-	// Fenced: the writer fence has been put; from here on there is no way back.
+	// Fenced: the mirror ends where it stands, for every replica; recorded before our
+	// writers are fenced. From here on there is no way back.
 	Fenced            bool              `json:"fenced,omitempty"`
 	Error             string            `json:"error"`
 	Reason            string            `json:"reason,omitempty"`
@@ -92,9 +93,9 @@ const (
 )
 
 func linkKey(name string) string          { return linkPrefix + name }
-func mirrorKey(link, topic string) string { return mirrorsPrefix + link + "/" + topic }
+func mirrorKey(link, topic string) string { return mirrorPrefix(link) + topic }
 func formerKey(link, topic string) string { return "former/" + link + "/" + topic }
-func mirrorPrefix(link string) string     { return "mirror/" + link + "/" }
+func mirrorPrefix(link string) string     { return mirrorsPrefix + link + "/" }
 func segmentPrefix(topicID string, p int32) string {
 	return fmt.Sprintf("segment/%s/%06d/", topicID, p)
 }
