@@ -18,6 +18,9 @@ func (a *Activities) ComputeLedger(ctx context.Context, in workflows.LedgerInput
 		// (a dry run begins none): then without a token, which the engine would
 		// refuse as one that is not open.
 		op, err := e.Operation(ctx, in.Link.Name)
+		if in.IfLink && gone(err) {
+			return workflows.LedgerResult{}, nil
+		}
 		if err == nil && op.OperationID != in.Call.OperationID {
 			e, err = a.engine(in.Site)
 		}

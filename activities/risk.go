@@ -73,7 +73,7 @@ func (a *Activities) MeasureRisk(ctx context.Context, in workflows.MeasureRiskIn
 			risk.Partitions = append(risk.Partitions, runbook.PartitionRisk{
 				Topic: m.Topic, Partition: part.Partition, Status: m.Status, LagRecords: part.LagRecords,
 				LagSeconds: part.LagSeconds, RecordsPerSecond: part.RecordsPerSecond, SourceSeen: part.SourceHighWatermark >= 0,
-				SourcePosition: part.SourcePosition, SourceStop: part.SourceStop, DestStop: part.DestStop, Stalled: stalled,
+				SourcePosition: part.SourcePosition, SourceStop: part.SourceStop, DestStop: part.DestStop, Stalled: stalled, Guard: m.Guard,
 			})
 		}
 	}

@@ -52,6 +52,36 @@ func (a *Activities) ListDRTopics(ctx context.Context, in workflows.ListDRTopics
 	return out, nil
 }
 
+// CompareTopics reads the metadata of both clusters; one that does not answer is
+// an error.
+func (a *Activities) CompareTopics(ctx context.Context, in workflows.CompareTopicsInput) (workflows.CompareTopicsResult, error) {
+	out := workflows.CompareTopicsResult{Shapes: []runbook.TopicShape{}}
+	var sides []map[string]map[int32]int32
+	for _, s := range []runbook.Site{in.Source, in.Destination} {
+		k, err := a.kafka(s)
+		if err != nil {
+			return out, settle(err)
+		}
+		leaders, err := k.topics(ctx, in.Topics...)
+		if err != nil {
+			return out, settle(err)
+		}
+		sides = append(sides, leaders)
+	}
+	for _, t := range in.Topics {
+		shape := runbook.TopicShape{Topic: t, Source: len(sides[0][t]), Destination: len(sides[1][t])}
+		for _, side := range sides {
+			for _, leader := range side[t] {
+				if leader < 0 {
+					shape.Leaderless++
+				}
+			}
+		}
+		out.Shapes = append(out.Shapes, shape)
+	}
+	return out, nil
+}
+
 // internal topics are Kafka's own and Drawbridge's.
 func internal(name string) bool {
 	return strings.HasPrefix(name, "__") || strings.HasPrefix(name, "_drawbridge") || strings.HasPrefix(name, "drawbridge.")

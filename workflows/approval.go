@@ -27,9 +27,9 @@ type gate struct {
 // approve waits until enough people approved, each naming all overrides.
 // fresh: approvals given earlier in this run do not count.
 func (s *story) approve(ctx workflow.Context, name, text string, overrides []string, fresh bool) error {
-	rule := s.plan.Approvals[s.op]
+	rule := s.rule()
 	need := runbook.Needed(rule, s.requester, overrides)
-	g := &gate{accepts: []string{runbook.Approve, runbook.Deny}, need: need, overrides: overrides}
+	g := &gate{accepts: []string{runbook.Approve, runbook.Deny}, need: need, overrides: overrides, from: s.from}
 	if fresh {
 		g.from = len(s.status.Approvals)
 	}
@@ -44,11 +44,11 @@ func (s *story) approve(ctx workflow.Context, name, text string, overrides []str
 			For: WaitApproval, Text: text, Deadline: g.deadline, Have: runbook.Count(s.status.Approvals[g.from:], overrides), Need: need, Roles: rule.Roles, Overrides: overrides,
 		})
 		defer s.resume(ctx, before)
-		s.notify(ctx, NotifyApproval, fmt.Sprintf("%s of %s needs %d approvals", s.op, s.status.Pair, need), text, s.op == runbook.OpFailover)
+		s.notify(ctx, NotifyApproval, fmt.Sprintf("%s of %s needs %d approvals", s.path, s.status.Pair, need), text, s.path == runbook.OpFailover)
 		// Half the time gone without an answer: everybody is told again, louder.
 		ok, err := workflow.AwaitWithTimeout(ctx, wait/2, g.opened)
 		if err == nil && !ok {
-			s.notify(ctx, NotifyApproval, fmt.Sprintf("%s of %s still needs approvals", s.op, s.status.Pair), text, true)
+			s.notify(ctx, NotifyApproval, fmt.Sprintf("%s of %s still needs approvals", s.path, s.status.Pair), text, true)
 			ok, err = workflow.AwaitWithTimeout(ctx, wait-wait/2, g.opened)
 		}
 		switch {
@@ -65,8 +65,22 @@ func (s *story) approve(ctx workflow.Context, name, text string, overrides []str
 
 // overridden tells whether enough approvals of this run name an override.
 func (s *story) overridden(name string) bool {
-	need := runbook.Needed(s.plan.Approvals[s.op], s.requester, []string{name})
-	return runbook.Count(s.status.Approvals, []string{name}) >= need
+	need := runbook.Needed(s.rule(), s.requester, []string{name})
+	return runbook.Count(s.status.Approvals[s.from:], []string{name}) >= need
+}
+
+// rule is what the plan says of approvals of the path.
+func (s *story) rule() runbook.Approval { return s.plan.Approvals[s.path] }
+
+// ruled gives the path a rule where the plan names none, as plans of an older
+// drctl may: it is never without anybody's approval.
+func (s *story) ruled() {
+	if _, ok := s.plan.Approvals[s.path]; !ok {
+		if s.plan.Approvals == nil {
+			s.plan.Approvals = map[string]runbook.Approval{}
+		}
+		s.plan.Approvals[s.path] = runbook.Approval{Count: 1, DeadlineSeconds: 3600}
+	}
 }
 
 func (s *story) approvers(from int) string {
@@ -86,6 +100,9 @@ func (s *story) wait(ctx workflow.Context, phase string, g *gate, w Waiting) {
 	w.Commands = slices.Clone(g.accepts)
 	if !s.pastPivot && !s.undoing && !slices.Contains(w.Commands, runbook.Abort) {
 		w.Commands = append(w.Commands, runbook.Abort)
+	}
+	if s.noTurn == "" {
+		w.Commands = append(w.Commands, runbook.IntoFailover)
 	}
 	s.gate, s.status.Waiting = g, &w
 	s.phase(ctx, phase)
@@ -117,7 +134,7 @@ func (s *story) pause(ctx workflow.Context, name string, cause error, skippable 
 // awaitPeople waits without end and reminds people every hour.
 func (s *story) awaitPeople(ctx workflow.Context, g *gate, what, text string) error {
 	for {
-		s.notify(ctx, what, fmt.Sprintf("%s of %s waits for a person", s.op, s.status.Pair), text, true)
+		s.notify(ctx, what, fmt.Sprintf("%s of %s waits for a person", s.path, s.status.Pair), text, true)
 		ok, err := workflow.AwaitWithTimeout(ctx, remind, g.opened)
 		if err != nil || ok {
 			return err

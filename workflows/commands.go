@@ -16,7 +16,7 @@ func (s *story) handle(ctx workflow.Context) error {
 	if err := workflow.SetQueryHandler(ctx, QueryStatus, func() (Status, error) { return s.status, nil }); err != nil {
 		return err
 	}
-	for _, name := range []string{UpdateApprove, UpdateDeny, UpdateRetry, UpdateSkip, UpdateAbort, UpdateDecide} {
+	for _, name := range []string{UpdateApprove, UpdateDeny, UpdateRetry, UpdateSkip, UpdateAbort, UpdateDecide, UpdateIntoFailover} {
 		err := workflow.SetUpdateHandlerWithOptions(ctx, name,
 			func(ctx workflow.Context, c runbook.Command) (Ack, error) { return s.command(ctx, name, c) },
 			workflow.UpdateHandlerOptions{
@@ -40,11 +40,16 @@ func (s *story) judge(ctx workflow.Context, name string, c runbook.Command) erro
 	if !s.ready || s.ended {
 		return refuse(ErrNothingWaits, "this run takes no command now (phase %q)", s.status.Phase)
 	}
-	if name == runbook.Abort {
+	switch {
+	case name == runbook.IntoFailover:
+		if why := s.unturnable(); why != "" {
+			return refuse(ErrNotAllowed, "%s", why)
+		}
+	case name == runbook.Abort:
 		if s.pastPivot || s.undoing {
 			return refuse(ErrNotAllowed, "the run is past the point of no return or undoing already: it only goes on; see its status for retry and skip")
 		}
-	} else if s.gate == nil || s.gate.opened() || !slices.Contains(s.gate.accepts, name) {
+	case s.gate == nil || s.gate.opened() || !slices.Contains(s.gate.accepts, name):
 		return refuse(ErrNothingWaits, "this run does not wait for %q now (phase %q)", name, s.status.Phase)
 	}
 	var g gate
@@ -52,8 +57,8 @@ func (s *story) judge(ctx workflow.Context, name string, c runbook.Command) erro
 		g = *s.gate
 	}
 	deadline := g.deadline
-	if name == runbook.Abort {
-		deadline = time.Time{} // an abort is never too late
+	if name == runbook.Abort || name == runbook.IntoFailover {
+		deadline = time.Time{} // never too late
 	}
 	if r := runbook.Fits(c, s.bound(), workflow.Now(ctx), deadline); r != nil {
 		return refuse(r.Code, "%s", r.Text)
@@ -67,7 +72,7 @@ func (s *story) judge(ctx workflow.Context, name string, c runbook.Command) erro
 
 // entitled judges whether this person may say that.
 func (s *story) entitled(name string, c runbook.Command, who runbook.Person, g gate) error {
-	rule := s.plan.Approvals[s.op]
+	rule := s.rule()
 	switch name {
 	case runbook.Approve:
 		if r := runbook.MayApprove(c, who.Roles, rule, s.requester, g.overrides, s.status.Approvals[g.from:]); r != nil {
@@ -83,6 +88,15 @@ func (s *story) entitled(name string, c runbook.Command, who runbook.Person, g g
 		}
 		if name == runbook.Skip && c.Reason == "" {
 			return refuse(ErrNotAllowed, "a skip needs a reason: it goes into the report")
+		}
+	case runbook.IntoFailover:
+		// Who may approve a failover, or stands behind this run: it is a request,
+		// and the failover's approvals are asked for afterwards.
+		if rule := s.plan.Approvals[runbook.OpFailover]; !runbook.HasRole(rule, who.Roles) && c.By != s.requester {
+			return refuse(ErrNotAllowed, "%s did not ask for this run and has none of the roles that may turn it into a failover: %s", c.By, strings.Join(rule.Roles, ", "))
+		}
+		if c.Reason == "" {
+			return refuse(ErrNotAllowed, "turning a planned move into a failover needs a reason: it goes into the report")
 		}
 	case runbook.Decide:
 		if !runbook.HasRole(rule, who.Roles) {
@@ -134,6 +148,9 @@ func (s *story) apply(name string, c runbook.Command, signed runbook.Signed) (Ac
 		s.aborted = &signed
 		s.cancel()
 		ack.Text = "aborted: what was done is being undone"
+	case runbook.IntoFailover:
+		s.turn(signed)
+		ack.Text = "the run goes on as a failover: it attests the outage and asks for the failover's approvals"
 	case runbook.Approve:
 		g := s.gate
 		ack.Have, ack.Need = runbook.Count(s.status.Approvals[g.from:], g.overrides), g.need

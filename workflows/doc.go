@@ -1,6 +1,6 @@
 // Package workflows tells the runbooks as durable stories: SetUp, Failover,
-// RecoverLaggedData, Failback and Unfence, each a Temporal workflow whose verbs
-// stand in runbook order.
+// Switchover, RecoverLaggedData, Failback and Unfence, each a Temporal workflow
+// whose verbs stand in runbook order.
 //
 // It judges nothing itself (package runbook does) and touches nothing (package
 // activities does, through Steps). Everything here must be deterministic: no

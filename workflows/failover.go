@@ -24,15 +24,20 @@ func Failover(ctx workflow.Context, in FailoverInput) (Result, error) {
 		if err := inOrder(ctx, f.orient, f.attest, f.forecast); err != nil || in.DryRun {
 			return err
 		}
-		err := inOrder(ctx, f.askFirst, f.lock, f.begin, f.fence, f.grow)
-		if err != nil {
-			return err
-		}
-		if ctx, err = s.cross(ctx); err != nil { // no way back from here on
-			return err
-		}
-		return inOrder(ctx, f.waves, f.prove, f.flip, f.move, f.done)
+		return f.act(ctx)
 	})
+}
+
+// act is the failover once it is known what it costs.
+func (f *failover) act(ctx workflow.Context) error {
+	err := inOrder(ctx, f.askFirst, f.lock, f.begin, f.fence, f.grow)
+	if err != nil {
+		return err
+	}
+	if ctx, err = f.cross(ctx); err != nil { // no way back from here on
+		return err
+	}
+	return inOrder(ctx, f.waves, f.prove, f.flip, f.move, f.done)
 }
 
 type failover struct {
@@ -43,6 +48,7 @@ type failover struct {
 	why            []string
 	down           bool // nobody reaches the lost site
 	level          runbook.FenceLine
+	frozen         bool // by the planned move that was turned into this
 }
 
 // verb is a sentence of a story.
@@ -65,6 +71,7 @@ func (s *story) cross(ctx workflow.Context) (workflow.Context, error) {
 		return ctx, workflow.ErrCanceled
 	}
 	s.pastPivot, s.forward = true, true
+	s.noTurn = "the run is past the point of no return"
 	s.undo.forget()
 	free, _ := workflow.NewDisconnectedContext(ctx)
 	s.phase(free, PhasePivot)
@@ -107,7 +114,7 @@ func (f *failover) attest(ctx workflow.Context) error {
 		for _, p := range got.Vantages {
 			f.down = f.down && !(p.Known && p.Reachable)
 		}
-		if f.down {
+		if f.down && !f.level.Proven() {
 			// What nobody reaches cannot be fenced with proof: ask at once, so
 			// that one approval is enough.
 			f.demand(runbook.Verdict{Overrides: []string{runbook.OverrideFence}, Reasons: []string{f.lost.Name + " cannot be fenced with proof while it does not answer"}})
@@ -169,6 +176,11 @@ func (f *failover) begin(ctx workflow.Context) error { return f.token(ctx, f.lin
 // fence keeps the old side's clients out as far as that can be done, and asks
 // for the override when it was not proven and nobody has given it yet.
 func (f *failover) fence(ctx workflow.Context) error {
+	if f.level.Proven() { // by the planned move that was turned into this
+		err := f.fenceReaders(ctx)
+		f.mark(ctx, "fence")
+		return err
+	}
 	var err error
 	f.level, err = f.raise(ctx, fence{
 		site: f.lost, registerAt: f.survivor, topics: f.topics, groups: f.plan.GroupNames(), effort: kindOnce, dark: f.down,
@@ -326,5 +338,8 @@ func (s *story) moveClients(ctx workflow.Context, old, site runbook.Site) error 
 }
 
 func (f *failover) done(ctx workflow.Context) error {
+	if err := f.letGo(ctx); err != nil {
+		return err
+	}
 	return f.release(ctx, []runbook.Site{f.survivor})
 }

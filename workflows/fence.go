@@ -77,7 +77,7 @@ func (s *story) raiseOnce(ctx workflow.Context, f fence) (runbook.FenceEvidence,
 		})
 	}
 	made, err := run(with(ctx, f.effort, "DENY WRITE at "+f.site.Name), steps.FenceSite,
-		FenceSiteInput{Call: s.call("fence " + f.site.Name), Site: f.site, RegisterAt: f.registerAt, Topics: f.topics})
+		FenceSiteInput{Call: s.holder("fence " + f.site.Name), Site: f.site, RegisterAt: f.registerAt, Topics: f.topics})
 	if err != nil {
 		return none, err
 	}
@@ -93,7 +93,7 @@ func (s *story) raiseOnce(ctx workflow.Context, f fence) (runbook.FenceEvidence,
 		made.Entries = max(made.Entries, got.Entries)
 	}
 	proof, err := run(with(ctx, f.effort, "prove the fence at "+f.site.Name), steps.ProveFence, ProveFenceInput{
-		Call: s.call("prove fence " + f.site.Name), Site: f.site, RegisterAt: f.registerAt, Topics: f.topics,
+		Call: s.holder("prove fence " + f.site.Name), Site: f.site, RegisterAt: f.registerAt, Topics: f.topics,
 		HoldFor: holdStill, CanaryBefore: before.Writable || made.CanaryBefore,
 	})
 	if err != nil {
@@ -109,7 +109,7 @@ func (s *story) raiseOnce(ctx workflow.Context, f fence) (runbook.FenceEvidence,
 
 func (s *story) fenceGroups(ctx workflow.Context, f fence) (FenceResult, error) {
 	return run(with(ctx, f.effort, "DENY READ on groups at "+f.site.Name), steps.FenceGroups,
-		FenceGroupsInput{Call: s.call("fence groups " + f.site.Name), Site: f.site, RegisterAt: f.registerAt, Groups: f.groups})
+		FenceGroupsInput{Call: s.holder("fence groups " + f.site.Name), Site: f.site, RegisterAt: f.registerAt, Groups: f.groups})
 }
 
 // liftGroups removes every DENY READ on groups that operations left on a site.

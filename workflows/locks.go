@@ -19,6 +19,10 @@ func (s *story) free() (override []string, err error) {
 	if l == nil || l.OpID == s.id {
 		return nil, nil
 	}
+	if s.leftover(l) {
+		s.find("the lock of %s (%s) at %s is left of a run that is over: it is broken", l.OpID, l.Operation, s.truth.LockAt)
+		return nil, nil
+	}
 	if s.status.DryRun {
 		s.find("pair %s is held by %s %s now", s.status.Pair, l.Operation, l.OpID)
 		return nil, nil
@@ -29,6 +33,13 @@ func (s *story) free() (override []string, err error) {
 	}
 	return nil, refuse(ErrPairBusy, "pair %s is held by %s %s since %s (%s): wait for it, or, if that run is gone for good, request again with the override %s",
 		s.status.Pair, l.Operation, l.OpID, l.Since.UTC().Format("2006-01-02 15:04:05Z"), s.truth.LockAt, runbook.OverrideLock)
+}
+
+// leftover tells whether a lock in a state topic belongs to a run that made the
+// record's epoch and has given the record's lock back: a turned switchover
+// leaves one with the engine that it lost.
+func (s *story) leftover(l *record.Lock) bool {
+	return s.truth.Record != nil && s.rec.Lock == nil && s.rec.OpID == l.OpID
 }
 
 // lock takes the pair: the state topics of the engines at sites first, then the
@@ -45,7 +56,7 @@ func (s *story) lock(ctx workflow.Context, sites []runbook.Site, ruling string, 
 		if b, ok := s.breaks[site.Name]; ok {
 			in.Break = b
 		}
-		s.undo.add(name, func(ctx workflow.Context) error {
+		s.undo.once(name, func(ctx workflow.Context) error {
 			_, err := run(with(ctx, kindUndo, "give back the lock at "+site.Name), steps.EngineUnlock, in)
 			return err
 		})
@@ -60,7 +71,7 @@ func (s *story) lock(ctx workflow.Context, sites []runbook.Site, ruling string, 
 			return err
 		}
 	}
-	s.undo.add("lock record", func(ctx workflow.Context) error {
+	s.undo.once("lock record", func(ctx workflow.Context) error {
 		// The lock may have been written though its step failed: look.
 		if err := s.reread(ctx, kindUndo); err != nil {
 			return err
@@ -180,9 +191,16 @@ func (s *story) settle(ctx workflow.Context, what, name string, next record.Reco
 	return s.write(ctx, kindChange, WriteDebt, name+" debts", fixed)
 }
 
-// token opens the operation's token on a link. Its undo is no entry of the
-// stack: revoke comes before everything else is undone.
+// token opens the operation's token on a link, unless the run has it. Its undo
+// is no entry of the stack: revoke comes before everything else is undone. Once
+// tokens were revoked the run needs another name, its calls are refused for good.
 func (s *story) token(ctx workflow.Context, l runbook.Link) error {
+	if slices.ContainsFunc(s.tokens, func(in OperationTokenInput) bool { return in.Link.Name == l.Name }) {
+		return nil
+	}
+	if s.shut {
+		s.acting = s.id + ".2"
+	}
 	site, err := s.plan.Site(l.Destination)
 	if err != nil {
 		return err
@@ -218,6 +236,7 @@ func (s *story) revoke(ctx workflow.Context, topics []string) (stopped []string,
 			return stopped, err
 		}
 	}
+	s.shut = s.shut || len(s.tokens) > 0
 	s.tokens = nil
 	return stopped, nil
 }

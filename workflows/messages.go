@@ -16,6 +16,7 @@ const TaskQueue = "drawbridge"
 const (
 	NameSetUp             = "SetUp"
 	NameFailover          = "Failover"
+	NameSwitchover        = "Switchover"
 	NameRecoverLaggedData = "RecoverLaggedData"
 	NameFailback          = "Failback"
 	NameUnfence           = "Unfence"
@@ -37,13 +38,14 @@ func ReadyID(pair string) string { return "dr-ready/" + pair }
 // answers with an Ack; a refusal is an application error with a type of
 // errors.go.
 const (
-	UpdateApprove = "approve"
-	UpdateDeny    = "deny"
-	UpdateRetry   = "retry"
-	UpdateSkip    = "skip"
-	UpdateAbort   = "abort"
-	UpdateDecide  = "decide"
-	QueryStatus   = "status"
+	UpdateApprove      = "approve"
+	UpdateDeny         = "deny"
+	UpdateRetry        = "retry"
+	UpdateSkip         = "skip"
+	UpdateAbort        = "abort"
+	UpdateDecide       = "decide"
+	UpdateIntoFailover = "into-failover"
+	QueryStatus        = "status"
 )
 
 // Summary is the StaticSummary that starters put on a run; it is shown in the
@@ -96,6 +98,16 @@ type SetUpInput struct{ Start }
 type FailoverInput struct {
 	Start
 	DryRun bool `json:"dry_run,omitempty"`
+}
+
+// SwitchoverInput starts Switchover, under ID(pair), or with DryRun under DryID.
+type SwitchoverInput struct {
+	Start
+	DryRun bool `json:"dry_run,omitempty"`
+	// Target is the site that shall be active, empty for the one that is not. A
+	// target that is active already is refused, so that asking twice does not
+	// move the pair back.
+	Target string `json:"target,omitempty"`
 }
 
 // RecoverInput starts RecoverLaggedData. Decisions by topic ("append",
@@ -174,7 +186,9 @@ const (
 
 // Status is the answer to QueryStatus.
 type Status struct {
-	Pair      string    `json:"pair"`
+	Pair string `json:"pair"`
+	// Operation whose rules hold now, and that commands must name: "failover" in
+	// a switchover that was turned into one.
 	Operation string    `json:"operation"`
 	OpID      string    `json:"op_id"`
 	DryRun    bool      `json:"dry_run,omitempty"`
@@ -189,12 +203,16 @@ type Status struct {
 	Steps   []runbook.StepLine `json:"steps"`
 	Waiting *Waiting           `json:"waiting,omitempty"`
 
-	Approvals []runbook.Signed     `json:"approvals,omitempty"`
-	Forecast  *runbook.Forecast    `json:"forecast,omitempty"`
-	Fences    []runbook.FenceLine  `json:"fences,omitempty"`
-	Ledger    []runbook.LedgerLine `json:"ledger,omitempty"`
-	Findings  []string             `json:"findings,omitempty"`
-	Debts     []record.FenceDebt   `json:"debts,omitempty"`
+	Approvals []runbook.Signed  `json:"approvals,omitempty"`
+	Forecast  *runbook.Forecast `json:"forecast,omitempty"`
+	// Move is the forecast of a planned move, Turned the command that made a
+	// failover of a switchover.
+	Move     *runbook.MoveForecast `json:"move,omitempty"`
+	Turned   *runbook.Signed       `json:"turned_into_failover,omitempty"`
+	Fences   []runbook.FenceLine   `json:"fences,omitempty"`
+	Ledger   []runbook.LedgerLine  `json:"ledger,omitempty"`
+	Findings []string              `json:"findings,omitempty"`
+	Debts    []record.FenceDebt    `json:"debts,omitempty"`
 }
 
 // What a run waits for.

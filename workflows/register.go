@@ -11,6 +11,7 @@ type Registry interface {
 func Register(r Registry) {
 	r.RegisterWorkflowWithOptions(SetUp, workflow.RegisterOptions{Name: NameSetUp})
 	r.RegisterWorkflowWithOptions(Failover, workflow.RegisterOptions{Name: NameFailover})
+	r.RegisterWorkflowWithOptions(Switchover, workflow.RegisterOptions{Name: NameSwitchover})
 	r.RegisterWorkflowWithOptions(RecoverLaggedData, workflow.RegisterOptions{Name: NameRecoverLaggedData})
 	r.RegisterWorkflowWithOptions(Failback, workflow.RegisterOptions{Name: NameFailback})
 	r.RegisterWorkflowWithOptions(Readiness, workflow.RegisterOptions{Name: NameReadiness})

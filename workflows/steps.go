@@ -34,6 +34,10 @@ type Steps interface {
 	// match, without internal topics, with the pair's canary topic.
 	ListDRTopics(context.Context, ListDRTopicsInput) (ListDRTopicsResult, error)
 
+	// CompareTopics reads from both clusters how many partitions topics have,
+	// and how many of them have no leader.
+	CompareTopics(context.Context, CompareTopicsInput) (CompareTopicsResult, error)
+
 	// The record, the locks, the tokens.
 
 	// WriteRecord puts one record into one site's Consul by compare-and-set.

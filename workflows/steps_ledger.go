@@ -29,6 +29,8 @@ type LedgerInput struct {
 	DecidedBy    string       `json:"decided_by,omitempty"`
 	Reason       string       `json:"reason,omitempty"`
 	KeepDecision bool         `json:"keep_decision,omitempty"`
+	// IfLink: a link that the engine does not know has an empty ledger.
+	IfLink bool `json:"if_link,omitempty"`
 }
 
 // LedgerResult is the link's whole ledger after the step. Exported is the topic

@@ -112,6 +112,19 @@ type CompareLogEndsInput struct {
 	Topics []string     `json:"topics"`
 }
 
+// CompareTopicsInput names topics that both sites should have alike.
+type CompareTopicsInput struct {
+	Call        Call         `json:"call"`
+	Source      runbook.Site `json:"source"`
+	Destination runbook.Site `json:"destination"`
+	Topics      []string     `json:"topics"`
+}
+
+// CompareTopicsResult has one shape per topic, in the input's order.
+type CompareTopicsResult struct {
+	Shapes []runbook.TopicShape `json:"shapes"`
+}
+
 // CompareLogEndsResult: Equal when every log ends at its expected offset.
 type CompareLogEndsResult struct {
 	Equal bool             `json:"equal"`

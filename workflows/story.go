@@ -19,7 +19,10 @@ import (
 // Go's; commands that wait for an activity are kept apart by mu.
 type story struct {
 	op string
-	id string
+	// path is the operation whose rules hold: op, or failover once a switchover
+	// was turned into one.
+	path string
+	id   string
 	// acting is the name that engine calls carry: id, until a revoked operation
 	// must go on under another.
 	acting string
@@ -63,6 +66,11 @@ type story struct {
 	gate    *gate
 	aborted *runbook.Signed
 	expired bool
+
+	turned *runbook.Signed // the command that made a failover of a switchover
+	noTurn string          // why the run cannot be turned into one now, "" if it can
+	from   int             // approvals before this one are not of the path
+	shut   bool            // tokens were revoked: go on under another name
 }
 
 // open starts a run: it refuses a wrong id, loads the plan, verifies the
@@ -80,6 +88,7 @@ func open(ctx workflow.Context, op string, in Start, dry bool) (*story, error) {
 	}
 	s := &story{
 		op:     op,
+		path:   op,
 		id:     op + "-" + first,
 		acting: op + "-" + first,
 		base:   map[string]string{},
@@ -87,6 +96,7 @@ func open(ctx workflow.Context, op string, in Start, dry bool) (*story, error) {
 		marks:  now,
 		mu:     workflow.NewMutex(ctx),
 	}
+	s.noTurn = fmt.Sprintf("a %s cannot be turned into a failover", op)
 	s.requester, s.reason = runbook.Unsigned, in.Reason
 	s.status = Status{Pair: in.Pair, Operation: op, OpID: s.id, DryRun: dry, Started: now, Steps: []runbook.StepLine{}, Requester: s.requester}
 	s.report = runbook.Report{Pair: in.Pair, Operation: op, OpID: s.id, DryRun: dry, Started: now}
@@ -218,7 +228,7 @@ func (s *story) call(step string) Call {
 	return Call{Pair: s.status.Pair, OperationID: s.acting, Operation: s.op, Epoch: s.engine, Step: step}
 }
 
-// holder is call for locks, which belong to the run under its first name.
+// holder is call for locks and fences, which belong to the run under its first name.
 func (s *story) holder(step string) Call {
 	c := s.call(step)
 	c.OperationID = s.id
@@ -226,11 +236,11 @@ func (s *story) holder(step string) Call {
 }
 
 func (s *story) bound() runbook.Bound {
-	return runbook.Bound{OpID: s.id, Pair: s.status.Pair, Operation: s.op, Epoch: s.status.Epoch, PlanHash: s.hash}
+	return runbook.Bound{OpID: s.id, Pair: s.status.Pair, Operation: s.path, Epoch: s.status.Epoch, PlanHash: s.hash}
 }
 
 func (s *story) by(ctx workflow.Context) runbook.By {
-	return runbook.By{OpID: s.id, Operation: s.op, Person: s.requester, Now: workflow.Now(ctx)}
+	return runbook.By{OpID: s.id, Operation: s.path, Person: s.requester, Now: workflow.Now(ctx)}
 }
 
 // tell runs a story's body and closes the run: undo when it failed before the
@@ -283,7 +293,7 @@ func (s *story) close(ctx workflow.Context, err error) (Result, error) {
 		r.Error = said(err)
 	}
 	r.Steps, r.Approvals, r.Findings, r.Fences = s.status.Steps, s.status.Approvals, s.status.Findings, s.status.Fences
-	r.Forecast, r.Ledger = s.status.Forecast, s.status.Ledger
+	r.Forecast, r.Ledger, r.Move, r.Turned = s.status.Forecast, s.status.Ledger, s.status.Move, s.status.Turned
 	if s.rec.Pair != "" {
 		r.EpochAfter, r.Active, r.DebtsOpen = s.rec.Epoch, s.rec.Active, s.rec.FenceDebt
 	}
@@ -296,7 +306,7 @@ func (s *story) close(ctx workflow.Context, err error) (Result, error) {
 		}
 		res.ReportFile, r.PlanChanged = saved.Markdown, saved.PlanChanged
 	}
-	s.notify(ctx, NotifyFinished, fmt.Sprintf("%s of %s: %s", s.op, s.status.Pair, outcome), r.Error, false)
+	s.notify(ctx, NotifyFinished, fmt.Sprintf("%s of %s: %s", s.path, s.status.Pair, outcome), r.Error, false)
 	res.Report = *r
 	s.show(ctx)
 	s.search(ctx)

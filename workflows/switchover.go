@@ -2,8 +2,8 @@ package workflows
 
 import (
 	"fmt"
+	"slices"
 	"strings"
-	"time"
 
 	"go.temporal.io/sdk/workflow"
 
@@ -11,309 +11,216 @@ import (
 	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
 )
 
-// plannedMove takes a pair from one healthy site to the other without loss:
-// freeze → fence → transactions → groups → drain → final offset sync → promote
-// → flip → move. Failback uses it; Switchover will. The freeze is bounded: when
-// it expires before the pivot everything is undone.
-//
-// The final sync comes behind the drain, not before: only then can no offset be
-// clamped to what is mirrored.
-type plannedMove struct {
-	*story
-	source, destination runbook.Site
-	link                runbook.Link // source → destination
-	reverse             runbook.Link // destination → source
-	thaw                workflow.CancelFunc
-}
-
-// run moves the pair; ctx of what follows the pivot is returned, since a cancel
-// in Temporal must not reach it.
-func (m *plannedMove) run(ctx workflow.Context) (workflow.Context, error) {
-	defer func() { m.thaw() }()
-	m.thaw = func() {}
-	m.marks = workflow.Now(ctx)
-	err := inOrder(ctx, m.freeze, m.fence, m.transactions, m.stopGroups, m.drain, m.syncGroups)
+// Switchover moves a healthy pair to its standby without loss and turns the
+// mirrors round, so that it is protected again. Clients stand still while it is
+// frozen, for a bounded time: what ends the run before its pivot undoes
+// everything. It can be turned into a failover when its source dies under it.
+func Switchover(ctx workflow.Context, in SwitchoverInput) (Result, error) {
+	s, err := open(ctx, runbook.OpSwitchover, in.Start, in.DryRun)
 	if err != nil {
-		return ctx, err
+		return Result{}, err
 	}
-	if ctx, err = m.promote(ctx); err != nil {
-		return ctx, err
+	s.noTurn = "this run has not found out yet what it may do: ask again in a moment"
+	if in.DryRun {
+		s.noTurn = "a dry run holds nothing that could be turned: start drctl failover " + in.Pair
 	}
-	return ctx, inOrder(ctx, m.own, m.liftGroups, m.prove, m.flip, m.clients)
-}
-
-// freeze tells clients to stop, and starts the clock that undoes everything.
-func (m *plannedMove) freeze(ctx workflow.Context) error {
-	m.forward = false // a failed step is undone, clients are waiting
-	m.phase(ctx, PhaseFrozen)
-	timer, stop := workflow.WithCancel(ctx)
-	m.thaw = stop
-	workflow.Go(timer, func(ctx workflow.Context) {
-		if workflow.Sleep(ctx, runbook.Seconds(m.plan.Limits.FreezeSeconds)) == nil && !m.pastPivot {
-			m.expired = true
-			m.cancel()
-		}
-	})
-	m.undo.add("freeze", func(ctx workflow.Context) error {
-		if err := m.reread(ctx, kindUndo); err != nil {
+	w := &switchover{plannedMove: plannedMove{story: s, wayOut: !in.DryRun}, target: in.Target}
+	return s.tell(ctx, func(inner workflow.Context) error {
+		if err := w.orient(inner); err != nil {
 			return err
 		}
-		return m.write(ctx, kindUndo, WritePhase, "undo freeze", runbook.Locked(m.rec, record.Open, m.by(ctx)))
-	})
-	return m.do(ctx, "freeze", func(ctx workflow.Context) (string, error) {
-		return fmt.Sprintf("at most %d s", m.plan.Limits.FreezeSeconds),
-			m.write(ctx, kindChange, WritePhase, "freeze", runbook.Locked(m.rec, record.Frozen, m.by(ctx)))
+		inner = w.mayTurn(inner)
+		after, err := w.move(inner)
+		switch {
+		case s.turned != nil && !s.pastPivot:
+			return w.asFailover().takeOver(ctx) // inner was cancelled
+		case s.turned != nil && err == nil:
+			f := w.asFailover()
+			return inOrder(after, f.prove, f.flip, f.move, f.done)
+		case err != nil || in.DryRun:
+			return err
+		}
+		return inOrder(after, w.restoreDR, w.proven, w.done)
 	})
 }
 
-func (m *plannedMove) fence(ctx workflow.Context) error {
-	line, err := m.raise(ctx, fence{site: m.source, registerAt: m.destination, topics: m.topics, effort: kindLong})
-	if err != nil {
-		return err
+type switchover struct {
+	plannedMove
+	target string
+	need   []string // overrides
+	risk   runbook.Risk
+}
+
+// move is the switchover up to clients that have moved; a dry run ends with the
+// forecast.
+func (w *switchover) move(ctx workflow.Context) (workflow.Context, error) {
+	err := inOrder(ctx, w.list, w.healthy, w.waitForLag, w.foresee)
+	if err != nil || w.status.DryRun {
+		return ctx, err
 	}
-	if !line.Proven() && !m.overridden(runbook.OverrideFence) {
-		return refuse(ErrHalted, "the fence on %s is %s, not proven (%s): without proof a planned move may lose records; cure it, or name the override %s in the approval", line.Site, line.Level, line.Reason, runbook.OverrideFence)
+	if err := inOrder(ctx, w.ask, w.lock, w.wayBack, w.begin, w.tip); err != nil {
+		return ctx, err
 	}
-	m.mark(ctx, "fence")
-	return nil
+	return w.run(ctx) // the pivot is in there
 }
 
-func (m *plannedMove) transactions(ctx workflow.Context) error {
-	return m.do(ctx, "end transactions", func(ctx workflow.Context) (string, error) {
-		grace := runbook.Seconds(m.plan.Limits.TransactionsSeconds)
-		got, err := run(with(ctx, kindWait(grace), "open transactions at "+m.source.Name), steps.EndTransactions,
-			EndTransactionsInput{Call: m.call("end transactions"), Site: m.source, Topics: m.topics, Grace: grace})
-		if err != nil {
-			return "", err
-		}
-		m.report.EndedTxns = got.Ended
-		if len(got.Open) > 0 {
-			return "", refuse(ErrHalted, "%d transactions at %s could not be ended, first %s on %s/%d", len(got.Open), m.source.Name, got.Open[0].TransactionalID, got.Open[0].Topic, got.Open[0].Partition)
-		}
-		return fmt.Sprintf("%d ended", len(got.Ended)), nil
-	})
-}
-
-// stopGroups gives clients the time to stop by themselves, then denies READ.
-func (m *plannedMove) stopGroups(ctx workflow.Context) error {
-	groups := m.plan.GroupNames()
-	if len(groups) == 0 {
-		return nil
+// orient finds out who is active, and refuses what no wait can mend.
+func (w *switchover) orient(workflow.Context) error {
+	pair := w.plan.Pair
+	w.ruled()
+	if w.truth.Record == nil {
+		return refuse(ErrPrecondition, "pair %s has no record of truth: run drctl setup %s", pair, pair)
 	}
-	return m.do(ctx, "stop groups", func(ctx workflow.Context) (string, error) {
-		within := runbook.Seconds(m.plan.Limits.FreezeSeconds) / 4
-		await := func(name string) (AwaitGroupsEmptyResult, error) {
-			return run(with(ctx, kindWait(within), "groups at "+m.source.Name+" stop"), steps.AwaitGroupsEmpty,
-				AwaitGroupsEmptyInput{Call: m.call(name), Site: m.source, Groups: groups, Within: within})
-		}
-		got, err := await("stop groups")
-		if err != nil {
-			return "", err
-		}
-		// Even those that stopped must not come back before the flip.
-		f := fence{site: m.source, registerAt: m.destination, groups: groups, effort: kindLong}
-		if _, err := m.fenceGroups(ctx, f); err != nil {
-			return "", err
-		}
-		if got.Empty {
-			return "all stopped", nil
-		}
-		busy := got.Busy
-		if got, err = await("stop fenced groups"); err != nil {
-			return "", err
-		}
-		if !got.Empty {
-			return "", refuse(ErrHalted, "groups %s still have members at %s though READ is denied", strings.Join(got.Busy, ", "), m.source.Name)
-		}
-		return "stopped by DENY READ: " + strings.Join(busy, ", "), nil
-	})
-}
-
-func (m *plannedMove) drain(ctx workflow.Context) error {
-	err := m.do(ctx, "drain", func(ctx workflow.Context) (string, error) {
-		within := runbook.Seconds(m.plan.Limits.FreezeSeconds)
-		got, err := run(with(ctx, kindWait(within), "drain "+m.link.Name), steps.AwaitDrained, AwaitDrainedInput{
-			Call: m.call("drain"), Source: m.source, Destination: m.destination, Link: m.link, Topics: m.topics, Within: within,
-		})
-		if err == nil && !got.Drained {
-			err = refuse(ErrHalted, "not drained in %s: %s", within, strings.Join(got.Behind, "; "))
-		}
-		return fmt.Sprintf("%d partitions at their end", len(got.Ends)), err
-	})
-	m.mark(ctx, "drain")
+	var err error
+	if w.source, err = w.plan.Site(w.rec.Active[0]); err != nil {
+		return refuse(ErrPrecondition, "the active site of the record: %v", err)
+	}
+	if w.destination, err = w.plan.Other(w.source.Name); err != nil {
+		return refuse(ErrPrecondition, "%v", err)
+	}
+	switch w.target {
+	case "", w.destination.Name:
+	case w.source.Name:
+		return refuse(ErrPrecondition, "pair %s is active at %s already, since epoch %d", pair, w.target, w.rec.Epoch)
+	default:
+		return refuse(ErrPrecondition, "pair %s has no site %q: it can be moved to %s", pair, w.target, w.destination.Name)
+	}
+	if w.link, err = w.plan.Link(w.source.Name, w.destination.Name); err != nil {
+		return refuse(ErrPrecondition, "%v", err)
+	}
+	if w.reverse, err = w.plan.Link(w.destination.Name, w.source.Name); err != nil {
+		return refuse(ErrPrecondition, "%v", err)
+	}
+	if len(w.rec.FenceDebt) > 0 {
+		d := w.rec.FenceDebt[0]
+		return refuse(ErrPrecondition, "%d debts are open, first %s owed to %s since %s (%s): pay them with drctl recover %s --debts-only", len(w.rec.FenceDebt), d.Kind, d.Site, d.Since.UTC().Format("2006-01-02 15:04:05Z"), d.Reason, pair)
+	}
+	if len(w.truth.Silent) > 0 {
+		return refuse(ErrPrecondition, "%s do not answer: a planned move needs both sites; if %s is lost, drctl failover %s", strings.Join(w.truth.Silent, ", "), w.source.Name, pair)
+	}
+	w.pivotLink = w.link.Name
+	w.need, err = w.free()
 	return err
 }
 
-func (m *plannedMove) syncGroups(ctx workflow.Context) error {
-	return m.do(ctx, "sync groups", func(ctx workflow.Context) (string, error) {
-		got, err := run(with(ctx, kindLong, "final offset sync"), steps.SyncGroups, LinkGroupsInput{Call: m.call("sync groups"), Site: m.destination, Link: m.link, Groups: m.plan.GroupNames()})
+func (w *switchover) list(ctx workflow.Context) error {
+	topics, err := w.listTopics(ctx, w.source)
+	w.topics = topics
+	return err
+}
+
+// healthy looks at mirrors, topics of both sites and what an earlier failover
+// left undecided.
+func (w *switchover) healthy(ctx workflow.Context) error {
+	return w.do(ctx, "may it be moved?", func(ctx workflow.Context) (string, error) {
+		ledger, err := run(with(ctx, kindLong, "loss ledger of "+w.reverse.Name), steps.ComputeLedger, LedgerInput{Call: w.call("ledger decided"), Site: w.source, Link: w.reverse, IfLink: true})
 		if err != nil {
 			return "", err
 		}
-		for _, g := range got.Groups {
-			if g.Clamped {
-				return "", refuse(ErrHalted, "group %s on %s/%d stands at %d at the source and would be set back to %d: the mirror is not drained", g.Group, g.Topic, g.Partition, g.SourceOffset, g.Wanted)
-			}
+		if err := w.measure(ctx, "measure mirrors"); err != nil {
+			return "", err
 		}
-		for _, p := range got.Problems {
-			m.find("group offsets: %s", p)
-		}
-		m.report.Offsets = got.Groups
-		return fmt.Sprintf("%d offsets, exact %t", len(got.Groups), got.Exact), nil
-	})
-}
-
-// promote is the pivot. While not one mirror is ended there is still a way
-// back; as soon as one is, there is none.
-func (m *plannedMove) promote(ctx workflow.Context) (workflow.Context, error) {
-	undo := m.undo
-	free, err := m.cross(ctx)
-	if err != nil {
-		return ctx, err
-	}
-	m.thaw()
-	m.forward = false // the first refusal is looked at below
-	call := m.call("promote")
-	try := func(ctx workflow.Context) (string, error) { return m.promoteOnce(ctx, call) }
-	err = m.do(free, "promote", try)
-	m.forward = true
-	if err == nil {
-		m.mark(free, "promote")
-		return free, nil
-	}
-	// Revoking turns draining mirrors back, unless their writer is fenced.
-	tokens := m.tokens
-	stopped, rerr := m.revoke(free, m.topics)
-	if rerr == nil && len(stopped) == 0 {
-		m.pastPivot, m.forward, m.undo = false, false, undo
-		return free, err
-	}
-	m.find("promoting failed half way: %s; %d mirrors are STOPPED, so that the run only goes on", brief(err), len(stopped))
-	// The revoked operation's calls are refused for good: go on under a name of
-	// its own.
-	m.acting = m.id + ".2"
-	for i := range tokens {
-		tokens[i].Call = m.call("begin operation again on " + tokens[i].Link.Name)
-		err := m.must(free, tokens[i].Call.Step, func(ctx workflow.Context) (string, error) {
-			got, err := run(with(ctx, kindChange, tokens[i].Call.Step), steps.BeginOperation, tokens[i])
-			return got.State, err
-		})
-		if err != nil {
-			return free, err
-		}
-	}
-	m.tokens, call = tokens, m.call("promote the rest")
-	err = m.must(free, "promote the rest", try)
-	m.mark(free, "promote")
-	return free, err
-}
-
-func (m *plannedMove) promoteOnce(ctx workflow.Context, call Call) (string, error) {
-	in := MirrorsInput{Call: call, Site: m.destination, Link: m.link, Topics: m.topics}
-	got, err := run(with(ctx, kindLong, "promote "+m.link.Name), steps.PromoteMirrors, in)
-	if err != nil {
-		return "", err
-	}
-	refused := runbook.Failed(got.Topics)
-	call.Step = "promote stopped"
-	stopped, err := run(with(ctx, kindWait(stopWithin), "until STOPPED"), steps.AwaitStopped,
-		AwaitStoppedInput{Call: call, Site: m.destination, Link: m.link, Topics: accepted(m.topics, refused), Within: stopWithin})
-	if err != nil {
-		return "", err
-	}
-	if all := append(refused, runbook.Failed(stopped.Topics)...); len(all) > 0 {
-		return "", refuse(ErrHalted, "%d of %d mirrors were not promoted, first %s: %s", len(all), len(m.topics), all[0].Topic, all[0].Error)
-	}
-	return fmt.Sprintf("%d mirrors STOPPED", len(stopped.Topics)), nil
-}
-
-// own passes the group offsets at the old active site to the engine there,
-// while its groups stand still: from now on they follow the new active site.
-func (m *plannedMove) own(ctx workflow.Context) error {
-	return m.do(ctx, "own groups", func(ctx workflow.Context) (string, error) {
-		got, err := run(with(ctx, kindLong, "group offsets at "+m.source.Name), steps.OwnGroups, LinkGroupsInput{Call: m.call("own groups"), Site: m.source, Link: m.reverse, Groups: m.plan.GroupNames()})
-		for _, p := range got.Problems {
-			m.find("group offsets at %s: %s", m.source.Name, p)
-		}
-		return fmt.Sprintf("%d offsets", len(got.Groups)), err
-	})
-}
-
-// liftGroups opens the new active site's groups; an earlier failover or
-// recovery may have shut them.
-func (m *plannedMove) liftGroups(ctx workflow.Context) error {
-	return m.story.liftGroups(ctx, m.destination, m.source)
-}
-
-func (m *plannedMove) prove(ctx workflow.Context) error {
-	return m.writable(ctx, m.destination, m.topics)
-}
-
-func (m *plannedMove) flip(ctx workflow.Context) error {
-	m.ruling = m.destination.Name // the new active site's Consul rules from here on
-	return m.flipTo(ctx, runbook.Flip(m.rec, m.plan, max(m.truth.Highest, m.rec.Epoch), m.destination.Name, m.by(ctx)))
-}
-
-func (m *plannedMove) clients(ctx workflow.Context) error {
-	return m.moveClients(ctx, m.source, m.destination)
-}
-
-// settleDown is how long a rejoined mirror may take to be at the tip.
-const settleDown = 5 * time.Minute
-
-// restoreDR protects the pair again after a planned move without divergence:
-// the reverse mirrors start over the existing topics at the recorded stop
-// offsets, nothing is deleted, and the fence becomes the guards'.
-func (m *plannedMove) restoreDR(ctx workflow.Context) error {
-	return inOrder(ctx, m.sameEnds, m.rejoin, m.guard, m.openGroups, m.follow)
-}
-
-func (m *plannedMove) sameEnds(ctx workflow.Context) error {
-	return m.do(ctx, "compare log ends", func(ctx workflow.Context) (string, error) {
-		got, err := run(with(ctx, kindLong, "log ends at "+m.source.Name), steps.CompareLogEnds, CompareLogEndsInput{Call: m.call("compare log ends"), Site: m.source, Keeper: m.destination, Link: m.link, Topics: m.topics})
+		shapes, err := run(with(ctx, kindProbe, "topics of both sites"), steps.CompareTopics, CompareTopicsInput{Call: w.call("compare topics"), Source: w.source, Destination: w.destination, Topics: w.topics})
 		if err != nil {
 			return "", err
 		}
-		if !got.Equal {
-			return "", refuse(ErrHalted, "logs at %s do not end where %s stopped mirroring them: something was written behind the fence; see both with drctl mirror describe", m.source.Name, m.link.Name)
+		v := runbook.Planned(runbook.MoveFacts{
+			Pair: w.plan.Pair, Link: w.link, Topics: w.topics, Risk: w.risk, Shapes: shapes.Shapes, Undecided: runbook.Undecided(ledger.Lines),
+		})
+		if !v.OK {
+			return "", refuse(ErrPrecondition, "%s", v.Text())
 		}
-		return fmt.Sprintf("%d partitions equal", len(got.Ends)), nil
+		for _, r := range v.Reasons {
+			w.find("%s", r)
+		}
+		return fmt.Sprintf("%d mirrors ACTIVE on %s", len(w.topics), w.link.Name), nil
 	})
 }
 
-func (m *plannedMove) rejoin(ctx workflow.Context) error {
-	return m.do(ctx, "rejoin", func(ctx workflow.Context) (string, error) {
-		got, err := run(with(ctx, kindLong, "mirror again by "+m.reverse.Name), steps.Rejoin, RejoinInput{
-			Call: m.call("rejoin"), Site: m.source, Link: m.reverse, Other: m.destination, Opposite: m.link, Topics: m.topics,
-		})
-		if err != nil {
-			return "", err
-		}
-		if bad := runbook.Failed(got.Topics); len(bad) > 0 {
-			return "", refuse(ErrHalted, "%d of %d topics did not rejoin, first %s: %s", len(bad), len(got.Topics), bad[0].Topic, bad[0].Error)
-		}
-		return fmt.Sprintf("%d mirrors", len(got.Topics)), nil
-	})
+func (w *switchover) measure(ctx workflow.Context, step string) error {
+	got, err := run(with(ctx, kindProbe, "mirrors of "+w.link.Name), steps.MeasureRisk, MeasureRiskInput{Call: w.call(step), Site: w.destination, Link: w.link})
+	w.risk = got.Risk
+	return err
 }
 
-func (m *plannedMove) guard(ctx workflow.Context) error {
-	return m.handOver(ctx, m.source, m.destination, m.reverse)
+// waitForLag is for the lag to get under its objective, before anybody is asked. A
+// dry run does not wait, the forecast says how it stands.
+func (w *switchover) waitForLag(ctx workflow.Context) error {
+	if w.status.DryRun {
+		return nil
+	}
+	return w.caughtUp(ctx, "wait for lag")
 }
 
-// openGroups takes back the DENY READ at the new standby: nobody reads there,
-// and the offset sync owns the values.
-func (m *plannedMove) openGroups(ctx workflow.Context) error {
-	return m.story.liftGroups(ctx, m.source, m.destination)
-}
+// tip waits again: approvals may have taken their time.
+func (w *switchover) tip(ctx workflow.Context) error { return w.caughtUp(ctx, "catch up") }
 
-func (m *plannedMove) follow(ctx workflow.Context) error {
-	return m.do(ctx, "mirrors follow", func(ctx workflow.Context) (string, error) {
-		got, err := run(with(ctx, kindWait(settleDown), "mirrors on "+m.reverse.Name), steps.AwaitMirrors, AwaitMirrorsInput{
-			Call: m.call("mirrors follow"), Site: m.source, Link: m.reverse, Topics: m.topics, MaxLag: m.plan.Objectives.LagRecords, Within: settleDown,
-		})
+func (w *switchover) caughtUp(ctx workflow.Context, name string) error {
+	return w.do(ctx, name, func(ctx workflow.Context) (string, error) {
+		got, err := w.awaitMirrors(ctx, name, w.link, w.destination)
 		if err == nil && !got.CaughtUp {
-			m.find("the mirrors back to %s lag %d records after %s: %s", m.source.Name, got.LagRecords, settleDown, strings.Join(got.Behind, "; "))
+			err = refuse(ErrPrecondition, "the mirrors at %s lag %d records after %d s (the plan's catch_up_seconds): %s; a freeze would not end in its time", w.destination.Name, got.LagRecords, w.plan.Limits.CatchUpSeconds, strings.Join(got.Behind, "; "))
 		}
 		return fmt.Sprintf("lag %d records", got.LagRecords), err
 	})
+}
+
+// foresee lists the transactions that would be ended and says how long clients
+// stand still.
+func (w *switchover) foresee(ctx workflow.Context) error {
+	return w.do(ctx, "forecast", func(ctx workflow.Context) (string, error) {
+		if err := w.measure(ctx, "forecast"); err != nil {
+			return "", err
+		}
+		got, err := run(with(ctx, kindProbe, "open transactions at "+w.source.Name), steps.OpenTransactions, OpenTransactionsInput{Call: w.call("list transactions"), Site: w.source, Topics: w.topics})
+		if err != nil {
+			return "", err
+		}
+		cast := runbook.ForeseeMove(w.plan, w.link, w.topics, w.risk, got.Open, holdStill)
+		w.status.Move = &cast
+		if cast.LeastSeconds > float64(cast.FreezeSeconds) {
+			w.find("clients would stop for at least %.1f s, the plan's freeze_seconds allow %d: it would be undone", cast.LeastSeconds, cast.FreezeSeconds)
+		}
+		if w.status.DryRun {
+			w.report.Planned = runbook.SwitchoverSteps(w.plan, w.link, w.reverse, cast)
+		}
+		return cast.Text(), nil
+	})
+}
+
+func (w *switchover) ask(ctx workflow.Context) error {
+	return w.approve(ctx, "approve", w.status.Move.Text(), w.need, false)
+}
+
+// lock takes the pair at both engines; nobody is stopped yet.
+func (w *switchover) lock(ctx workflow.Context) error {
+	w.phase(ctx, PhaseActing)
+	w.engine = w.truth.Highest + 1
+	return w.story.lock(ctx, []runbook.Site{w.destination, w.source}, w.source.Name, record.Open)
+}
+
+// wayBack makes the reverse link ready before anybody stands still. It has no
+// mirror until the pair is moved, so that it needs no undo.
+func (w *switchover) wayBack(ctx workflow.Context) error { return w.ensureLink(ctx, w.reverse) }
+
+func (w *switchover) begin(ctx workflow.Context) error { return w.token(ctx, w.link) }
+
+// proven writes down what shows that nothing was lost.
+func (w *switchover) proven(workflow.Context) error {
+	if w.proof.Partitions == 0 || slices.ContainsFunc(w.status.Steps, func(l runbook.StepLine) bool {
+		return l.Name == "compare log ends" && l.State == runbook.StateSkipped
+	}) {
+		w.find("that nothing was lost is not proven: the log ends at %s were not compared", w.source.Name)
+		return nil
+	}
+	if !w.proof.OffsetsExact {
+		w.find("not every group offset is exact: see the report's group offsets")
+	}
+	none := int64(0)
+	w.report.Proof, w.report.RPOExact = &w.proof, &none
+	return nil
+}
+
+func (w *switchover) done(ctx workflow.Context) error {
+	return w.release(ctx, []runbook.Site{w.destination, w.source})
 }

@@ -49,6 +49,9 @@ func (s *story) step(ctx workflow.Context, name string, skippable bool, body act
 // over: the run was aborted, or cancelled before the pivot; a person has
 // decided already.
 func (s *story) over(ctx workflow.Context) bool {
+	if s.turned != nil && ctx.Err() != nil {
+		return true // what was under way is left for the failover
+	}
 	return !s.undoing && !s.pastPivot && (s.aborted != nil || s.expired || ctx.Err() != nil)
 }
 
@@ -136,7 +139,7 @@ func (s *story) search(ctx workflow.Context) {
 		outcome = "running"
 	}
 	err := workflow.UpsertTypedSearchAttributes(ctx,
-		keyPair.ValueSet(s.status.Pair), keyOperation.ValueSet(s.op), keyPhase.ValueSet(s.status.Phase),
+		keyPair.ValueSet(s.status.Pair), keyOperation.ValueSet(s.path), keyPhase.ValueSet(s.status.Phase),
 		keyEpoch.ValueSet(s.rec.Epoch), keyOutcome.ValueSet(outcome))
 	if err != nil {
 		workflow.GetLogger(ctx).Warn("search attributes were not written", "error", err)

@@ -23,6 +23,13 @@ func (u *undo) add(name string, act func(workflow.Context) error) {
 	u.entries = append(u.entries, compensation{"undo: " + name, act})
 }
 
+// once is add, unless the entry is there: its place in the order stays.
+func (u *undo) once(name string, act func(workflow.Context) error) {
+	if !slices.ContainsFunc(u.entries, func(c compensation) bool { return c.name == "undo: "+name }) {
+		u.add(name, act)
+	}
+}
+
 // drop forgets an entry that the story has undone itself, in good order.
 func (u *undo) drop(name string) {
 	u.entries = slices.DeleteFunc(u.entries, func(c compensation) bool { return c.name == "undo: "+name })

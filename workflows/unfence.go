@@ -52,10 +52,6 @@ type fenced struct {
 	lifted  int
 }
 
-// unfenceRule holds where a plan's approvals name none, as plans of an older
-// drctl may: never without anybody's approval.
-var unfenceRule = runbook.Approval{Count: 1, DeadlineSeconds: 3600}
-
 func operationsOf(registers []string) []string {
 	var out []string
 	for _, r := range registers {
@@ -83,11 +79,7 @@ func (u *unfence) orient(in UnfenceInput) error {
 	if u.truth.Record == nil {
 		return refuse(ErrPrecondition, "pair %s has no record of truth at any Consul that answers: nothing tells which site is active", pair)
 	}
-	if _, ok := u.plan.Approvals[u.op]; !ok {
-		rules := map[string]runbook.Approval{}
-		rules[u.op] = unfenceRule
-		u.plan.Approvals = rules // the only rule that this run asks for
-	}
+	u.ruled()
 	for _, site := range u.plan.Sites {
 		if i := slices.IndexFunc(u.engines, func(e runbook.EngineTruth) bool { return e.Site == site.Name && e.Reachable }); i >= 0 {
 			u.answering = append(u.answering, site)

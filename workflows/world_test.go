@@ -34,6 +34,12 @@ type world struct {
 	ledger  []runbook.LedgerLine
 	deaf    bool // fences bind nobody
 	held    bool
+	stuck   map[string]bool           // mirrors that a promote drains for ever
+	behind  bool                      // mirrors do not catch up
+	heard   bool                      // the engines say that they reach their sources
+	open    []runbook.OpenTransaction // at the active site, for ever
+	busy    []string                  // groups that never stop
+	shapes  map[string]int            // partitions at the standby, where they differ from 1
 
 	findings []Finding
 	synced   []runbook.GroupRisk
@@ -73,9 +79,10 @@ func newWorld() *world {
 				{Name: "ann", Roles: []string{"operator"}}, {Name: "bob", Roles: []string{"approver"}}, {Name: "eve", Roles: []string{"approver"}},
 			},
 			Approvals: map[string]runbook.Approval{
-				runbook.OpFailover: {Count: 1, Roles: []string{"approver"}, DeadlineSeconds: 600},
-				runbook.OpFailback: {Count: 1, Roles: []string{"approver"}, DeadlineSeconds: 600},
-				runbook.OpRecover:  {DeadlineSeconds: 600}, runbook.OpSetUp: {DeadlineSeconds: 600},
+				runbook.OpFailover:   {Count: 1, Roles: []string{"approver"}, DeadlineSeconds: 600},
+				runbook.OpFailback:   {Count: 1, Roles: []string{"approver"}, DeadlineSeconds: 600},
+				runbook.OpSwitchover: {Count: 1, Roles: []string{"approver"}, DeadlineSeconds: 600},
+				runbook.OpRecover:    {DeadlineSeconds: 600}, runbook.OpSetUp: {DeadlineSeconds: 600},
 				runbook.OpUnfence: {Count: 1, Roles: []string{"approver"}, DeadlineSeconds: 600},
 			},
 			Notify: runbook.Notify{Slack: &runbook.Slack{Webhook: "${env:X}"}},
@@ -255,6 +262,9 @@ func (w *world) EngineLock(_ context.Context, in EngineLockInput) (EngineLockRes
 
 func (w *world) EngineUnlock(_ context.Context, in EngineLockInput) (EngineLockResult, error) {
 	err := w.enter("EngineUnlock", in.Call)
+	if w.down[in.Site.Name+" engine"] {
+		return EngineLockResult{}, temporal.NewApplicationError("connection refused", ErrUnreachable)
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err == nil && w.locks[in.Site.Name] == in.Call.OperationID {
@@ -288,6 +298,9 @@ func (w *world) RevokeOperation(_ context.Context, in OperationTokenInput) (Revo
 		if w.mirrors[in.Link.Name][t] == "STOPPED" {
 			out.Stopped = append(out.Stopped, t)
 		}
+		if w.mirrors[in.Link.Name][t] == "PENDING_STOPPED" {
+			w.mirrors[in.Link.Name][t] = "ACTIVE"
+		}
 	}
 	return out, err
 }
@@ -301,10 +314,10 @@ func (w *world) AttestOutage(_ context.Context, in AttestOutageInput) (AttestOut
 
 func (w *world) MeasureRisk(_ context.Context, in MeasureRiskInput) (MeasureRiskResult, error) {
 	err := w.enter("MeasureRisk", in.Call)
-	r := runbook.Risk{Link: in.Link.Name, Now: time.Unix(100, 0), LastContact: time.Unix(98, 0)}
+	r := runbook.Risk{Link: in.Link.Name, Now: time.Unix(100, 0), LastContact: time.Unix(98, 0), SourceReachable: w.heard && !w.down[in.Link.Source+" kafka"]}
 	for _, t := range append(slices.Clone(w.plan.Topics), runbook.CanaryTopic(w.plan.Pair)) {
 		if st := w.mirrors[in.Link.Name][t]; st != "" {
-			r.Partitions = append(r.Partitions, runbook.PartitionRisk{Topic: t, Status: st, LagRecords: 3, SourceSeen: true, RecordsPerSecond: 1})
+			r.Partitions = append(r.Partitions, runbook.PartitionRisk{Topic: t, Status: st, LagRecords: 3, SourceSeen: true, RecordsPerSecond: 1, Guard: "proven"})
 		}
 	}
 	r.Groups = []runbook.GroupRisk{{Group: "g", Topic: "a", SourceOffset: 5, Wanted: 5, Dest: 5, DestEnd: 10, Owned: true}}
@@ -313,6 +326,19 @@ func (w *world) MeasureRisk(_ context.Context, in MeasureRiskInput) (MeasureRisk
 
 func (w *world) CheckPrivileges(_ context.Context, in CheckPrivilegesInput) (CheckPrivilegesResult, error) {
 	return CheckPrivilegesResult{Findings: w.findings}, w.enter("CheckPrivileges", in.Call)
+}
+
+func (w *world) CompareTopics(_ context.Context, in CompareTopicsInput) (CompareTopicsResult, error) {
+	err := w.enter("CompareTopics", in.Call)
+	var out CompareTopicsResult
+	for _, t := range in.Topics {
+		s := runbook.TopicShape{Topic: t, Source: 1, Destination: 1}
+		if n, ok := w.shapes[t]; ok {
+			s.Destination = n
+		}
+		out.Shapes = append(out.Shapes, s)
+	}
+	return out, err
 }
 
 func (w *world) ListDRTopics(_ context.Context, in ListDRTopicsInput) (ListDRTopicsResult, error) {
@@ -350,6 +376,9 @@ func (w *world) EnsureMirrors(_ context.Context, in EnsureMirrorsInput) (Mirrors
 }
 
 func (w *world) AwaitMirrors(_ context.Context, in AwaitMirrorsInput) (AwaitMirrorsResult, error) {
+	if w.behind {
+		return AwaitMirrorsResult{LagRecords: 99, Behind: []string{"a: partition 0 lags 99 records"}}, w.enter("AwaitMirrors", in.Call)
+	}
 	return AwaitMirrorsResult{CaughtUp: true}, w.enter("AwaitMirrors", in.Call)
 }
 
@@ -368,7 +397,13 @@ func (w *world) PromoteMirrors(_ context.Context, in MirrorsInput) (MirrorsResul
 	if err := w.enter("PromoteMirrors", in.Call); err != nil {
 		return MirrorsResult{}, err
 	}
-	return w.set(in.Link.Name, in.Topics, "STOPPED"), nil
+	out := w.set(in.Link.Name, in.Topics, "STOPPED")
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for t := range w.stuck {
+		w.mirrors[in.Link.Name][t] = "PENDING_STOPPED"
+	}
+	return out, nil
 }
 
 func (w *world) AwaitStopped(_ context.Context, in AwaitStoppedInput) (MirrorsResult, error) {
@@ -386,7 +421,7 @@ func (w *world) AwaitDrained(_ context.Context, in AwaitDrainedInput) (AwaitDrai
 }
 
 func (w *world) CompareLogEnds(_ context.Context, in CompareLogEndsInput) (CompareLogEndsResult, error) {
-	return CompareLogEndsResult{Equal: true}, w.enter("CompareLogEnds", in.Call)
+	return CompareLogEndsResult{Equal: true, Ends: make([]runbook.LogEnd, len(in.Topics))}, w.enter("CompareLogEnds", in.Call)
 }
 
 func (w *world) Rejoin(_ context.Context, in RejoinInput) (MirrorsResult, error) {
@@ -484,15 +519,15 @@ func (w *world) HandOverFence(_ context.Context, in HandOverFenceInput) (FenceRe
 }
 
 func (w *world) OpenTransactions(_ context.Context, in OpenTransactionsInput) (OpenTransactionsResult, error) {
-	return OpenTransactionsResult{}, w.enter("OpenTransactions", in.Call)
+	return OpenTransactionsResult{Open: w.open}, w.enter("OpenTransactions", in.Call)
 }
 
 func (w *world) EndTransactions(_ context.Context, in EndTransactionsInput) (OpenTransactionsResult, error) {
-	return OpenTransactionsResult{}, w.enter("EndTransactions", in.Call)
+	return OpenTransactionsResult{Open: w.open}, w.enter("EndTransactions", in.Call)
 }
 
 func (w *world) AwaitGroupsEmpty(_ context.Context, in AwaitGroupsEmptyInput) (AwaitGroupsEmptyResult, error) {
-	return AwaitGroupsEmptyResult{Empty: true}, w.enter("AwaitGroupsEmpty", in.Call)
+	return AwaitGroupsEmptyResult{Empty: len(w.busy) == 0, Busy: w.busy}, w.enter("AwaitGroupsEmpty", in.Call)
 }
 
 func (w *world) SyncGroups(_ context.Context, in LinkGroupsInput) (SyncGroupsResult, error) {

@@ -62,6 +62,17 @@ func (a *app) abortCommand() *cobra.Command {
 	return a.answerCommand(runbook.Abort, "end the open run before its point of no return and undo everything (needs --reason)", &answer{})
 }
 
+func (a *app) intoFailoverCommand() *cobra.Command {
+	cmd := a.answerCommand(runbook.IntoFailover, "make a failover of the open switchover, whose source died under it (needs --reason)", &answer{})
+	cmd.Long = "into-failover lets the open switchover go on as a failover, in the same run: locks, fence and stopped clients stay, the outage is\n" +
+		"attested and the failover's own approvals are asked for; those of the switchover do not count. Before the first mirror is\n" +
+		"promoted a refusal undoes everything; behind it only mirrors that are not STOPPED yet are failed over, and a refusal goes on\n" +
+		"promoting them. It needs one of the roles that may approve a failover, or to be who asked for the switchover."
+	cmd.Example = "  drctl into-failover orders --reason \"east went dark in the freeze\"\n" +
+		"  drctl approve orders --override unproven-fence   # somebody else, naming what the run asks to be overridden"
+	return cmd
+}
+
 func (a *app) decideCommand() *cobra.Command {
 	var ans answer
 	var choices choiceFlags

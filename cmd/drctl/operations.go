@@ -66,6 +66,27 @@ func (a *app) failoverCommand() *cobra.Command {
 	return cmd
 }
 
+func (a *app) switchoverCommand() *cobra.Command {
+	var s start
+	var target string
+	cmd := a.startCommand("switchover", "move a healthy pair to its standby site, planned and without loss; clients stand still for a bounded time", &s,
+		func(cmd *cobra.Command, pair string) error {
+			return s.run(cmd.Context(), operator.Request{Operation: runbook.OpSwitchover, Pair: pair, DryRun: s.dryRun, Target: target},
+				"This stops all clients of pair "+pair+" for as long as the plan's freeze_seconds at most and moves them to the standby site.")
+		})
+	cmd.Long = "switchover waits until the mirrors are at the tip, asks for approvals, tells clients to stop, fences the active site, ends open\n" +
+		"transactions, drains, promotes, moves groups and clients to the standby site and mirrors back from there, so that the pair is protected\n" +
+		"again. Whatever goes wrong before the first mirror is promoted, and a freeze that takes too long, is undone: no change.\n" +
+		"If the active site dies meanwhile, drctl into-failover makes a failover of the run."
+	cmd.Example = "  drctl switchover orders --dry-run             # how long clients would stop, what would be done\n" +
+		"  drctl switchover orders --to west             # refused if west is active already\n" +
+		"  drctl approve orders                          # somebody else\n" +
+		"  drctl into-failover orders --reason \"east went dark\"   # only if the source dies under it"
+	cmd.Flags().StringVar(&target, "to", "", "the site that shall be active; refused if it is already (default: the standby)")
+	s.confirmFlags(cmd)
+	return cmd
+}
+
 func (a *app) failbackCommand() *cobra.Command {
 	var s start
 	cmd := a.startCommand("failback", "bring operations home after a failover; refused while data or debts are undecided", &s,

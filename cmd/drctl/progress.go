@@ -103,6 +103,10 @@ func resultTable(w io.Writer, r workflows.Result) {
 		"epoch", fmt.Sprintf("%d -> %d", rep.EpochBefore, r.Epoch), "active", joined(r.Active),
 		"rto", rto, "rpo estimate", number(rep.RPOEstimate), "rpo exact", number(rep.RPOExact),
 		"plan", planChanged(rep.PlanChanged), "report", r.ReportFile)
+	moveLines(w, rep.Move, rep.Turned)
+	if p := rep.Proof; p != nil {
+		fmt.Fprintf(w, "zero loss: %d partitions of the old active site end where the new one stopped mirroring; %d group offsets, exact %t\n", p.Partitions, p.Offsets, p.OffsetsExact)
+	}
 	if rep.Forecast != nil {
 		fmt.Fprintln(w)
 		forecastTable(w, *rep.Forecast)
@@ -131,6 +135,16 @@ func resultTable(w io.Writer, r workflows.Result) {
 	}
 	for _, d := range rep.DebtsPaid {
 		fmt.Fprintf(w, "debt paid: %s at %s\n", d.Kind, d.Site)
+	}
+}
+
+// moveLines are the forecast of a planned move, and that it became a failover.
+func moveLines(w io.Writer, m *runbook.MoveForecast, turned *runbook.Signed) {
+	if m != nil {
+		fmt.Fprintln(w, "planned:", m.Text())
+	}
+	if turned != nil {
+		fmt.Fprintf(w, "turned into a failover by %s at %s: %s\n", turned.By, stamp(turned.At), turned.Reason)
 	}
 }
 

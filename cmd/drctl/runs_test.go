@@ -325,6 +325,9 @@ func TestRunsAreStartedAnsweredFollowedAndRefused(t *testing.T) {
 	s.want(s.drctl(append([]string{"approve", "orders", "--expires", "1ns", "--override", runbook.OverrideFence}, s.as("bob")...)...), 3, "expired")
 	s.want(s.drctl(append([]string{"retry", "orders"}, s.as("bob")...)...), 3, "does not wait for", "shows which commands")
 	s.want(s.drctl(append([]string{"deny", "orders"}, s.as("bob")...)...), 3, "needs a reason")
+	s.want(s.drctl(append([]string{"into-failover", "orders"}, s.as("bob")...)...), 3, "needs a reason")
+	s.want(s.drctl(append([]string{"into-failover", "orders", "--reason", "again"}, s.as("bob")...)...), 3, "a failover cannot be turned into a failover")
+	s.want(s.drctl("switchover", "orders", "--yes", "--unsigned", "--to", "west"), 4, "pair orders is busy: failover by ann")
 
 	// Denied: no change, for the one who follows too.
 	s.want(s.drctl(append([]string{"deny", "orders", "--reason", "it is back"}, s.as("bob")...)...), 0, "deny taken")

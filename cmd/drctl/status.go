@@ -251,6 +251,7 @@ func runTable(w io.Writer, st operator.Status) {
 	for _, s := range d.Approvals {
 		fmt.Fprintf(w, "%s by %s at %s%s\n", s.Decision, s.By, stamp(s.At), because(s.Reason))
 	}
+	moveLines(w, d.Move, d.Turned)
 	if d.Forecast != nil {
 		fmt.Fprintln(w)
 		forecastTable(w, *d.Forecast)

@@ -11,7 +11,7 @@ import (
 
 // Operation is a runbook that a person starts and others answer.
 type Operation struct {
-	// Verb of drctl: setup, failover, recover, failback.
+	// Verb of drctl: setup, failover, switchover, recover, failback.
 	Verb string
 	// Args follow the pair: "--append", "*".
 	Args []string
@@ -108,7 +108,7 @@ func (s *System) Status(ctx context.Context) (Status, error) {
 	return st, s.Drctl.JSON(ctx, &st, "status", s.Pair())
 }
 
-// DryRun is drctl failover or failback --dry-run.
+// DryRun is drctl failover, switchover or failback --dry-run.
 func (s *System) DryRun(ctx context.Context, verb string, progress io.Writer) (workflows.Result, error) {
 	args := []string{verb, s.Pair(), "--dry-run", "--key", s.Key(Requester), "-o", "json"}
 	var result workflows.Result

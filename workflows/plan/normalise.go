@@ -29,7 +29,7 @@ const (
 var operations = []struct {
 	name  string
 	count int64
-}{{"failback", 1}, {"failover", 1}, {"recover", 0}, {"setup", 0}, {"unfence", 1}}
+}{{"failback", 1}, {"failover", 1}, {"recover", 0}, {"setup", 0}, {"switchover", 1}, {"unfence", 1}}
 
 // Normalise returns p with defaults written out and lists sorted. It is
 // idempotent and changes no meaning.

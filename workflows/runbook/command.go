@@ -11,8 +11,8 @@ type Command struct {
 	Operation string `json:"operation"`
 	Epoch     int64  `json:"epoch"`
 	PlanHash  string `json:"plan_hash"`
-	// Decision is "request", "approve", "deny", "retry", "skip", "abort" or
-	// "decide".
+	// Decision is "request", "approve", "deny", "retry", "skip", "abort",
+	// "decide" or "into-failover".
 	Decision  string   `json:"decision"`
 	By        string   `json:"by"`
 	Reason    string   `json:"reason,omitempty"`
@@ -35,6 +35,8 @@ const (
 	Skip    = "skip"
 	Abort   = "abort"
 	Decide  = "decide"
+	// IntoFailover asks to go on as a failover.
+	IntoFailover = "into-failover"
 )
 
 // Unsigned is the requester of a run that was started without a signature.
@@ -42,11 +44,12 @@ const Unsigned = "unsigned"
 
 // Operations that change a pair.
 const (
-	OpSetUp    = "setup"
-	OpFailover = "failover"
-	OpRecover  = "recover"
-	OpFailback = "failback"
-	OpUnfence  = "unfence"
+	OpSetUp      = "setup"
+	OpFailover   = "failover"
+	OpSwitchover = "switchover"
+	OpRecover    = "recover"
+	OpFailback   = "failback"
+	OpUnfence    = "unfence"
 	// OpReadiness is no operation on a pair: it changes nothing and nobody signs it.
 	OpReadiness = "readiness"
 )

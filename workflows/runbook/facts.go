@@ -49,6 +49,9 @@ type PartitionRisk struct {
 	SourceStop       *int64  `json:"source_stop,omitempty"`
 	DestStop         *int64  `json:"dest_stop,omitempty"`
 	Stalled          string  `json:"stalled,omitempty"`
+	// Guard is how far the mirror is known to be read-only for others: "none",
+	// "set", "proven" or "released".
+	Guard string `json:"guard,omitempty"`
 }
 
 // GroupRisk is one group and partition as the offset sync sees it.

@@ -10,12 +10,19 @@ import (
 func (r Report) Markdown() string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	line("# %s of pair %s: %s%s\n", r.Operation, r.Pair, r.Outcome, because(r.open()))
+	title := r.Operation
+	if r.Turned != nil {
+		title += " turned into a failover"
+	}
+	line("# %s of pair %s: %s%s\n", title, r.Pair, r.Outcome, because(r.open()))
 	if r.Error != "" {
 		line("**%s**\n", cell(r.Error))
 	}
 	line("- operation `%s`, requested by %s%s", r.OpID, r.Requester, because(r.Reason))
 	line("- %s to %s", stamp(r.Started), stamp(r.Ended))
+	if t := r.Turned; t != nil {
+		line("- turned into a failover by %s at %s%s", t.By, stamp(t.At), because(cell(t.Reason)))
+	}
 	line("- active %s, epoch %d → %d", strings.Join(r.Active, ", "), r.EpochBefore, r.EpochAfter)
 	line("- plan `%s`%s", r.PlanHash, map[bool]string{true: " (**plan changed since start**)"}[r.PlanChanged])
 	if len(r.Overrides) > 0 {
@@ -50,7 +57,7 @@ func (r Report) open() string {
 }
 
 func (r Report) numbers(line func(string, ...any)) {
-	if r.RPOEstimate != nil || r.RPOExact != nil || len(r.RTO) > 0 {
+	if r.RPOEstimate != nil || r.RPOExact != nil || len(r.RTO) > 0 || r.Move != nil {
 		line("\n## Numbers\n")
 	}
 	if len(r.RTO) > 0 {
@@ -60,6 +67,12 @@ func (r Report) numbers(line func(string, ...any)) {
 			line("| %s | %.1f |", s.Name, float64(s.Millis)/1000)
 		}
 		line("")
+	}
+	if m := r.Move; m != nil {
+		line("Forecast: %s", cell(m.Text()))
+	}
+	if p := r.Proof; p != nil {
+		line("Zero loss: %d partitions of the old active site end where the new one stopped mirroring them; %d group offsets moved, exact %t", p.Partitions, p.Offsets, p.OffsetsExact)
 	}
 	if r.RPOEstimate != nil {
 		line("RPO estimate: %d records", *r.RPOEstimate)

@@ -37,8 +37,13 @@ type Report struct {
 	RTOSeconds int64     `json:"rto_objective_seconds,omitempty"`
 
 	// Planned is the step list of a dry run.
-	Planned  []PlannedStep `json:"planned,omitempty"`
-	Forecast *Forecast     `json:"forecast,omitempty"`
+	Planned []PlannedStep `json:"planned,omitempty"`
+	// Move is the forecast of a planned move, Proof what it lost (nothing).
+	Move  *MoveForecast `json:"move,omitempty"`
+	Proof *Proof        `json:"proof,omitempty"`
+	// Turned is the command that made a failover of a switchover.
+	Turned   *Signed   `json:"turned_into_failover,omitempty"`
+	Forecast *Forecast `json:"forecast,omitempty"`
 	// RPO in records: estimated at failover, exact once the old primary
 	// answered. Nil where a run does not measure it.
 	RPOEstimate *int64           `json:"rpo_records_estimate,omitempty"`

@@ -30,20 +30,38 @@ func FailoverSteps(p Plan, link Link, topics []string, f Forecast) []PlannedStep
 
 // FailbackSteps is what a failback from away to home would do.
 func FailbackSteps(p Plan, reverse Link, topics []string, records, bytes int64) []PlannedStep {
-	return []PlannedStep{
+	steps := []PlannedStep{
 		{Name: "approve rebuild", What: fmt.Sprintf("%s; %s", approvals(p.Approvals[OpFailback]), CopyText(topics, records, bytes))},
 		{Name: "export tail", What: "archive what only " + reverse.Destination + " has before anything is deleted"},
 		{Name: "rebuild", What: fmt.Sprintf("delete %d topics on %s and mirror them from %s by link %s", len(topics), reverse.Destination, reverse.Source, reverse.Name)},
 		{Name: "catch up", What: fmt.Sprintf("wait until every partition lags at most %d records", p.Objectives.LagRecords)},
+	}
+	return append(steps, moveSteps(p, reverse)...)
+}
+
+// SwitchoverSteps is what a switchover over link l would do.
+func SwitchoverSteps(p Plan, l, reverse Link, f MoveForecast) []PlannedStep {
+	steps := []PlannedStep{
+		{Name: "approve", What: approvals(p.Approvals[OpSwitchover])},
+		{Name: "lock", What: fmt.Sprintf("take the operation lock at %s and %s (engines, then record of truth)", l.Destination, l.Source)},
+		{Name: "way back", What: fmt.Sprintf("make link %s from %s to %s ready", reverse.Name, reverse.Source, reverse.Destination)},
+		{Name: "catch up", What: fmt.Sprintf("wait until every partition of %d mirrors lags at most %d records", f.Topics, p.Objectives.LagRecords)},
+	}
+	return append(steps, moveSteps(p, l)...)
+}
+
+// moveSteps are those of a planned move over link l.
+func moveSteps(p Plan, l Link) []PlannedStep {
+	return []PlannedStep{
 		{Name: "freeze", What: fmt.Sprintf("phase frozen, at most %d s; on expiry everything is undone", p.Limits.FreezeSeconds)},
-		{Name: "fence", What: "fence producers on " + reverse.Source + " and prove it"},
+		{Name: "fence", What: "fence producers on " + l.Source + " and prove it"},
 		{Name: "transactions", What: fmt.Sprintf("wait %d s for open transactions, then end them", p.Limits.TransactionsSeconds)},
 		{Name: "groups", What: fmt.Sprintf("stop %d groups, sync their offsets and read them back", len(p.Groups))},
-		{Name: "drain", What: "mirrors hold all that " + reverse.Source + " has"},
-		{Name: "promote", What: "end the mirrors on " + reverse.Destination + " without loss", Pivot: true},
-		{Name: "flip", What: "write the record of truth: " + reverse.Destination + " is active"},
-		{Name: "move clients", What: fmt.Sprintf("wait up to %d s for %d groups on %s", p.Limits.ClientsSeconds, len(p.Groups), reverse.Destination)},
-		{Name: "restore DR", What: "mirror again from " + reverse.Destination + " to " + reverse.Source + " over the existing topics, with guards"},
+		{Name: "drain", What: "mirrors hold all that " + l.Source + " has"},
+		{Name: "promote", What: "end the mirrors on " + l.Destination + " without loss", Pivot: true},
+		{Name: "flip", What: "write the record of truth: " + l.Destination + " is active"},
+		{Name: "move clients", What: fmt.Sprintf("wait up to %d s for %d groups on %s", p.Limits.ClientsSeconds, len(p.Groups), l.Destination)},
+		{Name: "restore DR", What: "mirror again from " + l.Destination + " to " + l.Source + " over the existing topics, with guards"},
 		{Name: "report", What: "keep the report, give the locks back"},
 	}
 }

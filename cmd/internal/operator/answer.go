@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.temporal.io/sdk/client"
@@ -15,8 +16,8 @@ import (
 
 // Answer is what a person tells the open run of a pair.
 type Answer struct {
-	Decision string // runbook.Approve, Deny, Retry, Skip, Abort or Decide
-	Reason   string // needed for Deny, Skip and Abort
+	Decision string // runbook.Approve, Deny, Retry, Skip, Abort, Decide or IntoFailover
+	Reason   string // needed for Deny, Skip, Abort and IntoFailover
 	// Overrides accepted by an approval, named one by one.
 	Overrides []string
 	// Step that a retry or skip speaks of; empty: the one that the run waits at.
@@ -35,6 +36,7 @@ type Answer struct {
 var updates = map[string]string{
 	runbook.Approve: workflows.UpdateApprove, runbook.Deny: workflows.UpdateDeny, runbook.Retry: workflows.UpdateRetry,
 	runbook.Skip: workflows.UpdateSkip, runbook.Abort: workflows.UpdateAbort, runbook.Decide: workflows.UpdateDecide,
+	runbook.IntoFailover: workflows.UpdateIntoFailover,
 }
 
 // Answer signs a as by, bound to the open run's operation, epoch and plan, sends it and waits for what the run says. A
@@ -44,7 +46,7 @@ func (o *Operator) Answer(ctx context.Context, pair string, a Answer, by Signer)
 	if !ok {
 		return workflows.Ack{}, fmt.Errorf("no answer is called %q", a.Decision)
 	}
-	if a.Reason == "" && (a.Decision == runbook.Deny || a.Decision == runbook.Skip || a.Decision == runbook.Abort) {
+	if a.Reason == "" && slices.Contains([]string{runbook.Deny, runbook.Skip, runbook.Abort, runbook.IntoFailover}, a.Decision) {
 		return workflows.Ack{}, &RefusedError{Text: a.Decision + " needs a reason, it is kept in the report"}
 	}
 	st, err := o.Status(ctx, pair)

@@ -43,10 +43,12 @@ type Request struct {
 	By *Signer
 	// Expires bounds the signed request's life. Default 10 minutes.
 	Expires time.Duration
-	// DryRun of a Failover or Failback looks and changes nothing; it takes no lock.
+	// DryRun of a Failover, Switchover or Failback looks and changes nothing; it takes no lock.
 	DryRun bool
 	// Overrides that the request itself must name, such as breaking the lock of a run that is gone for good.
 	Overrides []string
+	// Target is the site that a Switchover shall make active; empty: the one that is not. One that is active is refused.
+	Target string
 	// DebtsOnly and Decisions belong to RecoverLaggedData. Decisions are part of what is signed.
 	DebtsOnly bool
 	Decisions map[string]string
@@ -148,7 +150,7 @@ func (r Request) workflow() (string, error) {
 	switch {
 	case r.Pair == "" || strings.ContainsAny(r.Pair, "/ "):
 		return "", fmt.Errorf("pair %q is no plain name", r.Pair)
-	case r.DryRun && r.Operation != runbook.OpFailover && r.Operation != runbook.OpFailback:
+	case r.DryRun && r.Operation != runbook.OpFailover && r.Operation != runbook.OpSwitchover && r.Operation != runbook.OpFailback:
 		return "", fmt.Errorf("%s has no dry run", r.Operation)
 	}
 	switch r.Operation {
@@ -156,6 +158,8 @@ func (r Request) workflow() (string, error) {
 		return workflows.NameSetUp, nil
 	case runbook.OpFailover:
 		return workflows.NameFailover, nil
+	case runbook.OpSwitchover:
+		return workflows.NameSwitchover, nil
 	case runbook.OpRecover:
 		return workflows.NameRecoverLaggedData, nil
 	case runbook.OpFailback:
@@ -168,6 +172,8 @@ func (r Request) input(start workflows.Start) any {
 	switch r.Operation {
 	case runbook.OpFailover:
 		return workflows.FailoverInput{Start: start, DryRun: r.DryRun}
+	case runbook.OpSwitchover:
+		return workflows.SwitchoverInput{Start: start, DryRun: r.DryRun, Target: r.Target}
 	case runbook.OpRecover:
 		return workflows.RecoverInput{Start: start, DebtsOnly: r.DebtsOnly, Decisions: r.Decisions}
 	case runbook.OpFailback:
