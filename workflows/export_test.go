@@ -2,16 +2,77 @@ package workflows
 
 import (
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
 )
 
 // World is the fake world for tests that stand outside of the package.
-type World struct{ w *world }
+type World struct {
+	w    *world
+	held chan struct{}
+	once *sync.Once
+}
 
 // NewWorld is a pair before its set-up.
-func NewWorld() World { return World{newWorld()} }
+func NewWorld() World { return worldOf(newWorld()) }
+
+// Calm is a pair that may be moved.
+func Calm() World { return worldOf(calm()) }
+
+func worldOf(w *world) World { return World{w, make(chan struct{}), new(sync.Once)} }
+
+// Hold lets the first call of a step wait for Release.
+func (w World) Hold(step string) World {
+	var first sync.Once
+	w.w.hook = func(method string, _ Call) {
+		if method == step {
+			first.Do(func() { <-w.held })
+		}
+	}
+	return w
+}
+
+// Release ends Hold.
+func (w World) Release() { w.once.Do(func() { close(w.held) }) }
+
+// Freeze is the plan's bound.
+func (w World) Freeze(seconds int64) World {
+	w.w.plan.Limits.FreezeSeconds = seconds
+	return w
+}
+
+// Deaf: fences bind nobody.
+func (w World) Deaf() World {
+	w.w.deaf = true
+	return w
+}
+
+// Stuck: a promote does not end topic, until the operation was revoked if
+// revoked cures it.
+func (w World) Stuck(topic string, revoked bool) World {
+	w.w.stuck = map[string]bool{topic: true}
+	w.w.hook = func(method string, _ Call) {
+		if method == "RevokeOperation" && revoked {
+			w.w.mu.Lock()
+			defer w.w.mu.Unlock()
+			w.w.stuck = nil
+		}
+	}
+	return w
+}
+
+// Active is the site that clients are sent to, by the newest copy.
+func (w World) Active() string {
+	w.w.mu.Lock()
+	defer w.w.mu.Unlock()
+	newest := w.w.consul[home]
+	if r := w.w.consul[away]; r.Epoch > newest.Epoch {
+		newest = r
+	}
+	return newest.Active[0]
+}
 
 // Steps is what to register as activities.
 func (w World) Steps() Steps { return w.w }

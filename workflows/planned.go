@@ -26,7 +26,10 @@ type plannedMove struct {
 	thaw                workflow.CancelFunc
 	proof               runbook.Proof
 	frozen              bool // clients are told to stop
-	wayOut              bool // it may be turned into a failover while mirrors are promoted
+	// freshBack: the way back may have no mirror yet. An engine knows the groups of
+	// topics that it mirrors only, so it owns their offsets once these rejoined.
+	freshBack bool
+	wayOut    bool // it may be turned into a failover while mirrors are promoted
 }
 
 // run moves the pair; ctx of what follows the pivot is returned, since a cancel
@@ -43,7 +46,12 @@ func (m *plannedMove) run(ctx workflow.Context) (workflow.Context, error) {
 	if ctx, err = m.promote(ctx); err != nil || m.turned != nil {
 		return ctx, err
 	}
-	return ctx, inOrder(ctx, m.beginBack, m.own, m.liftGroups, m.prove, m.flip, m.clients)
+	if !m.freshBack {
+		if err := m.own(ctx); err != nil {
+			return ctx, err
+		}
+	}
+	return ctx, inOrder(ctx, m.liftGroups, m.prove, m.flip, m.clients)
 }
 
 // freeze tells clients to stop, and starts the clock that undoes everything.
@@ -243,8 +251,8 @@ func (m *plannedMove) rest(ctx workflow.Context, try act) error {
 	}
 }
 
-// beginBack opens the token on the way back. Not before the pivot: a site that
-// is lost before it would keep the token.
+// beginBack opens the token on the way back. Not before clients have moved: a
+// site that is lost before would keep the token.
 func (m *plannedMove) beginBack(ctx workflow.Context) error { return m.token(ctx, m.reverse) }
 
 func (m *plannedMove) promoteOnce(ctx workflow.Context, call Call) (string, error) {
@@ -267,7 +275,8 @@ func (m *plannedMove) promoteOnce(ctx workflow.Context, call Call) (string, erro
 }
 
 // own passes the group offsets at the old active site to the engine there,
-// while its groups stand still: from now on they follow the new active site.
+// while its groups stand still there (READ is denied): from now on they follow
+// the new active site.
 func (m *plannedMove) own(ctx workflow.Context) error {
 	return m.do(ctx, "own groups", func(ctx workflow.Context) (string, error) {
 		got, err := run(with(ctx, kindLong, "group offsets at "+m.source.Name), steps.OwnGroups, LinkGroupsInput{Call: m.call("own groups"), Site: m.source, Link: m.reverse, Groups: m.plan.GroupNames()})
@@ -304,6 +313,9 @@ const settleDown = 5 * time.Minute
 // the reverse mirrors start over the existing topics at the recorded stop
 // offsets, nothing is deleted, and the fence becomes the guards'.
 func (m *plannedMove) restoreDR(ctx workflow.Context) error {
+	if m.freshBack {
+		return inOrder(ctx, m.beginBack, m.sameEnds, m.rejoin, m.own, m.guard, m.openGroups, m.follow)
+	}
 	return inOrder(ctx, m.sameEnds, m.rejoin, m.guard, m.openGroups, m.follow)
 }
 

@@ -24,7 +24,7 @@ func Switchover(ctx workflow.Context, in SwitchoverInput) (Result, error) {
 	if in.DryRun {
 		s.noTurn = "a dry run holds nothing that could be turned: start drctl failover " + in.Pair
 	}
-	w := &switchover{plannedMove: plannedMove{story: s, wayOut: !in.DryRun}, target: in.Target}
+	w := &switchover{plannedMove: plannedMove{story: s, wayOut: !in.DryRun, freshBack: true}, target: in.Target}
 	return s.tell(ctx, func(inner workflow.Context) error {
 		if err := w.orient(inner); err != nil {
 			return err

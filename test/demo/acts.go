@@ -263,17 +263,9 @@ func (s *story) atHome(ctx context.Context) (string, error) {
 	if err := s.tutorial.produce(numbers(16, 20)...); err != nil {
 		return "", err
 	}
-	close(s.homecoming)
-	var end flowed
-	select {
-	case end = <-s.flowed:
-	case <-ctx.Done():
-		return "", fmt.Errorf("clicks flow on: %w", context.Cause(ctx))
-	}
-	s.flowed <- end // for whoever waits for it at the end
 	err := inOrder(ctx,
+		s.flowedOut,
 		func(ctx context.Context) error { return s.tutorial.awaitAcked(ctx, numbers(16, 20)...) },
-		func(ctx context.Context) error { return s.clicks.awaitAcked(ctx, numbers(1, end.records)...) },
 		s.tutorial.awaitReadAll, s.clicks.awaitReadAll,
 		func(ctx context.Context) error { return s.sys.Mirrored(ctx, home, standby, tutorialTopic, clicksTopic) },
 		func(ctx context.Context) error { return s.sys.Settled(ctx, home, standby) },

@@ -194,6 +194,17 @@ func (a *app) reads(site string) (int, error) {
 	return n, err
 }
 
+// awaitReadCount waits until the group has got n records at a site.
+func (a *app) awaitReadCount(ctx context.Context, site string, n int) error {
+	return local.WaitFor(ctx, fmt.Sprintf("group %s to read %d records at %s", a.group, n, site), func(context.Context) error {
+		got, err := a.reads(site)
+		if err == nil && got < n {
+			err = errors.Join(fmt.Errorf("%d so far", got), a.alive())
+		}
+		return err
+	})
+}
+
 // awaitRead waits until the group has got each of these records at a site.
 func (a *app) awaitRead(ctx context.Context, site string, names ...string) error {
 	return local.WaitFor(ctx, fmt.Sprintf("group %s to read %v at %s", a.group, names, site), func(context.Context) error {

@@ -47,7 +47,7 @@ func (s *story) evidence(ctx context.Context) (check.Evidence, error) {
 		Kafka: s.kafka(), HomeSite: sys.Home.Name, StandbySite: sys.Standby.Name, Tutorial: tutorialTopic, Want: check.Tutorial(),
 		RTO:          time.Duration(s.failover.Report.RTOMillis) * time.Millisecond,
 		Fence:        check.Fence{Failover: levelOf(s.failover, sys.Home.Name), Returned: levelOf(s.recovery, sys.Home.Name), Home: levelOf(s.failback, sys.Standby.Name)},
-		FailbackDone: s.failback.Outcome == runbook.Done,
+		FailbackDone: s.failback.Outcome == runbook.Done, Planned: s.planned(),
 	}
 	var errs []error
 	e.Versions.Kafka = sys.Home.Kafka.Version()

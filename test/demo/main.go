@@ -3,11 +3,15 @@
 // loopback. `make demo` runs it; what happened is printed as it goes, and judged
 // in out/demo.json. It exits with 0 only if every record is accounted for.
 //
+// STORY=switchover plays a planned move there and back instead, with every
+// client at full speed.
+//
 // KAFKA=real plays it on Apache Kafka, DEMO_SEED=n varies the traffic on topic
 // clicks, KEEP=1 leaves everything up until Ctrl-C, and DRAWBRIDGE_MUTANT=… runs
 // engines that are wrong on purpose.
 //
-// The story is story.go, in its order, each step in acts.go; package check
+// The stories are in story.go, in their order, each step in acts.go or
+// switchover.go; package check
 // judges; package clients are the applications, which this program is too
 // (demo client …).
 package main
@@ -21,8 +25,8 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
-	"strings"
 	"syscall"
 
 	"github.com/drawbridge-dr/drawbridge/test/demo/clients"
@@ -77,10 +81,13 @@ type Options struct {
 	Report string // file for the verdict
 	// Replicas of the engine at each site.
 	Replicas int
+	Story    string // one of stories; "" is the first
 }
 
 // stories are what STORY may name.
-var stories = []string{"tutorial"}
+var stories = []string{"tutorial", switchoverStory}
+
+const switchoverStory = "switchover"
 
 func options(args []string, getenv func(string) string) (Options, error) {
 	o := Options{Kind: local.KFake, Seed: 1, Mutant: getenv("DRAWBRIDGE_MUTANT"), Report: reportFile, Replicas: 2}
@@ -95,8 +102,10 @@ func options(args []string, getenv func(string) string) (Options, error) {
 	default:
 		faults = append(faults, fmt.Errorf("KAFKA=%s: use real for Apache Kafka, or leave it out for the embedded one", kafka))
 	}
-	if story := getenv("STORY"); story != "" && story != stories[0] {
-		faults = append(faults, fmt.Errorf("STORY=%s: there is no such story; there is: %s (active/passive: set up, fail over, recover, fail back)", story, strings.Join(stories, ", ")))
+	if story := getenv("STORY"); slices.Contains(stories, story) {
+		o.Story = story
+	} else if story != "" {
+		faults = append(faults, fmt.Errorf("STORY=%s: there is no such story; there is: %s (active/passive: set up, fail over, recover, fail back), %s (planned, there and back)", story, stories[0], stories[1]))
 	}
 	if seed := getenv("DEMO_SEED"); seed != "" {
 		n, err := strconv.ParseUint(seed, 10, 64)

@@ -26,7 +26,7 @@ func TestOptionsComeFromTheEnvironment(t *testing.T) {
 		want Options
 	}{
 		{nil, Options{Kind: local.KFake, Seed: 1, Report: "out/demo.json", Replicas: 2}},
-		{map[string]string{"KAFKA": "real", "DEMO_SEED": "7", "KEEP": "1", "STORY": "tutorial", "REPLICAS": "3"}, Options{Kind: local.Apache, Seed: 7, Keep: true, Report: "out/demo.json", Replicas: 3}},
+		{map[string]string{"KAFKA": "real", "DEMO_SEED": "7", "KEEP": "1", "STORY": "tutorial", "REPLICAS": "3"}, Options{Kind: local.Apache, Seed: 7, Keep: true, Report: "out/demo.json", Replicas: 3, Story: "tutorial"}},
 		{map[string]string{"KEEP": "0", "DRAWBRIDGE_MUTANT": "drop-one-record"}, Options{Kind: local.KFake, Seed: 1, Mutant: "drop-one-record", Report: "out/demo.json", Replicas: 2}},
 	} {
 		got, err := options(nil, func(name string) string { return tc.env[name] })
@@ -49,6 +49,9 @@ func TestWrongOptionsAreRefusedAllAtOnceWithWhatThereIs(t *testing.T) {
 		if !strings.Contains(stderr.String(), part) {
 			t.Errorf("nothing says %q: %s", part, stderr.String())
 		}
+	}
+	if o, err := options(nil, func(name string) string { return map[string]string{"STORY": "switchover"}[name] }); err != nil || o.Story != switchoverStory {
+		t.Errorf("STORY=switchover: %+v, %v", o, err)
 	}
 	if stdout.Len() > 0 {
 		t.Errorf("something began: %s", stdout.String())

@@ -24,7 +24,8 @@ const (
 	clicksGroup   = "clicks-consumer"
 )
 
-// story is the tutorial on a running system.
+// story is what is played on a running system: the tutorial, or a switchover
+// there and back (switchover.go).
 type story struct {
 	opts  Options
 	table *table
@@ -32,17 +33,31 @@ type story struct {
 
 	tutorial, clicks *app
 	traffic          traffic
-	homecoming       chan struct{} // closed when clicks need not flow much longer
-	flowed           chan flowed   // how many there were
+	homecoming       chan struct{} // closed when records need not flow much longer
+	flows            []flow
 
 	dry, failover, recovery, failback workflows.Result
-	primary                           map[string][]check.Stored // the returned one, before it was rebuilt
+	// primary is the returned one before it was rebuilt; in a switchover home as
+	// it stood when clients were away.
+	primary map[string][]check.Stored
 }
 
-// flowed is the end of the clicks.
+// flow is traffic to an application.
+type flow struct {
+	app *app
+	end chan flowed
+}
+
+// flowed is the end of a flow.
 type flowed struct {
 	records int
 	err     error
+}
+
+// act is a step of a story.
+type act struct {
+	name string
+	do   func(context.Context) (string, error)
 }
 
 // play runs the story and judges it. A story that was judged is no error; ok
@@ -54,9 +69,13 @@ func play(ctx context.Context, opts Options, out io.Writer) (ok bool, err error)
 	}
 	s := &story{
 		opts: opts, table: &table{out: out}, traffic: newTraffic(opts.Seed), primary: map[string][]check.Stored{},
-		homecoming: make(chan struct{}), flowed: make(chan flowed, 1),
+		homecoming: make(chan struct{}),
 	}
-	s.table.printf("Drawbridge: the active/passive tutorial on %s, seed %d\ndata and logs: %s\n", opts.Kind, opts.Seed, dir)
+	what := "the active/passive tutorial"
+	if s.planned() {
+		what, s.traffic = "a switchover there and back at full speed", fullSpeed(opts.Seed)
+	}
+	s.table.printf("Drawbridge: %s on %s, seed %d\ndata and logs: %s\n", what, opts.Kind, opts.Seed, dir)
 	defer func() {
 		if opts.Keep && ctx.Err() == nil {
 			s.keep(dir)
@@ -112,50 +131,29 @@ func (s *story) kafka() string {
 // report then says what went wrong.
 func (s *story) tell(ctx context.Context, dir string) (check.Report, error) {
 	flowing, stopFlow := context.WithCancel(ctx)
-	begun := false
+	defer stopFlow()
+	acts := s.theTutorial
+	if s.planned() {
+		acts = s.theSwitchover
+	}
 	var failed error
-	for _, step := range []struct {
-		name string
-		do   func(context.Context) (string, error)
-	}{
+	for _, step := range append([]act{
 		{"start two clusters, Consuls, engines, Temporal, a worker", func(ctx context.Context) (string, error) { return s.start(ctx, dir) }},
 		{"drctl setup: links, mirrors, guards, record of truth", s.setUp},
-		{"clients start under drctl exec; clicks begin to flow", func(context.Context) (string, error) {
-			err := s.startClients()
-			if err == nil {
-				begun = true
-				go func() {
-					n, err := s.traffic.flow(flowing, s.clicks, s.homecoming)
-					s.flowed <- flowed{n, err}
-				}()
-			}
-			return fmt.Sprintf("clicks: %d a second", s.traffic.PerSecond), err
-		}},
-		{"produce 1 to 5; the group reads 5", s.firstFive},
-		{"produce 6 to 10; everything is mirrored", s.secondFive},
-		{"lag 0: hold the engine's link; lag-1 to lag-3 are acknowledged", s.lag},
-		{"kill -9 the primary", s.kill},
-		{"drctl failover --dry-run", s.dryRun},
-		{"drctl failover, approved by a second person", s.failOver},
-		{"the group goes on at 6 and reads to 15", s.goOn},
-		{"the primary comes back", s.comeBack},
-		{"drctl recover: what lagged is found and appended", s.recover},
-		{"drctl failback, approved twice", s.failBack},
-		{"the group goes on at home; the standby mirrors again", s.atHome},
-	} {
+	}, acts(flowing)...) {
 		if failed = s.table.step(ctx, step.name, step.do); failed != nil {
 			break
 		}
 	}
 	stopFlow()
-	if begun {
-		end := <-s.flowed
+	for _, f := range s.flows {
+		end := <-f.end
 		failed = errors.Join(failed, end.err)
 	}
 	if ctx.Err() != nil {
 		return check.Report{}, errors.Join(failed, ctx.Err())
 	}
-	e := check.Evidence{Kafka: s.kafka(), HomeSite: "home"}
+	e := check.Evidence{Kafka: s.kafka(), HomeSite: "home", Planned: s.planned()}
 	if s.sys == nil { // nothing to look at
 		e.Steps, e.Faults = s.table.steps, []string{failed.Error()}
 		return check.Judge(e), nil
@@ -172,6 +170,57 @@ func (s *story) tell(ctx context.Context, dir string) (check.Report, error) {
 		e.Faults = append([]string{failed.Error()}, e.Faults...)
 	}
 	return check.Judge(e), nil
+}
+
+// theTutorial is the disaster: failover, recovery, failback.
+func (s *story) theTutorial(flowing context.Context) []act {
+	return []act{
+		{"clients start under drctl exec; clicks begin to flow", func(context.Context) (string, error) {
+			err := s.startClients()
+			if err == nil {
+				s.flow(flowing, s.clicks)
+			}
+			return fmt.Sprintf("clicks: %d a second", s.traffic.PerSecond), err
+		}},
+		{"produce 1 to 5; the group reads 5", s.firstFive},
+		{"produce 6 to 10; everything is mirrored", s.secondFive},
+		{"lag 0: hold the engine's link; lag-1 to lag-3 are acknowledged", s.lag},
+		{"kill -9 the primary", s.kill},
+		{"drctl failover --dry-run", s.dryRun},
+		{"drctl failover, approved by a second person", s.failOver},
+		{"the group goes on at 6 and reads to 15", s.goOn},
+		{"the primary comes back", s.comeBack},
+		{"drctl recover: what lagged is found and appended", s.recover},
+		{"drctl failback, approved twice", s.failBack},
+		{"the group goes on at home; the standby mirrors again", s.atHome},
+	}
+}
+
+// flow lets records flow to an application until homecoming, and a while more.
+func (s *story) flow(ctx context.Context, a *app) {
+	f := flow{a, make(chan flowed, 1)}
+	s.flows = append(s.flows, f)
+	go func() {
+		n, err := s.traffic.flow(ctx, a, s.homecoming)
+		f.end <- flowed{n, err}
+	}()
+}
+
+// flowedOut ends the flows and waits until all that they gave is acknowledged.
+func (s *story) flowedOut(ctx context.Context) error {
+	close(s.homecoming)
+	for _, f := range s.flows {
+		select {
+		case end := <-f.end:
+			f.end <- end // for whoever waits for it at the end
+			if err := errors.Join(end.err, f.app.awaitAcked(ctx, numbers(1, end.records)...)); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return fmt.Errorf("%s flows on: %w", f.app.topic, context.Cause(ctx))
+		}
+	}
+	return nil
 }
 
 func within(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {

@@ -79,9 +79,19 @@ func (t *table) summary(r check.Report) {
 		c := r.Topics[name]
 		t.printf("%-10s %8d %8d %8d %8d %8d %8d %6d %6d %6d\n", name, c.Acked, len(c.Unknown), c.InPrimary, c.InStandby, c.InHome, c.LaggedInPrimary, c.Lost, c.Duplicates, c.Reordered)
 	}
+	if r.Planned {
+		t.printf("\nthe group went on at %s; lost %d, stored twice %d, delivered again %d\n", r.ResumedAt, r.Lost, r.Duplicates, r.Redelivered)
+		t.printf("clients stood still for %.1f s; fences: away %s, home %s; %s is active at epoch %d\n", float64(r.RTOMillis)/1000, r.Fence.Failover, r.Fence.Home, r.Active, r.Epoch)
+		t.verdict(r)
+		return
+	}
 	t.printf("\nthe group went on at %s; read %v, then recovered %v\n", r.ResumedAt, r.ConsumedAfterFailover, r.ConsumedAfterRecovery)
 	t.printf("RTO %.1f s; RPO estimated %d, exact %d records; fences: failover %s, returned %s, home %s; %s is active at epoch %d\n",
 		float64(r.RTOMillis)/1000, r.RPOEstimate, r.RPOExact, r.Fence.Failover, r.Fence.Returned, r.Fence.Home, r.Active, r.Epoch)
+	t.verdict(r)
+}
+
+func (t *table) verdict(r check.Report) {
 	if r.OK {
 		t.printf("ok: every acknowledged record stands once and in order in both clusters, and reached its group\n")
 		return

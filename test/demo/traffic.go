@@ -15,6 +15,14 @@ type traffic struct {
 	Behind    int // acknowledged at home after that: most of them lag
 	ReadOn    int // records that the group reads on at home after that
 	Total     int // over the whole story, at least
+	// Steady traffic keeps its pace to the end.
+	Steady bool
+}
+
+// fullSpeed is traffic that never rests.
+func fullSpeed(seed uint64) traffic {
+	t := newTraffic(seed)
+	return traffic{PerSecond: 4 * t.PerSecond, Before: 2 * t.Before, Steady: true}
 }
 
 func newTraffic(seed uint64) traffic {
@@ -43,6 +51,7 @@ func (t traffic) flow(ctx context.Context, a *app, homecoming <-chan struct{}) (
 	for n < last {
 		rate := float64(t.PerSecond)
 		switch {
+		case t.Steady:
 		case homecoming == nil:
 			rate *= 10
 		case n >= t.Total-afterwards:

@@ -63,7 +63,11 @@ func (c *counter) count() TopicReport {
 		r.Unknown = append(r.Unknown, p.String()) // a record without any outcome is one whose producer never learnt it
 	}
 	c.contents(&r)
-	c.lagged(&r)
+	if c.e.Planned {
+		c.fault(r.LaggedFound+r.RPOExact > 0, "a planned move reports %d lagged records", r.LaggedFound)
+	} else {
+		c.lagged(&r)
+	}
 	c.reads(&r)
 	c.fault(r.Acked == 0, "nothing was acknowledged")
 	c.unsettled()

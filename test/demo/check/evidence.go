@@ -87,6 +87,9 @@ type Evidence struct {
 	Epoch  int64
 	Fence  Fence
 	RTO    time.Duration
+	// Planned: nobody died; clients were moved away and home again by planned
+	// moves, of which the fences Failover and Home, RTO and FailbackDone tell.
+	Planned bool
 	// FailbackDone: the failback ended as done. GroupHome and MirrorsAgain are
 	// looked at here, in reads and logs.
 	FailbackDone bool

@@ -52,9 +52,12 @@ type Step struct {
 }
 
 // Report is out/demo.json. The figures at the top speak of the tutorial's topic,
-// but lost and duplicates, which are summed over all topics.
+// but lost, duplicates and redelivered, which are summed over all topics. In the
+// story of planned moves "failover" is the move away, the lists of what was read
+// are empty, and nothing lags.
 type Report struct {
 	OK       bool     `json:"ok"`
+	Planned  bool     `json:"planned"`
 	Kafka    string   `json:"kafka"`
 	Versions Versions `json:"versions"`
 
@@ -69,6 +72,8 @@ type Report struct {
 	Topics     map[string]TopicReport `json:"topics"`
 	Lost       int64                  `json:"lost"`
 	Duplicates int64                  `json:"duplicates"`
+	// Redelivered on the standby and at home, to all groups.
+	Redelivered int64 `json:"redelivered"`
 
 	Active     string `json:"active"`
 	Epoch      int64  `json:"epoch"`
