@@ -219,6 +219,26 @@ func TestMirrorsThatAreNotPromotedAreFailedOverBehindThePivot(t *testing.T) {
 	}
 }
 
+// Not one mirror is ended when the promote is given up: the failover begins
+// before its pivot, under a name that the engine has not shut out.
+func TestTurnWhileNoMirrorIsEndedFailsOverAll(t *testing.T) {
+	w := calm()
+	s := newStage(t, w)
+	w.stuck = map[string]bool{"a": true, "b": true}
+	s.dies("AwaitStopped")
+	s.react = agree
+	s.run(Switchover, planned())
+	s.failedOverTo(t)
+	if w.count("FailoverMirrors") != 2 || w.count("FenceSite") != 1 {
+		t.Errorf("%v", w.calls)
+	}
+	for i, m := range w.calls {
+		if m == "FailoverMirrors" && !strings.HasSuffix(w.steps[i].OperationID, ".2") {
+			t.Errorf("failed over as %s", w.steps[i].OperationID)
+		}
+	}
+}
+
 func TestTurnBehindThePivotThatIsDeniedPromotesOn(t *testing.T) {
 	w := calm()
 	s := newStage(t, w)

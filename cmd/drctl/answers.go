@@ -67,7 +67,7 @@ func (a *app) intoFailoverCommand() *cobra.Command {
 	cmd.Long = "into-failover lets the open switchover go on as a failover, in the same run: locks, fence and stopped clients stay, the outage is\n" +
 		"attested and the failover's own approvals are asked for; those of the switchover do not count. Before the first mirror is\n" +
 		"promoted a refusal undoes everything; behind it only mirrors that are not STOPPED yet are failed over, and a refusal goes on\n" +
-		"promoting them. It needs one of the roles that may approve a failover, or to be who asked for the switchover."
+		"promoting them. It takes one of the roles that may approve a failover, or to be who asked for the switchover; who sends it does not approve it."
 	cmd.Example = "  drctl into-failover orders --reason \"east went dark in the freeze\"\n" +
 		"  drctl approve orders --override unproven-fence   # somebody else, naming what the run asks to be overridden"
 	return cmd

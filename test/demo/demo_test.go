@@ -61,6 +61,21 @@ func TestTheTutorialAccountsForEveryRecord(t *testing.T) {
 	}
 }
 
+func TestASwitchoverThereAndBackLosesAndRepeatsNothing(t *testing.T) {
+	for _, kind := range []local.KafkaKind{local.KFake, local.Apache} {
+		t.Run(string(kind), func(t *testing.T) {
+			ok, r, said := played(t, Options{Kind: kind, Seed: 1, Story: switchoverStory})
+			if !ok || r.Lost+r.Duplicates+r.Redelivered != 0 {
+				t.Fatalf("lost %d, twice %d, again %d: %v\n%s", r.Lost, r.Duplicates, r.Redelivered, r.Faults, said)
+			}
+			if clicks := r.Topics[clicksTopic]; clicks.Acked < 10_000 {
+				t.Errorf("%d clicks: the story is too small", clicks.Acked)
+			}
+			t.Logf("clients stood still for %d ms; %d records", r.RTOMillis, r.Topics[clicksTopic].Acked+r.Topics[tutorialTopic].Acked)
+		})
+	}
+}
+
 func TestAnEngineThatDropsARecordIsFoundOut(t *testing.T) {
 	ok, r, said := played(t, Options{Kind: local.KFake, Seed: 1, Mutant: "drop-one-record"})
 	if ok || r.Topics[clicksTopic].Lost == 0 {

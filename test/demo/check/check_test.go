@@ -212,3 +212,56 @@ func TestNoEvidenceIsNotOK(t *testing.T) {
 		t.Fatal("ok without a topic")
 	}
 }
+
+// planned is a small run of planned moves: 1 to 4 at home, 5 to 8 on the
+// standby, 9 to 12 at home again, read where they were written.
+func planned() Evidence {
+	t := Topic{Name: "dr-topic"}
+	for i := 1; i <= 12; i++ {
+		site := "east"
+		if i > 4 && i <= 8 {
+			site = "west"
+		}
+		name := Name(fmt.Sprint(i))
+		t.Log = append(t.Log,
+			Attempt{Outcome: Sent, Record: name, Attempt: 1, Seq: int64(i), Site: site},
+			Attempt{Outcome: Acked, Record: name, Attempt: 1, Seq: int64(i), Site: site, Offset: int64(i - 1)})
+		t.Reads = append(t.Reads, Read{Record: name, Attempt: 1, Site: site, Offset: int64(i - 1)})
+		stored := Stored{Offset: int64(i - 1), Record: name, Attempt: 1}
+		if i <= 8 {
+			t.Primary = append(t.Primary, stored)
+		}
+		t.Standby, t.Home = append(t.Standby, stored), append(t.Home, stored)
+	}
+	return Evidence{
+		Kafka: "kfake", HomeSite: "east", StandbySite: "west", Tutorial: "dr-topic", Want: Tutorial(), Planned: true, Topics: []Topic{t},
+		Active: "east", Epoch: 3, Fence: Fence{Failover: Proven, Home: Proven}, RTO: time.Second, FailbackDone: true,
+	}
+}
+
+func TestAPlannedMoveMayLoseAndRepeatNothing(t *testing.T) {
+	if r := Judge(planned()); !r.OK || r.ResumedAt != "5" || r.Lost+r.Duplicates+r.Redelivered != 0 {
+		t.Fatalf("%+v", r)
+	}
+	for name, tc := range map[string]struct {
+		spoil func(*Evidence, *Topic)
+		want  string
+	}{
+		"read again on the standby": {func(_ *Evidence, x *Topic) {
+			x.Reads = slices.Insert(x.Reads, 4, Read{Record: "4", Attempt: 1, Site: "west"})
+		}, "delivered again after the failover"},
+		"read again at home":     {func(_ *Evidence, x *Topic) { x.Reads = append(x.Reads, Read{Record: "8", Attempt: 1, Site: "east"}) }, "delivered again at home"},
+		"lost in both":           {func(_ *Evidence, x *Topic) { x.Standby, x.Home = x.Standby[:11], x.Home[:11] }, "not in both clusters"},
+		"never read":             {func(_ *Evidence, x *Topic) { x.Reads = slices.Delete(x.Reads, 5, 6) }, "never reached the group"},
+		"fence away not proven":  {func(e *Evidence, _ *Topic) { e.Fence.Failover = "clients-only" }, "at the move away"},
+		"something lagged":       {func(_ *Evidence, x *Topic) { x.LaggedFound = 1 }, "reports 1 lagged"},
+		"not at home in the end": {func(e *Evidence, _ *Topic) { e.Active = "west" }, "not home"},
+	} {
+		e := planned()
+		tc.spoil(&e, &e.Topics[0])
+		r := Judge(e)
+		if r.OK || !strings.Contains(strings.Join(r.Faults, "\n"), tc.want) {
+			t.Errorf("%s: ok %t, faults %v", name, r.OK, r.Faults)
+		}
+	}
+}
