@@ -96,10 +96,61 @@ var deaths = map[string][]death{
 		{"mirrors on BACK", "after EnsureMirrors mirrors on *"},
 		{"hand over fence east", "after HandOverFence hand over fence east"},
 	},
+	"switchover": {
+		{"load plan", "after LoadPlan load plan"},
+		{"read record", "after ReadRecord read record"},
+		{"verify request", "after VerifySignature verify request"},
+		{"list topics east", "after ListDRTopics list topics east"},
+		{"may it be moved?", "after ComputeLedger ledger decided"},
+		{"may it be moved?", "after MeasureRisk measure mirrors"},
+		{"may it be moved?", "after CompareTopics compare topics"},
+		{"wait for lag", "after AwaitMirrors wait for lag"},
+		{"forecast", "after OpenTransactions list transactions"},
+		{"approve", "after VerifySignature verify approve"},
+		{"lock engine west", "after EngineLock lock engine west"},
+		{"lock engine east", "after EngineLock lock engine east"},
+		{"lock record", "after WriteRecord lock record"},
+		{"lock record", "after WriteRecord lock record copy"},
+		{"link BACK", "after EnsureLink link *"},
+		{"begin operation on LINK", "after BeginOperation begin operation on *-east-to-west"},
+		{"catch up", "after AwaitMirrors catch up"},
+		{"freeze", "after WriteRecord freeze"},
+		{"freeze", "after WriteRecord freeze copy"},
+		{"fence east", "after ProveWritable canary before fence east"},
+		{"fence east", "after FenceSite fence east"},
+		{"fence east", "after ProveFence prove fence east"},
+		{"end transactions", "after EndTransactions end transactions"},
+		{"stop groups", "after AwaitGroupsEmpty stop groups"},
+		{"stop groups", "after FenceGroups fence groups east"},
+		{"drain", "after AwaitDrained drain"},
+		{"sync groups", "after SyncGroups sync groups"},
+		{"promote", "after PromoteMirrors promote"},
+		{"promote", "after AwaitStopped promote stopped"},
+		{"lift group fence west", "after LiftGroupFence lift group fence west"},
+		{"prove writable west", "after ProveWritable prove writable west"},
+		{"canary record west", "after ProduceConsumeCanary canary record west"},
+		{"flip", "after WriteRecord flip"},
+		{"flip", "after WriteRecord flip copy"},
+		{"move clients", "after AwaitClientsMoved move clients"},
+		{"begin operation on BACK", "after BeginOperation begin operation on *-west-to-east"},
+		{"compare log ends", "after CompareLogEnds compare log ends"},
+		{"rejoin", "after Rejoin rejoin"},
+		{"own groups", "after OwnGroups own groups"},
+		{"hand over fence east", "after HandOverFence hand over fence east"},
+		{"lift group fence east", "after LiftGroupFence lift group fence east"},
+		{"mirrors follow", "after AwaitMirrors mirrors follow"},
+		{"end operation on LINK", "after EndOperation end operation on *-east-to-west"},
+		{"end operation on BACK", "after EndOperation end operation on *-west-to-east"},
+		{"unlock record", "after WriteRecord unlock record"},
+		{"unlock record", "after WriteRecord unlock record copy"},
+		{"unlock engine west", "after EngineUnlock unlock engine west"},
+		{"unlock engine east", "after EngineUnlock unlock engine east"},
+		{"report", "after SaveReport save report"},
+	},
 }
 
 // operations of a whole cycle, with their arguments.
-var operations = [][]string{{"failover"}, {"recover", "--append", "*"}, {"failback"}}
+var operations = [][]string{{"failover"}, {"recover", "--append", "*"}, {"failback"}, {"switchover"}}
 
 // mortals is how many pairs share the deaths.
 const mortals = 7
@@ -115,7 +166,7 @@ func share(verb string, n int) []death {
 	return out
 }
 
-// Every pair goes through failover, recovery and failback; the worker of all but
+// Every pair goes through failover, recovery, failback and a switchover; the worker of all but
 // the first is killed again and again. Whoever looks afterwards finds the same:
 // one new epoch, one fence, one append, one report, the same stop offsets.
 func TestAWorkerKilledAtAnyStepChangesNothing(t *testing.T) {
@@ -167,6 +218,7 @@ func right(t *testing.T, whole []picture) {
 		{2, "west", []string{"1", "2", "3", "lag1", "lag2"}, []string{"1", "2", "3"}},
 		{2, "west", []string{"1", "2", "3", "lag1", "lag2"}, []string{"1", "2", "3", "app", "lag1", "lag2"}},
 		{3, "east", []string{"1", "2", "3", "app", "lag1", "lag2"}, []string{"1", "2", "3", "app", "lag1", "lag2"}},
+		{4, "west", []string{"1", "2", "3", "app", "lag1", "lag2"}, []string{"1", "2", "3", "app", "lag1", "lag2"}},
 	} {
 		got := whole[i]
 		if got.Outcome != runbook.Done || got.Epoch != want.epoch || !slices.Equal(got.Active, []string{want.active}) || len(got.Debts) > 0 || got.Error != "" {

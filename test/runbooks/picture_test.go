@@ -165,8 +165,8 @@ func (p *pair) deny(s *harness.Site) []string {
 			}
 		}
 	}
-	slices.Sort(out)
 	p.anonymous(out)
+	slices.Sort(out)
 	return out
 }
 

@@ -1,6 +1,7 @@
 package runbooks
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -83,6 +84,13 @@ func TestASwitchoverWhoseSourceDiesBecomesAFailover(t *testing.T) {
 	p.must(err)
 	o.stopAt("before AwaitDrained drain", "drain")
 	p.must(p.Home.Kafka.Kill())
+	p.must(local.WaitFor(p.within(time.Minute), "the engine to miss its source", func(ctx context.Context) error {
+		got, err := p.Standby.Engine.Client().Progress(ctx, p.link)
+		if err == nil && got.SourceReachable {
+			err = errors.New("it still reaches it")
+		}
+		return err
+	}))
 	_, err = p.Drctl.Run(p.within(time.Minute), "into-failover", p.Pair(), "--reason", "east went dark in the freeze")
 	p.must(err)
 	st := o.await("the failover's approval", time.Minute, func(st *workflows.Status) error {
