@@ -191,7 +191,7 @@ func (m *plannedMove) promote(ctx workflow.Context) (workflow.Context, error) {
 	err = m.do(m.mayTurn(free), "promote", try)
 	m.forward, m.noTurn = true, allStopped
 	if err == nil {
-		m.mark(free, "promote")
+		m.promoted(free)
 		return free, nil
 	}
 	// Revoking turns draining mirrors back, unless their writer is fenced.
@@ -230,15 +230,26 @@ func (m *plannedMove) mayTurn(ctx workflow.Context) workflow.Context {
 	return m.turnable(ctx)
 }
 
+// promoted: every mirror is. A command that turned the run meanwhile came too late.
+func (m *plannedMove) promoted(ctx workflow.Context) {
+	if m.turned != nil {
+		m.unturn("every mirror was promoted by then")
+	}
+	m.noTurn = allStopped
+	m.mark(ctx, "promote")
+}
+
 // rest ends the mirrors that are not STOPPED: promotes them, for as long as that
 // is tried, or fails them over once people want that.
 func (m *plannedMove) rest(ctx workflow.Context, try act) error {
 	for {
 		if m.turned == nil {
 			err := m.must(m.mayTurn(ctx), "promote the rest", try)
-			if m.turned == nil {
-				m.noTurn = allStopped
-				m.mark(ctx, "promote")
+			switch {
+			case err == nil:
+				m.promoted(ctx)
+				return nil
+			case m.turned == nil:
 				return err
 			}
 		}
@@ -247,7 +258,7 @@ func (m *plannedMove) rest(ctx workflow.Context, try act) error {
 			m.noTurn = allStopped
 			return err
 		}
-		m.unturn()
+		m.unturn("it was not approved")
 	}
 }
 

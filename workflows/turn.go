@@ -36,9 +36,9 @@ func (s *story) turn(by runbook.Signed) {
 	s.cancel()
 }
 
-// unturn takes the turn back: nobody approved the failover.
-func (s *story) unturn() {
-	s.find("%s wanted to turn the run into a failover, which was not approved", s.turned.By)
+// unturn takes the turn back.
+func (s *story) unturn(why string) {
+	s.find("%s wanted to turn the run into a failover: %s", s.turned.By, why)
 	s.turned, s.status.Turned = nil, nil
 	s.path, s.status.Operation, s.requester = s.op, s.op, s.report.Requester
 }

@@ -1,9 +1,12 @@
 package workflows
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
+
+	"go.temporal.io/sdk/workflow"
 
 	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
 )
@@ -239,6 +242,21 @@ func TestTurnWhileNoMirrorIsEndedFailsOverAll(t *testing.T) {
 	}
 }
 
+// One workflow task may bring both the command's signature and the last STOPPED.
+func TestTurnThatComesWithTheLastMirrorLeavesTheMoveAsItIs(t *testing.T) {
+	s := newStage(t, calm())
+	s.env.ExecuteWorkflow(func(ctx workflow.Context) (string, error) {
+		by := runbook.Signed{By: "eve"}
+		m := &plannedMove{story: &story{op: runbook.OpSwitchover, path: runbook.OpFailover, turned: &by}}
+		m.promoted(ctx)
+		return fmt.Sprint(m.turned, m.path, m.noTurn, m.status.Findings), nil
+	})
+	got, want := "", fmt.Sprint((*runbook.Signed)(nil), runbook.OpSwitchover, allStopped, []string{"eve wanted to turn the run into a failover: every mirror was promoted by then"})
+	if err := s.env.GetWorkflowResult(&got); err != nil || got != want {
+		t.Errorf("%q, %v, want %q", got, err, want)
+	}
+}
+
 func TestTurnBehindThePivotThatIsDeniedPromotesOn(t *testing.T) {
 	w := calm()
 	s := newStage(t, w)
@@ -262,7 +280,7 @@ func TestTurnBehindThePivotThatIsDeniedPromotesOn(t *testing.T) {
 		t.Errorf("%v, active %v, %v", s.err, s.res.Active, w.calls)
 	}
 	turnedRound(t, w, home, away, "there", "back", 2)
-	if !strings.Contains(strings.Join(s.res.Report.Findings, " "), "which was not approved") {
+	if !strings.Contains(strings.Join(s.res.Report.Findings, " "), "into a failover: it was not approved") {
 		t.Errorf("%q", s.res.Report.Findings)
 	}
 }
