@@ -44,7 +44,7 @@ func (u *setup) orient(workflow.Context) error {
 		return refuse(ErrPrecondition, "%v", err)
 	}
 	if u.truth.Record != nil && u.rec.Active[0] != u.home.Name {
-		return refuse(ErrPrecondition, "pair %s is active at %s, away from home: setting up mirrors from %s would overwrite what is newer; run drctl recover and drctl failback", u.plan.Pair, u.rec.Active[0], u.home.Name)
+		return refuse(ErrPrecondition, "pair %s is active at %s, away from home: setting up mirrors from %s would overwrite what is newer; go home first: drctl switchover %s, or after a failover drctl recover and drctl failback", u.plan.Pair, u.rec.Active[0], u.home.Name, u.plan.Pair)
 	}
 	if len(u.truth.Silent) > 0 {
 		return refuse(ErrPrecondition, "%s do not answer: setting up needs both sites", strings.Join(u.truth.Silent, ", "))
