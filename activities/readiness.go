@@ -73,7 +73,7 @@ func (a *Activities) InspectLink(ctx context.Context, in workflows.InspectLinkIn
 }
 
 // exercises are operations by which a pair shows that it can move.
-var exercises = []string{runbook.OpFailover, runbook.OpFailback}
+var exercises = []string{runbook.OpFailover, runbook.OpSwitchover, runbook.OpFailback}
 
 // PastRuns reads the kept reports of the pair.
 func (a *Activities) PastRuns(ctx context.Context, in workflows.PastRunsInput) (workflows.PastRunsResult, error) {

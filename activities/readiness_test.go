@@ -23,7 +23,8 @@ func TestTheLastExerciseIsReadFromThePairsReports(t *testing.T) {
 	}
 	for i, r := range []runbook.Report{
 		{Pair: "orders", Operation: runbook.OpFailover, Outcome: runbook.Done, Ended: at(3)},
-		{Pair: "orders", Operation: runbook.OpFailback, Outcome: runbook.Partly, Ended: at(5)},
+		{Pair: "orders", Operation: runbook.OpFailback, Outcome: runbook.Partly, Ended: at(4)},
+		{Pair: "orders", Operation: runbook.OpSwitchover, Outcome: runbook.Done, Ended: at(5)},
 		{Pair: "orders", Operation: runbook.OpFailover, Outcome: runbook.NoChange, Ended: at(7)},
 		{Pair: "orders", Operation: runbook.OpFailover, Outcome: runbook.Dry, DryRun: true, Ended: at(8)},
 		{Pair: "orders", Operation: runbook.OpSetUp, Outcome: runbook.Done, Ended: at(9)},
@@ -40,7 +41,7 @@ func TestTheLastExerciseIsReadFromThePairsReports(t *testing.T) {
 		}
 	}
 	got, err = a.PastRuns(t.Context(), in)
-	if err != nil || !got.Past.Exercised.Equal(at(5)) || got.Past.Operation != runbook.OpFailback {
+	if err != nil || !got.Past.Exercised.Equal(at(5)) || got.Past.Operation != runbook.OpSwitchover {
 		t.Errorf("%+v, %v", got, err)
 	}
 }
