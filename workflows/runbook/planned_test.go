@@ -10,7 +10,8 @@ func TestForecastOfAPlannedMoveCountsWhatItKnows(t *testing.T) {
 	p := Plan{Limits: Limits{FreezeSeconds: 120, TransactionsSeconds: 30}, Groups: []Group{{Name: "billing"}, {Name: "audit"}}}
 	l := Link{Name: "there", Source: "east", Destination: "west"}
 	r := Risk{Partitions: []PartitionRisk{
-		{Topic: "orders", LagRecords: 5, LagSeconds: 0.4}, {Topic: "orders", Partition: 1, LagRecords: 7, LagSeconds: 1.25},
+		{Topic: "orders", LagRecords: 5, LagSeconds: 0.4},
+		{Topic: "orders", Partition: 1, LagRecords: 7, LagSeconds: 1.25},
 		{Topic: "foreign", LagRecords: 900, LagSeconds: 70}, // not of the plan
 		{Topic: "orders", Partition: 2, LagRecords: -1},     // not heard of yet
 	}}
