@@ -75,6 +75,9 @@ func (p *pair) picture(r workflows.Result) picture {
 	files, err := os.ReadDir(p.Reports)
 	p.must(err)
 	for _, f := range files {
+		if f.IsDir() { // readiness, which comes when its schedule says so
+			continue
+		}
 		verb, _, _ := strings.Cut(f.Name(), "-")
 		out.Reports = append(out.Reports, verb+f.Name()[strings.LastIndex(f.Name(), "."):])
 	}
