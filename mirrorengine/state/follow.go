@@ -94,7 +94,7 @@ func (s *Store) apply(r *kgo.Record) (*string, error) {
 	if r.Value == nil {
 		delete(s.values, key)
 	} else {
-		s.values[key] = value{env.Data, r.Offset}
+		s.set(key, value{env.Data, r.Offset})
 	}
 	if known && old.offset == r.Offset {
 		return nil, nil

@@ -21,9 +21,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"log/slog"
-	"maps"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -93,6 +90,7 @@ type Store struct {
 
 	mu       sync.RWMutex // guards what follows
 	values   map[string]value
+	index    index
 	owners   []Owner  // by shard, as last read
 	owned    []*shard // by shard, nil: not ours
 	term     int64    // highest seen, see Term
@@ -220,7 +218,7 @@ func (s *Store) write(ctx context.Context, shard int32, entries []RawEntry) (int
 	defer s.mu.Unlock()
 	for i, e := range entries {
 		if at := recs[i].Offset; s.values[e.Key].offset <= at {
-			s.values[e.Key] = value{e.Value, at}
+			s.set(e.Key, value{e.Value, at})
 		}
 	}
 	return recs[len(recs)-1].Offset, nil
@@ -238,20 +236,6 @@ func (s *Store) Get(key string, v any) (bool, error) {
 		return true, fmt.Errorf("state %s: %w", key, err)
 	}
 	return true, nil
-}
-
-// Keys lists the keys with a prefix in order.
-func (s *Store) Keys(prefix string) []string {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	var keys []string
-	for k := range maps.Keys(s.values) {
-		if strings.HasPrefix(k, prefix) && s.values[k].raw != nil {
-			keys = append(keys, k)
-		}
-	}
-	slices.Sort(keys)
-	return keys
 }
 
 // Leave gives the shards back and leaves the group, so that other replicas take

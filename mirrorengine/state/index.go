@@ -1,0 +1,76 @@
+package state
+
+import (
+	"slices"
+	"strings"
+)
+
+// index has the keys in order, so that those with a prefix are found without
+// looking at all: a link has thousands of partitions, each with keys of its own.
+// It may hold keys that are gone; values decide.
+type index struct {
+	sorted []string
+	fresh  []string // to be sorted in by the next look
+}
+
+// set makes a value readable. Called with mu.
+func (s *Store) set(key string, v value) {
+	if _, known := s.values[key]; !known {
+		s.index.fresh = append(s.index.fresh, key)
+	}
+	s.values[key] = v
+}
+
+// Keys lists the keys with a prefix in order.
+func (s *Store) Keys(prefix string) []string {
+	s.mu.RLock()
+	stale := len(s.index.fresh) > 0
+	if !stale {
+		defer s.mu.RUnlock()
+		return s.keys(prefix)
+	}
+	s.mu.RUnlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sortIn()
+	return s.keys(prefix)
+}
+
+// sortIn merges what is new into the order and drops what is gone. Called with mu
+// held for writing.
+func (s *Store) sortIn() {
+	slices.Sort(s.index.fresh)
+	merged := make([]string, 0, len(s.index.sorted)+len(s.index.fresh))
+	old, fresh := s.index.sorted, s.index.fresh
+	for len(old)+len(fresh) > 0 {
+		from := &old
+		if len(old) == 0 || len(fresh) > 0 && fresh[0] < old[0] {
+			from = &fresh
+		}
+		key := (*from)[0]
+		*from = (*from)[1:]
+		// A key that was removed and came back is there twice.
+		if n := len(merged); n > 0 && merged[n-1] == key {
+			continue
+		}
+		if _, ok := s.values[key]; ok {
+			merged = append(merged, key)
+		}
+	}
+	s.index = index{sorted: merged}
+}
+
+// keys is Keys of a sorted index. Called with mu.
+func (s *Store) keys(prefix string) []string {
+	from, _ := slices.BinarySearch(s.index.sorted, prefix)
+	var keys []string
+	for _, k := range s.index.sorted[from:] {
+		if !strings.HasPrefix(k, prefix) {
+			break
+		}
+		if s.values[k].raw != nil {
+			keys = append(keys, k)
+		}
+	}
+	return keys
+}
