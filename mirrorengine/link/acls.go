@@ -301,10 +301,17 @@ func (m *Manager) releaseGuards(ctx context.Context, l *Link, mirrors []*MirrorT
 // answers with the topics whose entries could not all be removed.
 func (m *Manager) lift(ctx context.Context, recs []guardRecord) map[string]error {
 	bad := map[string]error{}
+	listed, err := m.listed()
+	if err != nil {
+		for _, rec := range recs {
+			bad[rec.Topic] = err
+		}
+		return bad
+	}
 	var entries []api.ACLEntry
 	for _, rec := range recs {
 		for _, e := range rec.Entries {
-			if !e.ExistedBefore && !m.listedElsewhere(rec.Link, e.ACLEntry) {
+			if !e.ExistedBefore && !listed.elsewhere(rec.Link, e.ACLEntry) {
 				entries = append(entries, e.ACLEntry)
 			}
 		}
@@ -324,24 +331,42 @@ func (m *Manager) lift(ctx context.Context, recs []guardRecord) map[string]error
 	return bad
 }
 
-// listedElsewhere tells whether an entry that stands on this cluster is also
-// some operation's fence, or the guard of another link's mirror.
-func (m *Manager) listedElsewhere(link string, e api.ACLEntry) bool {
-	if m.ourGuard(e, link) {
-		return true
-	}
-	fences, err := state.All[api.Fence](m.store, "fence/")
+// listing is who has an entry of this cluster written down: the links whose guards
+// made it, and "" for a fence that was not handed over.
+type listing map[api.ACLEntry][]string
+
+// listed reads the guards and the fence registers.
+func (m *Manager) listed() (listing, error) {
+	out := listing{}
+	guards, err := state.All[guardRecord](m.store, "guard/")
 	if err != nil {
-		return true
+		return nil, err
 	}
-	for _, f := range fences {
-		for _, fe := range f.Entries {
-			if !f.HandedOver && fe.ClusterID == m.clusterID && fe.ACLEntry == e {
-				return true
+	for _, rec := range guards {
+		for _, e := range rec.Entries {
+			if !e.ExistedBefore {
+				out[e.ACLEntry] = append(out[e.ACLEntry], rec.Link)
 			}
 		}
 	}
-	return false
+	fences, err := state.All[api.Fence](m.store, "fence/")
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range fences {
+		for _, e := range f.Entries {
+			if !f.HandedOver && e.ClusterID == m.clusterID {
+				out[e.ACLEntry] = append(out[e.ACLEntry], "")
+			}
+		}
+	}
+	return out, nil
+}
+
+// elsewhere tells whether an entry is also some operation's fence, or the guard of
+// another link's mirror.
+func (l listing) elsewhere(link string, e api.ACLEntry) bool {
+	return slices.ContainsFunc(l[e], func(by string) bool { return by != link })
 }
 
 // hasCanary tells whether the canary may be believed.

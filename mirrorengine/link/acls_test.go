@@ -42,7 +42,7 @@ func mayAlmostAll() []kfake.ACL {
 
 // newGuardedSite is a cluster of three brokers with ACLs: super user admin, and
 // app and canary, who may write to orders.
-func newGuardedSite(t *testing.T, opts ...kfake.Opt) *site {
+func newGuardedSite(t testing.TB, opts ...kfake.Opt) *site {
 	t.Helper()
 	write := mayTopic("orders", kmsg.ACLOperationWrite)
 	c, err := kfake.NewCluster(append([]kfake.Opt{
@@ -58,7 +58,7 @@ func newGuardedSite(t *testing.T, opts ...kfake.Opt) *site {
 }
 
 // guardedEngine runs an engine beside it as user.
-func guardedEngine(t *testing.T, s *site, user string, canary bool) (*Manager, func()) {
+func guardedEngine(t testing.TB, s *site, user string, canary bool) (*Manager, func()) {
 	t.Helper()
 	opts := Options{Local: []kgo.Opt{kgo.SeedBrokers(s.ListenAddrs()...), as(user)}, Principal: "User:" + user}
 	if canary {
@@ -82,7 +82,7 @@ func writeAs(t *testing.T, cl *kgo.Client, topic string) error {
 }
 
 // denials lists the DENY entries on topics as "principal operation topic".
-func denials(t *testing.T, m *Manager) []string {
+func denials(t testing.TB, m *Manager) []string {
 	t.Helper()
 	acls, err := m.anyTopicACLs(t.Context())
 	if err != nil {
@@ -98,7 +98,7 @@ func denials(t *testing.T, m *Manager) []string {
 	return out
 }
 
-func wantDenials(t *testing.T, m *Manager, want ...string) {
+func wantDenials(t testing.TB, m *Manager, want ...string) {
 	t.Helper()
 	eventually(t, fmt.Sprintf("DENY entries %q", want), func() error {
 		if got := denials(t, m); !slices.Equal(got, want) && (len(got) > 0 || len(want) > 0) {

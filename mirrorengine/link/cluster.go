@@ -32,6 +32,8 @@ type cluster struct {
 	client *kgo.Client
 	adm    *kadm.Client
 	wire   wire.Options
+	// unknown asks for topics that are not known yet.
+	unknown gather[string, struct{}]
 
 	mu      sync.RWMutex // guards what follows
 	topics  map[string]topicMeta
@@ -96,7 +98,9 @@ type topicPartition struct {
 }
 
 func newCluster(client *kgo.Client) *cluster {
-	return &cluster{client: client, adm: kadm.NewClient(client), wire: wireOptions(client), topics: map[string]topicMeta{}}
+	c := &cluster{client: client, adm: kadm.NewClient(client), wire: wireOptions(client), topics: map[string]topicMeta{}}
+	c.unknown.ask = c.refreshEach
+	return c
 }
 
 // wireOptions make connections of our own like those of a client.
@@ -192,7 +196,7 @@ func (c *cluster) leader(ctx context.Context, topic string, partition int32) (in
 		case asked:
 			return 0, m.id, fmt.Errorf("topic %s partition %d has no leader: %w", topic, partition, kerr.LeaderNotAvailable)
 		}
-		if err := c.refresh(ctx, topic); err != nil {
+		if _, err := c.unknown.one(ctx, topic); err != nil {
 			return 0, m.id, err
 		}
 	}
@@ -258,80 +262,6 @@ func request[R kmsg.Response](ctx context.Context, c *cluster, broker int32, req
 	}
 	c.touch()
 	return res.(R), nil
-}
-
-// Timestamps and replica ids of ListOffsets (ListOffsetsRequest.json). Replica
-// -2 is the debugging consumer: to it the leader tells its log end instead of
-// the high watermark (ReplicaManager.fetchOffset; test/brokerfacts).
-const (
-	offsetLatest    = -1
-	offsetEarliest  = -2
-	replicaConsumer = -1
-	replicaDebug    = -2
-)
-
-// offsets asks the leaders for offsets of many partitions, one request per
-// broker. Partitions whose leader did not answer are missing from the result
-// and named in the error.
-func (c *cluster) offsets(ctx context.Context, replica int32, timestamp int64, parts ...topicPartition) (map[topicPartition]int64, error) {
-	byBroker := map[int32]map[string][]int32{}
-	var errs []error
-	for _, tp := range parts {
-		b, _, err := c.leader(ctx, tp.topic, tp.partition)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		if byBroker[b] == nil {
-			byBroker[b] = map[string][]int32{}
-		}
-		byBroker[b][tp.topic] = append(byBroker[b][tp.topic], tp.partition)
-	}
-	out := map[topicPartition]int64{}
-	for b, topics := range byBroker {
-		req := kmsg.NewPtrListOffsetsRequest()
-		req.ReplicaID = replica
-		for t, ps := range topics {
-			rt := kmsg.NewListOffsetsRequestTopic()
-			rt.Topic = t
-			for _, p := range ps {
-				rp := kmsg.NewListOffsetsRequestTopicPartition()
-				rp.Partition = p
-				rp.Timestamp = timestamp
-				rt.Partitions = append(rt.Partitions, rp)
-			}
-			req.Topics = append(req.Topics, rt)
-		}
-		res, err := request[*kmsg.ListOffsetsResponse](ctx, c, b, req)
-		if err != nil {
-			for t := range topics {
-				c.forget(t)
-			}
-			errs = append(errs, fmt.Errorf("offsets of broker %d: %w", b, err))
-			continue
-		}
-		for _, t := range res.Topics {
-			for _, p := range t.Partitions {
-				if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
-					c.forget(t.Topic)
-					errs = append(errs, fmt.Errorf("offset of %s partition %d: %w", t.Topic, p.Partition, err))
-					continue
-				}
-				out[topicPartition{t.Topic, p.Partition}] = p.Offset
-			}
-		}
-	}
-	return out, errors.Join(errs...)
-}
-
-// offset is offsets for one partition.
-func (c *cluster) offset(ctx context.Context, replica int32, timestamp int64, topic string, partition int32) (int64, error) {
-	tp := topicPartition{topic, partition}
-	res, err := c.offsets(ctx, replica, timestamp, tp)
-	if err != nil {
-		return 0, err
-	}
-	return res[tp], nil
 }
 
 // stableOffset is the source's last stable offset: a transaction is open from

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -31,45 +30,51 @@ type fenceTarget struct {
 // the marker stands. Markers are not deduplicated: after an error the log end
 // must be read before another is sent.
 func (m *Manager) fence(ctx context.Context, targets []fenceTarget) map[topicPartition]error {
-	out := map[topicPartition]error{}
-	byBroker := map[int32][]fenceTarget{}
-	for _, t := range targets {
-		b, _, err := m.local.leader(ctx, t.tp.topic, t.tp.partition)
-		if err != nil {
-			out[t.tp] = err
-			continue
-		}
-		byBroker[b] = append(byBroker[b], t)
+	stamps := map[topicPartition]batch.Stamp{}
+	tps := make([]topicPartition, len(targets))
+	for i, t := range targets {
+		tps[i], stamps[t.tp] = t.tp, t.stamp
 	}
-	for b, ts := range byBroker {
-		req := kmsg.NewPtrWriteTxnMarkersRequest()
-		for _, t := range ts {
-			mk := kmsg.NewWriteTxnMarkersRequestMarker()
-			mk.ProducerID = t.stamp.ProducerID
-			mk.ProducerEpoch = t.stamp.ProducerEpoch + 1
-			mk.Committed = false
-			rt := kmsg.NewWriteTxnMarkersRequestMarkerTopic()
-			rt.Topic, rt.Partitions = t.tp.topic, []int32{t.tp.partition}
-			mk.Topics = append(mk.Topics, rt)
-			req.Markers = append(req.Markers, mk)
-			out[t.tp] = errors.New("the broker left the partition out of its answer")
-		}
-		res, err := request[*kmsg.WriteTxnMarkersResponse](ctx, m.local, b, req)
-		if err != nil {
-			for _, t := range ts {
-				out[t.tp] = fmt.Errorf("broker %d: %w", b, err)
-			}
-			continue
-		}
-		for _, mk := range res.Markers {
-			for _, t := range mk.Topics {
-				for _, p := range t.Partitions {
-					out[topicPartition{t.Topic, p.Partition}] = kerr.ErrorForCode(p.ErrorCode)
-				}
-			}
+	byBroker, out := m.local.leaders(ctx, tps)
+	for b, led := range byBroker {
+		for some := range slices.Chunk(led, fencedAtOnce) {
+			m.fenceAt(ctx, b, some, stamps, out)
 		}
 	}
 	return out
+}
+
+// fencedAtOnce is the number of markers in one request: the broker answers when
+// every in-sync replica has them all.
+const fencedAtOnce = 500
+
+func (m *Manager) fenceAt(ctx context.Context, broker int32, parts []topicPartition, stamps map[topicPartition]batch.Stamp, out map[topicPartition]error) {
+	req := kmsg.NewPtrWriteTxnMarkersRequest()
+	for _, tp := range parts {
+		mk := kmsg.NewWriteTxnMarkersRequestMarker()
+		mk.ProducerID = stamps[tp].ProducerID
+		mk.ProducerEpoch = stamps[tp].ProducerEpoch + 1
+		mk.Committed = false
+		rt := kmsg.NewWriteTxnMarkersRequestMarkerTopic()
+		rt.Topic, rt.Partitions = tp.topic, []int32{tp.partition}
+		mk.Topics = append(mk.Topics, rt)
+		req.Markers = append(req.Markers, mk)
+		out[tp] = errors.New("the broker left the partition out of its answer")
+	}
+	res, err := request[*kmsg.WriteTxnMarkersResponse](ctx, m.local, broker, req)
+	if err != nil {
+		for _, tp := range parts {
+			out[tp] = fmt.Errorf("broker %d: %w", broker, err)
+		}
+		return
+	}
+	for _, mk := range res.Markers {
+		for _, t := range mk.Topics {
+			for _, p := range t.Partitions {
+				out[topicPartition{t.Topic, p.Partition}] = kerr.ErrorForCode(p.ErrorCode)
+			}
+		}
+	}
 }
 
 // newProducerID asks for an idempotent producer id (InitProducerId without a
@@ -125,15 +130,14 @@ func (l *Link) finish(ctx context.Context, mirrors []*MirrorTopic) {
 // written, or since somebody else has raised the epoch; the logs are read first.
 func (l *Link) finishOnce(ctx context.Context, mirrors []*MirrorTopic, again bool) map[*MirrorTopic]error {
 	out := map[*MirrorTopic]error{}
-	for _, m := range mirrors {
-		m.halt()
-	}
+	haltAll(mirrors)
 	gone := l.standing(ctx, mirrors)
+	parts := map[*MirrorTopic][]*partition{}
 	for _, m := range mirrors {
-		if out[m] = gone[m]; out[m] == nil {
-			out[m] = m.located(ctx, m.unended(), again)
-		}
+		out[m] = gone[m]
+		parts[m] = m.unended()
 	}
+	l.locate(ctx, parts, out, again)
 	// Recorded before the fence: a crash between the two must not find a fenced
 	// mirror that believes it may go on. It is also what tells the other replicas.
 	l.recordAll(ctx, out, func(m *MirrorTopic) (mirrorRecord, error) {
@@ -145,11 +149,7 @@ func (l *Link) finishOnce(ctx context.Context, mirrors []*MirrorTopic, again boo
 		out[m] = err
 	}
 	l.awaitStops(ctx, out)
-	for m, err := range out {
-		if err == nil {
-			out[m] = l.openLedger(ctx, m)
-		}
-	}
+	l.openLedgers(ctx, out)
 	if err := l.settleGroups(ctx, without(out)); err != nil {
 		// No group keeps a mirror from ending; its state says what is wrong.
 		l.log.Error("group offsets could not all be settled", "error", err)
@@ -185,17 +185,13 @@ func (l *Link) endOwned(ctx context.Context, mirrors []*MirrorTopic, again bool)
 	l.mu.Unlock()
 	// Looked up once: what comes to this replica meanwhile is not located.
 	parts := map[*MirrorTopic][]*partition{}
+	haltAll(mirrors)
 	for _, m := range mirrors {
-		m.halt()
-		parts[m] = m.unended()
-		out[m] = m.located(ctx, parts[m], again)
+		parts[m], out[m] = m.unended(), nil
 	}
+	l.locate(ctx, parts, out, again)
 	levels := l.fenceAll(ctx, parts, out)
-	for m, err := range out {
-		if err == nil {
-			out[m] = l.commitStop(ctx, m, parts[m], levels)
-		}
-	}
+	l.commitStops(ctx, parts, out, levels)
 	return out
 }
 
@@ -204,10 +200,7 @@ func (l *Link) endOwned(ctx context.Context, mirrors []*MirrorTopic, again bool)
 func (l *Link) recordAll(ctx context.Context, mirrors map[*MirrorTopic]error, next func(*MirrorTopic) (mirrorRecord, error)) []*MirrorTopic {
 	recs := map[*MirrorTopic]mirrorRecord{}
 	var entries []state.Entry
-	for m, err := range mirrors {
-		if err != nil {
-			continue
-		}
+	for _, m := range byName(without(mirrors)) { // in one order: others may lock some of them too
 		m.change.Lock()
 		defer m.change.Unlock()
 		rec, err := next(m)
@@ -222,7 +215,7 @@ func (l *Link) recordAll(ctx context.Context, mirrors map[*MirrorTopic]error, ne
 	var done []*MirrorTopic
 	for m, rec := range recs {
 		if err != nil {
-			mirrors[m] = err
+			mirrors[m] = fmt.Errorf("record %s of mirror topic %s: %w", rec.Status, rec.Topic, err)
 			continue
 		}
 		m.adopt(rec)
@@ -236,10 +229,9 @@ func (l *Link) recordAll(ctx context.Context, mirrors map[*MirrorTopic]error, ne
 func (l *Link) fenceAll(ctx context.Context, parts map[*MirrorTopic][]*partition, mirrors map[*MirrorTopic]error) map[topicPartition]string {
 	levels := map[topicPartition]string{}
 	var targets []fenceTarget
-	for m, err := range mirrors {
-		if err != nil {
-			continue
-		}
+	byTopic := map[string]*MirrorTopic{}
+	for _, m := range without(mirrors) {
+		byTopic[m.name()] = m
 		for _, p := range parts[m] {
 			if p.fenced() {
 				levels[p.dst] = l.mgr.writerFence // by an earlier try; another marker would move the end
@@ -259,11 +251,7 @@ func (l *Link) fenceAll(ctx context.Context, parts map[*MirrorTopic][]*partition
 		case errors.Is(err, kerr.ClusterAuthorizationFailed):
 			levels[tp], denied = api.WriterFenceNotPermitted, true
 		default:
-			for m := range mirrors {
-				if m.name() == tp.topic {
-					mirrors[m] = fmt.Errorf("fence our writer on %s partition %d: %w", tp.topic, tp.partition, err)
-				}
-			}
+			mirrors[byTopic[tp.topic]] = fmt.Errorf("fence our writer on %s partition %d: %w", tp.topic, tp.partition, err)
 		}
 	}
 	if denied {
@@ -274,32 +262,4 @@ func (l *Link) fenceAll(ctx context.Context, parts map[*MirrorTopic][]*partition
 		}
 	}
 	return levels
-}
-
-// commitStop reads where partitions of a mirror really ended and commits it.
-func (l *Link) commitStop(ctx context.Context, m *MirrorTopic, parts []*partition, levels map[topicPartition]string) error {
-	byShard := map[int32][]state.Entry{}
-	stops := map[*partition]*stopRecord{}
-	for _, p := range parts {
-		if err := p.settle(ctx, true); err != nil {
-			return fmt.Errorf("read where %s partition %d ended: %w", m.name(), p.n, err)
-		}
-		p.mu.Lock()
-		source, dest := p.pos.source, p.pos.dest
-		p.mu.Unlock()
-		s := &stopRecord{Partition: p.n, SourceStop: source, DestStop: dest, Fence: levels[p.dst], At: time.Now().UTC()}
-		stops[p] = s
-		byShard[p.shard] = append(byShard[p.shard], state.Entry{Key: stopKey(m.topicID(), p.n), Value: s})
-	}
-	for _, shard := range slices.Sorted(maps.Keys(byShard)) {
-		if err := l.mgr.put(ctx, shard, byShard[shard]...); err != nil {
-			return fmt.Errorf("commit stop offsets of %s: %w", m.name(), err)
-		}
-	}
-	for p, s := range stops {
-		p.mu.Lock()
-		p.stop = s
-		p.mu.Unlock()
-	}
-	return nil
 }

@@ -124,10 +124,13 @@ func withPartitions(work []groupWork, parts map[topicPartition]*partition) []gro
 		have[w.at] = true
 		synced[groupTopic{w.at.group, w.at.topic}] = true
 	}
+	of := map[string][]int32{}
+	for tp := range parts {
+		of[tp.topic] = append(of[tp.topic], tp.partition)
+	}
 	for gt := range synced {
-		for tp := range parts {
-			at := groupAt{gt.group, tp.topic, tp.partition}
-			if tp.topic == gt.topic && !have[at] {
+		for _, n := range of[gt.topic] {
+			if at := (groupAt{gt.group, gt.topic, n}); !have[at] {
 				work = append(work, groupWork{at: at})
 			}
 		}

@@ -35,7 +35,7 @@ func (s *site) commit(t *testing.T, group, topic string, p int32, at int64) {
 }
 
 // committedAt is a group's offset, -1 for none.
-func (s *site) committedAt(t *testing.T, group, topic string, p int32) kadm.Offset {
+func (s *site) committedAt(t testing.TB, group, topic string, p int32) kadm.Offset {
 	t.Helper()
 	res, err := s.adm.FetchOffsets(t.Context(), group)
 	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
@@ -48,7 +48,7 @@ func (s *site) committedAt(t *testing.T, group, topic string, p int32) kadm.Offs
 	return o.Offset
 }
 
-func (s *site) expectCommit(t *testing.T, group, topic string, p int32, want int64) {
+func (s *site) expectCommit(t testing.TB, group, topic string, p int32, want int64) {
 	t.Helper()
 	if got := s.committedAt(t, group, topic, p).At; got != want {
 		t.Errorf("group %s on %s partition %d stands at %d, want %d", group, topic, p, got, want)

@@ -152,10 +152,24 @@ func (m *Manager) undecided(link string) string {
 	return strings.Join(open, ", ")
 }
 
-// openLedger notes that a failover ends a mirror, before it is STOPPED: what
-// the source has beyond is unknown, and undecided, until the ledger is computed.
-// What retention took while the mirror ran is noted of a promoted one too.
-func (l *Link) openLedger(ctx context.Context, m *MirrorTopic) error {
+// openLedgers notes of each mirror that is still without error, before it is
+// STOPPED, that a failover ends it: what the source has beyond is unknown, and
+// undecided, until the ledger is computed. What retention took while the mirror ran
+// is noted of a promoted one too.
+func (l *Link) openLedgers(ctx context.Context, mirrors map[*MirrorTopic]error) {
+	var all []ledgerRecord
+	for _, m := range without(mirrors) {
+		recs, err := l.openLedger(m)
+		all, mirrors[m] = append(all, recs...), err
+	}
+	if err := l.putLedger(ctx, all...); err != nil {
+		for _, m := range without(mirrors) {
+			mirrors[m] = err
+		}
+	}
+}
+
+func (l *Link) openLedger(m *MirrorTopic) ([]ledgerRecord, error) {
 	rec := m.record()
 	failover := rec.Intent == string(api.VerbFailover)
 	var recs []ledgerRecord
@@ -168,11 +182,11 @@ func (l *Link) openLedger(ctx context.Context, m *MirrorTopic) error {
 		}
 		r := newLedgerRecord(rec, p.n)
 		if _, err := l.mgr.store.Get(ledgerKey(rec.Link, rec.Topic, p.n), &r); err != nil {
-			return err
+			return nil, err
 		}
 		gaps, err := l.gapsOf(rec, p.n)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if len(gaps) > 0 {
 			r.addGaps(gaps)
@@ -187,7 +201,7 @@ func (l *Link) openLedger(ctx context.Context, m *MirrorTopic) error {
 			recs = append(recs, r)
 		}
 	}
-	return l.putLedger(ctx, recs...)
+	return recs, nil
 }
 
 // joinRanges sorts ranges and joins those that touch.

@@ -139,7 +139,7 @@ func (l *Link) mend(ctx context.Context) {
 func (l *Link) Run(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer l.work.Wait()
-	defer l.haltAll()
+	defer func() { haltAll(l.all()) }()
 	defer l.src.client.Close() // before the waits: it ends requests that do not end with ctx (await)
 	defer cancel()
 	l.mu.Lock()
@@ -226,12 +226,6 @@ func (l *Link) background(f func(ctx context.Context)) {
 		return
 	}
 	l.work.Go(func() { f(ctx) })
-}
-
-func (l *Link) haltAll() {
-	for _, m := range l.all() {
-		m.halt()
-	}
 }
 
 // all lists the mirrors in the order of their names.

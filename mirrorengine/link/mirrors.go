@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"time"
@@ -62,25 +63,25 @@ func (m *Manager) AlterMirrors(ctx context.Context, link string, verb api.Mirror
 	if err != nil {
 		return nil, err
 	}
+	mirrors, refused := map[string]*MirrorTopic{}, map[string]error{}
+	for _, name := range names {
+		if mirrors[name], refused[name] = l.mirror(name); refused[name] != nil {
+			delete(mirrors, name)
+		}
+	}
+	for mt, err := range l.alter(ctx, slices.Collect(maps.Values(mirrors)), verb, validateOnly) {
+		refused[mt.name()] = err
+	}
 	out := make([]api.AlterMirrorResult, len(names))
-	var ending []*MirrorTopic
 	for i, name := range names {
 		out[i].MirrorTopicName = name
 		out[i].MirrorLags = []api.MirrorLag{}
-		mt, err := l.mirror(name)
-		if err != nil {
+		if err := refused[name]; err != nil {
 			out[i].Refuse(err)
-			continue
 		}
-		if err := l.alter(ctx, mt, verb, validateOnly); err != nil {
-			out[i].Refuse(err)
-		} else if verb == api.VerbFailover && !validateOnly {
-			ending = append(ending, mt)
+		if mt := mirrors[name]; mt != nil {
+			out[i].MirrorLags = mt.lags()
 		}
-		out[i].MirrorLags = mt.lags()
-	}
-	if len(ending) > 0 {
-		l.background(func(ctx context.Context) { l.finish(ctx, claimEnds(ending)) })
 	}
 	return out, nil
 }
@@ -108,46 +109,52 @@ func (l *Link) named(req api.AlterMirrors) ([]string, error) {
 	return names, nil
 }
 
-// alter applies one verb to one mirror.
-func (l *Link) alter(ctx context.Context, m *MirrorTopic, verb api.MirrorVerb, validateOnly bool) error {
+// alter applies one verb to mirrors, each with its own result: their records change
+// in one transaction.
+func (l *Link) alter(ctx context.Context, mirrors []*MirrorTopic, verb api.MirrorVerb, validateOnly bool) map[*MirrorTopic]error {
 	event := map[api.MirrorVerb]status.Event{
 		api.VerbPromote: status.PromoteRequested, api.VerbFailover: status.FailoverRequested,
 		api.VerbPause: status.Pause, api.VerbResume: status.Resume,
 	}[verb]
-	if _, err := m.next(event, nil); err != nil {
-		return err
-	}
-	if rec := m.record(); rec.Gone {
-		return api.Malformed("Topic '%s' cannot be failed over: %s", rec.Topic, rec.Reason)
+	out := map[*MirrorTopic]error{}
+	for _, m := range mirrors {
+		_, out[m] = m.next(event, nil)
+		if rec := m.record(); out[m] == nil && rec.Gone {
+			out[m] = api.Malformed("Topic '%s' cannot be failed over: %s", rec.Topic, rec.Reason)
+		}
 	}
 	if verb == api.VerbPromote {
-		if err := l.promotable(ctx, m); err != nil {
-			return err
+		for m, err := range l.unpromotable(ctx, without(out)) {
+			out[m] = err
 		}
 	}
 	if validateOnly {
-		return nil
+		return out
 	}
-	err := m.apply(ctx, event, func(r *mirrorRecord) {
-		if verb == api.VerbPromote || verb == api.VerbFailover {
-			if r.Intent == "" {
-				r.Before = m.record().Status
+	done := l.recordAll(ctx, out, func(m *MirrorTopic) (mirrorRecord, error) {
+		return m.next(event, func(r *mirrorRecord) {
+			if verb == api.VerbPromote || verb == api.VerbFailover {
+				if r.Intent == "" {
+					r.Before = m.record().Status
+				}
+				r.Intent = string(verb)
+				r.StateTime = time.Now().UTC()
 			}
-			r.Intent = string(verb)
-			r.StateTime = time.Now().UTC()
-		}
+		})
 	})
-	if err != nil {
-		return err
-	}
 	switch verb {
 	case api.VerbPause:
-		m.halt()
+		haltAll(done)
 	case api.VerbResume, api.VerbPromote:
-		m.startIn(l)
+		for _, m := range done {
+			m.startIn(l)
+		}
 	case api.VerbFailover:
+		if len(done) > 0 {
+			l.background(func(ctx context.Context) { l.finish(ctx, claimEnds(done)) })
+		}
 	}
-	return nil
+	return out
 }
 
 // startIn starts the mirror under the link's context.
@@ -160,54 +167,76 @@ func (m *MirrorTopic) startIn(l *Link) {
 	}
 }
 
-// promotable refuses a promote that could never drain.
-func (l *Link) promotable(ctx context.Context, m *MirrorTopic) error {
+// unpromotable refuses promotes that could never drain.
+func (l *Link) unpromotable(ctx context.Context, mirrors []*MirrorTopic) map[*MirrorTopic]error {
 	ctx, cancel := context.WithTimeout(ctx, sourceGrace)
 	defer cancel()
-	if _, err := l.sourceEnds(ctx, m); err != nil {
-		return api.Malformed("Topic '%s' cannot be promoted: its source does not answer (%v). Failover does not need the source and accepts the loss of what was not mirrored.", m.name(), err)
+	_, bad := l.sourceEnds(ctx, mirrors)
+	for m, err := range bad {
+		bad[m] = api.Malformed("Topic '%s' cannot be promoted: its source does not answer (%v). Failover does not need the source and accepts the loss of what was not mirrored.", m.name(), err)
 	}
-	return nil
+	return bad
 }
 
-// sourceEnds asks the source now for the high watermarks of a mirror.
-func (l *Link) sourceEnds(ctx context.Context, m *MirrorTopic) (map[*partition]int64, error) {
-	parts := m.parts()
-	tps := make([]topicPartition, len(parts))
-	for i, p := range parts {
-		tps[i] = p.src
+// sourceEnds asks the source now for the high watermarks of mirrors. A mirror has
+// those of all its partitions, or an error.
+func (l *Link) sourceEnds(ctx context.Context, mirrors []*MirrorTopic) (map[*partition]int64, map[*MirrorTopic]error) {
+	var tps []topicPartition
+	for _, m := range mirrors {
+		for _, p := range m.parts() {
+			tps = append(tps, p.src)
+		}
 	}
-	ends, err := l.src.offsets(ctx, replicaConsumer, offsetLatest, tps...)
-	if err != nil {
-		return nil, err
+	ends, errs := l.src.offsetsEach(ctx, replicaConsumer, offsetLatest, tps)
+	out, bad := map[*partition]int64{}, map[*MirrorTopic]error{}
+	now := time.Now()
+	for _, m := range mirrors {
+		for _, p := range m.parts() {
+			end, ok := ends[p.src]
+			if !ok {
+				bad[m] = errs[p.src]
+				if bad[m] == nil {
+					bad[m] = fmt.Errorf("partition %d was not asked for yet", p.n)
+				}
+				continue
+			}
+			out[p] = end
+			p.mu.Lock()
+			p.lag.sample(now, end)
+			p.mu.Unlock()
+		}
 	}
-	out := make(map[*partition]int64, len(parts))
-	for i, p := range parts {
-		out[p] = ends[tps[i]]
-		p.mu.Lock()
-		p.lag.sample(time.Now(), ends[tps[i]])
-		p.mu.Unlock()
-	}
-	return out, nil
+	return out, bad
 }
 
 // drainPromotes ends the promoted mirrors that have nothing left to mirror and
 // gives up those that made no progress in time.
 func (l *Link) drainPromotes(ctx context.Context, mirrors []*MirrorTopic) {
-	var drained []*MirrorTopic
+	var draining, drained []*MirrorTopic
 	for _, m := range mirrors {
 		rec := m.record()
-		if rec.Status != status.PendingStopped.String() || rec.Intent != string(api.VerbPromote) || rec.Fenced || m.ending() {
-			continue
+		if rec.Status == status.PendingStopped.String() && rec.Intent == string(api.VerbPromote) && !rec.Fenced && !m.ending() {
+			draining = append(draining, m)
 		}
-		ok, why := l.isDrained(ctx, m)
+	}
+	if len(draining) == 0 {
+		return
+	}
+	ask, cancel := context.WithTimeout(ctx, sourceGrace)
+	ends, bad := l.sourceEnds(ask, draining)
+	cancel()
+	for _, m := range draining {
+		late := time.Since(m.lastProgress()) > l.config().PromoteTimeout
+		p, end := m.undrained(ends)
 		switch {
-		case ok:
+		case bad[m] == nil && p == nil:
 			if m.claimEnd() {
 				drained = append(drained, m)
 			}
-		case time.Since(m.lastProgress()) > l.config().PromoteTimeout:
-			l.giveUp(ctx, m, why)
+		case late && bad[m] != nil:
+			l.giveUp(ctx, m, fmt.Sprintf("the source does not answer: %v", bad[m]))
+		case late:
+			l.giveUp(ctx, m, p.heldAt(ctx, end))
 		}
 	}
 	if len(drained) > 0 {
@@ -215,30 +244,36 @@ func (l *Link) drainPromotes(ctx context.Context, mirrors []*MirrorTopic) {
 	}
 }
 
-// isDrained compares the source's ends, asked now, with the mirror.
-func (l *Link) isDrained(ctx context.Context, m *MirrorTopic) (bool, string) {
-	ctx, cancel := context.WithTimeout(ctx, sourceGrace)
-	defer cancel()
-	ends, err := l.sourceEnds(ctx, m)
-	if err != nil {
-		return false, fmt.Sprintf("the source does not answer: %v", err)
-	}
-	for p, end := range ends {
+// undrained is a partition that has not mirrored all up to the source's ends, and
+// its end; nil if there is none.
+func (m *MirrorTopic) undrained(ends map[*partition]int64) (*partition, int64) {
+	for _, p := range m.parts() {
+		end, asked := ends[p]
 		p.mu.Lock()
-		at, known, stalled := p.pos.source, p.pos.known, p.stalled
+		at, known := p.pos.source, p.pos.known
 		p.mu.Unlock()
-		if !known || at < end {
-			why := fmt.Sprintf("partition %d stands at %d of %d", p.n, at, end)
-			if stalled != "" {
-				why += ": " + stalled
-			}
-			if lso, err := l.src.stableOffset(ctx, p.src.topic, p.n); err == nil && lso < end {
-				why += fmt.Sprintf(": a transaction is open at the source from offset %d on; end it (kafka-transactions.sh find-hanging), or fail over without it", lso)
-			}
-			return false, why
+		if !asked || !known || at < end {
+			return p, end
 		}
 	}
-	return true, ""
+	return nil, 0
+}
+
+// heldAt says what keeps a partition from mirroring all up to end.
+func (p *partition) heldAt(ctx context.Context, end int64) string {
+	ctx, cancel := context.WithTimeout(ctx, sourceGrace)
+	defer cancel()
+	p.mu.Lock()
+	at, stalled := p.pos.source, p.stalled
+	p.mu.Unlock()
+	why := fmt.Sprintf("partition %d stands at %d of %d", p.n, at, end)
+	if stalled != "" {
+		why += ": " + stalled
+	}
+	if lso, err := p.mirror.link.src.stableOffset(ctx, p.src.topic, p.n); err == nil && lso < end {
+		why += fmt.Sprintf(": a transaction is open at the source from offset %d on; end it (kafka-transactions.sh find-hanging), or fail over without it", lso)
+	}
+	return why
 }
 
 // giveUp turns a promote that cannot drain back and remembers why.

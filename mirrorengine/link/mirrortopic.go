@@ -270,21 +270,6 @@ func (m *MirrorTopic) unended() []*partition {
 	return out
 }
 
-// located makes sure that each of some partitions of this replica knows where it
-// stands, from the destination alone; it is called with the mirror halted. anew:
-// what is known may not hold any more.
-func (m *MirrorTopic) located(ctx context.Context, parts []*partition, anew bool) error {
-	for _, p := range parts {
-		if p.located() && !anew {
-			continue
-		}
-		if err := p.settle(ctx, false); err != nil {
-			return fmt.Errorf("%s partition %d: %w", m.name(), p.n, err)
-		}
-	}
-	return nil
-}
-
 func (p *partition) located() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

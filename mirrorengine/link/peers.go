@@ -260,6 +260,12 @@ func (p *partition) mapOf(f api.ReplicaPartition) *offsetmap.Map {
 // readStop takes over the stop offsets that the state has, of whatever replica
 // ended the partition, and tells whether there are any.
 func (p *partition) readStop() (bool, error) {
+	p.mu.Lock()
+	known := p.stop != nil
+	p.mu.Unlock()
+	if known {
+		return true, nil
+	}
 	var stop stopRecord
 	store := p.mirror.link.mgr.store
 	ok, err := store.Get(stopKey(p.mirror.topicID(), p.n), &stop)

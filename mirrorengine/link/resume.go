@@ -13,6 +13,7 @@ import (
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/batch"
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/offsetmap"
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/state"
 )
 
 // epochLimit is where a partition gets a new producer id: epochs are 16 bit.
@@ -25,7 +26,7 @@ const refusals = 3
 // resume finds out where the partition stands from the destination's own log
 // and leaves position and map ready for the next batch (design: exactly once).
 func (p *partition) resume(ctx context.Context) error {
-	if err := p.place(ctx, false, false); err != nil {
+	if err := p.place(ctx, false); err != nil {
 		return err
 	}
 	p.mu.Lock()
@@ -43,38 +44,87 @@ func (p *partition) resume(ctx context.Context) error {
 	return nil
 }
 
-// settle is resume for a mirror that ends: data of others behind ours is no
-// reason to stop any more, it stays where it is. fenced: nothing of ours can come
-// to the log any more.
-func (p *partition) settle(ctx context.Context, fenced bool) error { return p.place(ctx, true, fenced) }
-
-// place reads the tail and finds the position there. Segments that were written
-// ahead of batches that are not in the log are cut off where these cannot come
-// any more: fenced says so, or a marker of ours in the log. Else they stay
-// (openSegments).
-func (p *partition) place(ctx context.Context, tolerant, fenced bool) error {
+// place reads the tail and finds the position there. It waits until the log end
+// stands still on all in-sync replicas. fenced: nothing of ours can come to the log
+// any more.
+func (p *partition) place(ctx context.Context, fenced bool) error {
 	if err := p.loadMap(); err != nil {
 		return err
 	}
 	if err := p.sameTopic(ctx); err != nil {
 		return err
 	}
-	t, err := p.readTail(ctx, tolerant)
+	for {
+		t, err := p.mirror.link.mgr.tailOf(ctx, p)
+		if err == nil {
+			return p.settleAt(ctx, t, fenced)
+		}
+		var u *unsettled
+		if !errors.As(err, &u) {
+			return err
+		}
+		p.stall(u)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(retryMin):
+		}
+	}
+}
+
+func (p *partition) stall(why error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stalled = why.Error()
+}
+
+// settleAt takes the position over that a tail says.
+func (p *partition) settleAt(ctx context.Context, t tail, fenced bool) error {
+	at, err := p.placed(t, false, fenced)
 	if err != nil {
 		return err
 	}
+	if err := p.mirror.link.mgr.put(ctx, p.shard, at.cut...); err != nil {
+		return at.uncut(err)
+	}
+	at.adopt()
+	return nil
+}
+
+// landing is where a tail says that a partition stands.
+type landing struct {
+	p    *partition
+	pos  position
+	used int
+	// cut removes the segments behind the first used from the state topic, kept is
+	// the map without them; nil if none are to go.
+	cut  []state.Entry
+	kept *offsetmap.Map
+}
+
+// placed finds the position of a tail. Segments that were written ahead of batches
+// that are not in the log are cut off where these cannot come any more: fenced says
+// so, or a marker of ours in the log. Else they stay (openSegments). tolerant: the
+// mirror ends, data of others behind ours is no reason to stop any more, it stays
+// where it is.
+func (p *partition) placed(t tail, tolerant, fenced bool) (landing, error) {
 	p.mu.Lock()
 	m, old := p.omap, p.pos
 	p.mu.Unlock()
 	pos, used, err := p.locate(t, m, tolerant)
 	if err != nil {
-		return err
+		return landing{}, err
 	}
+	out := landing{p: p, used: used}
 	if segs := m.Segments(); used < len(segs) {
 		// The mutants must not be saved by the fence.
 		if fenced || segs[used].ProducerEpoch < pos.stamp.ProducerEpoch || mutant == "resume-at-high-watermark" || mutant == "sequence-from-zero" {
-			if err := p.trim(ctx, segs, used); err != nil {
-				return err
+			// What they were written ahead of will never land.
+			if out.cut, err = trimEntries(p.mirror.link.mgr.store, p.mirror.topicID(), p.n, segs[used].DestStart); err != nil {
+				return landing{}, err
+			}
+			if out.kept, err = offsetmap.New(segs[:used]); err != nil {
+				return landing{}, p.illegal("%v", err)
 			}
 		}
 	}
@@ -91,10 +141,23 @@ func (p *partition) place(ctx context.Context, tolerant, fenced bool) error {
 		newest, _ := m.Last()
 		pos.stamp, pos.continues = batch.Stamp{ProducerID: pos.stamp.ProducerID, ProducerEpoch: newest.ProducerEpoch + 1}, -1
 	}
-	p.mu.Lock()
-	p.pos, p.used = pos, used
-	p.mu.Unlock()
-	return nil
+	out.pos = pos
+	return out, nil
+}
+
+// uncut is the error of a cut that was not written.
+func (a landing) uncut(err error) error {
+	return fmt.Errorf("trim segments of %s partition %d: %w", a.p.dst.topic, a.p.n, err)
+}
+
+// adopt makes it the partition's position, the cut being written.
+func (a landing) adopt() {
+	a.p.mu.Lock()
+	defer a.p.mu.Unlock()
+	a.p.pos, a.p.used = a.pos, a.used
+	if a.kept != nil {
+		a.p.omap = a.kept
+	}
 }
 
 // sameTopic refuses a topic that is not the one the mirror was made with: the
@@ -128,6 +191,25 @@ func (p *partition) loadMap() error {
 		return &failure{api.MirrorErrorIllegalState, fmt.Sprintf("%s partition %d: segments in the state topic: %v", p.dst.topic, p.n, err)}
 	}
 	return nil
+}
+
+// ownership: the producer ids that are ours in this log, and the offset before
+// which nothing can be ours (a mirror that rejoined an existing topic).
+func (p *partition) ownership() (map[int64]bool, int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	own := map[int64]bool{}
+	first := int64(-1)
+	for _, s := range p.omap.Segments() {
+		if s.ProducerID < 0 {
+			continue // reversed: written by the other direction
+		}
+		own[s.ProducerID] = true
+		if first < 0 {
+			first = s.DestStart
+		}
+	}
+	return own, max(first, 0)
 }
 
 // locate maps the tail to a position. used is the number of segments up to it;
@@ -219,27 +301,6 @@ func (p *partition) behindMarkers(pos position, t tail) position {
 	return pos
 }
 
-// trim removes the segments behind the first used: what they were written ahead
-// of will never land.
-func (p *partition) trim(ctx context.Context, segs []offsetmap.Segment, used int) error {
-	mgr := p.mirror.link.mgr
-	entries, err := trimEntries(mgr.store, p.mirror.topicID(), p.n, segs[used].DestStart)
-	if err != nil {
-		return err
-	}
-	if err := mgr.put(ctx, p.shard, entries...); err != nil {
-		return fmt.Errorf("trim segments of %s partition %d: %w", p.dst.topic, p.n, err)
-	}
-	trimmed, err := offsetmap.New(segs[:used])
-	if err != nil {
-		return p.illegal("%v", err)
-	}
-	p.mu.Lock()
-	p.omap = trimmed
-	p.mu.Unlock()
-	return nil
-}
-
 // restartSequence goes on with a new epoch behind a fence. It is for a broker
 // that refuses the right batch again and again, since it has lost the producer's
 // state, and for batches of an earlier try that must not come any more. What
@@ -255,7 +316,7 @@ func (p *partition) restartSequence(ctx context.Context, pos position) error {
 			return ctx.Err()
 		case <-time.After(lateProduce):
 		}
-		if err := p.place(ctx, false, true); err != nil {
+		if err := p.place(ctx, true); err != nil {
 			return err
 		}
 		p.stale = false
@@ -265,7 +326,7 @@ func (p *partition) restartSequence(ctx context.Context, pos position) error {
 		return fmt.Errorf("fence %s partition %d before its sequence begins anew: %w", p.dst.topic, p.n, err)
 	}
 	p.refused = 0
-	if err := p.place(ctx, false, false); err != nil {
+	if err := p.place(ctx, false); err != nil {
 		return err
 	}
 	p.stale = false

@@ -299,6 +299,7 @@ func (p *partition) retentionLeft(now time.Time, start, end int64, before lagsSe
 // keepTips records the tips of mirrors whose recorded one is too old for what
 // they need it for.
 func (l *Link) keepTips(ctx context.Context, now time.Time) {
+	tips, due := map[*MirrorTopic]time.Time{}, map[*MirrorTopic]error{}
 	for _, m := range l.all() {
 		h, rec := m.sourceFacts().horizon(), m.record()
 		if h < 0 || !runs(rec.Status) || now.Sub(rec.TipAt) < max(h/tipKept, time.Minute) {
@@ -315,8 +316,12 @@ func (l *Link) keepTips(ctx context.Context, now time.Time) {
 		if tip.IsZero() || tip.Sub(rec.TipAt) < max(h/tipKept, time.Minute) {
 			continue
 		}
-		if err := m.edit(ctx, func(r *mirrorRecord) { r.TipAt = tip.UTC() }); err != nil {
-			return // of the state topic; put has told it
-		}
+		tips[m], due[m] = tip.UTC(), nil
 	}
+	// An error is the state topic's; put has told it.
+	l.recordAll(ctx, due, func(m *MirrorTopic) (mirrorRecord, error) {
+		rec := m.record()
+		rec.TipAt = tips[m]
+		return rec, m.replaced()
+	})
 }

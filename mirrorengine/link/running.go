@@ -101,13 +101,20 @@ func (p *partition) outdate() {
 }
 
 // halt stops the partitions and waits for what they have under way.
-func (m *MirrorTopic) halt() {
-	m.mu.Lock()
-	cancel := m.cancel
-	m.cancel, m.live = nil, nil
-	m.mu.Unlock()
-	if cancel != nil {
-		cancel()
+func (m *MirrorTopic) halt() { haltAll([]*MirrorTopic{m}) }
+
+// haltAll is halt for many: all are told before one is waited for.
+func haltAll(mirrors []*MirrorTopic) {
+	for _, m := range mirrors {
+		m.mu.Lock()
+		cancel := m.cancel
+		m.cancel, m.live = nil, nil
+		m.mu.Unlock()
+		if cancel != nil {
+			cancel()
+		}
 	}
-	m.running.Wait()
+	for _, m := range mirrors {
+		m.running.Wait()
+	}
 }

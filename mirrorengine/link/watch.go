@@ -63,18 +63,20 @@ func (l *Link) sourceAnswered(ctx context.Context, mirrors []*MirrorTopic, err e
 		return
 	}
 	lost := !down.IsZero() && now.Sub(down) > cfg.AvailabilityCheck*time.Duration(cfg.AvailabilityFailures)
+	changed := map[*MirrorTopic]error{}
+	event := status.SourceFound
+	if lost {
+		event = status.SourceLost
+	}
 	for _, m := range mirrors {
-		switch m.record().Status {
-		case status.Active.String():
-			if lost {
-				_ = m.apply(ctx, status.SourceLost, nil)
-			}
-		case status.SourceUnavailable.String():
-			if err == nil {
-				_ = m.apply(ctx, status.SourceFound, nil)
-			}
+		switch s := m.record().Status; {
+		case lost && s == status.Active.String(), err == nil && s == status.SourceUnavailable.String():
+			changed[m] = nil
 		}
 	}
+	// What is refused has changed meanwhile; what could not be written is due again
+	// at the next look.
+	l.recordAll(ctx, changed, func(m *MirrorTopic) (mirrorRecord, error) { return m.next(event, nil) })
 }
 
 // reachable tells whether the source answered lately.

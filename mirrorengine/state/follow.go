@@ -70,6 +70,13 @@ func (s *Store) take(fetches kgo.Fetches) {
 func (s *Store) apply(r *kgo.Record) (*string, error) {
 	key := string(r.Key)
 	s.position[r.Partition] = r.Offset + 1
+	old, known := s.values[key]
+	if known && old.offset >= r.Offset && key != ownerKey {
+		if r.Value == nil && old.offset == r.Offset {
+			delete(s.values, key)
+		}
+		return nil, nil // a Put of ours has made it readable, or what came behind it
+	}
 	var env envelope
 	if r.Value != nil {
 		if err := json.Unmarshal(r.Value, &env); err != nil {
@@ -87,17 +94,10 @@ func (s *Store) apply(r *kgo.Record) (*string, error) {
 		key = ""
 		return &key, nil
 	}
-	old, known := s.values[key]
-	if known && old.offset > r.Offset {
-		return nil, nil
-	}
 	if r.Value == nil {
 		delete(s.values, key)
 	} else {
 		s.set(key, value{env.Data, r.Offset})
-	}
-	if known && old.offset == r.Offset {
-		return nil, nil
 	}
 	return &key, nil
 }

@@ -36,9 +36,18 @@ func (s *Store) Keys(prefix string) []string {
 	return s.keys(prefix)
 }
 
-// sortIn merges what is new into the order and drops what is gone. Called with mu
-// held for writing.
+// sortIn puts what is new into its place; when that is much, or much is gone, it
+// makes the order anew. Called with mu held for writing.
 func (s *Store) sortIn() {
+	if n := len(s.index.sorted); len(s.index.fresh)*16 < n && n < 2*len(s.values)+1000 {
+		for _, key := range s.index.fresh {
+			if at, there := slices.BinarySearch(s.index.sorted, key); !there {
+				s.index.sorted = slices.Insert(s.index.sorted, at, key)
+			}
+		}
+		s.index.fresh = s.index.fresh[:0]
+		return
+	}
 	slices.Sort(s.index.fresh)
 	merged := make([]string, 0, len(s.index.sorted)+len(s.index.fresh))
 	old, fresh := s.index.sorted, s.index.fresh

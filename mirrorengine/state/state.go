@@ -208,7 +208,7 @@ func (s *Store) write(ctx context.Context, shard int32, entries []RawEntry) (int
 	for i, e := range entries {
 		recs[i] = &kgo.Record{Topic: s.opts.Topic, Partition: shard, Key: []byte(e.Key)}
 		if e.Value != nil {
-			recs[i].Value, _ = json.Marshal(envelope{V: Version, Data: e.Value})
+			recs[i].Value = fmt.Appendf(nil, `{"v":%d,"data":%s}`, Version, e.Value) // an envelope
 		}
 	}
 	if err := sh.put(ctx, recs); err != nil {
