@@ -175,6 +175,7 @@ func (l *Link) syncConfigs(ctx context.Context) (faults, notes []api.TaskError) 
 		found drifts
 	)
 	include := l.config().ConfigSyncInclude
+	changes, wants := map[string][]configChange{}, map[string]map[string]string{}
 	for _, m := range mirrors {
 		rec := m.record()
 		if err := sourceErrs[rec.SourceTopic]; err != nil {
@@ -186,12 +187,20 @@ func (l *Link) syncConfigs(ctx context.Context) (faults, notes []api.TaskError) 
 			told.add("", taskErrorCode(err), "configs of mirror topic %s: %v", rec.Topic, l.mgr.lacking(err, opAlterConfigs, resourceTopic, rec.Topic))
 			continue
 		}
-		want, have := wantedOf(rec, source[rec.SourceTopic], include), dest[rec.Topic]
-		if err := l.mgr.alterTopic(ctx, rec.Topic, have, want); err != nil {
-			told.add("", taskErrorCode(err), "configs of mirror topic %s: %v", rec.Topic, err)
-			continue
+		wants[rec.Topic] = wantedOf(rec, source[rec.SourceTopic], include)
+		if c := changesOf(dest[rec.Topic], wants[rec.Topic]); len(c) > 0 {
+			changes[rec.Topic] = c
 		}
-		found.compare(rec, source[rec.SourceTopic], have, want)
+	}
+	refused := l.mgr.alterTopics(ctx, changes)
+	for _, m := range mirrors {
+		rec := m.record()
+		want, ok := wants[rec.Topic]
+		if err := refused[rec.Topic]; err != nil {
+			told.add("", taskErrorCode(err), "configs of mirror topic %s: %v", rec.Topic, err)
+		} else if ok {
+			found.compare(rec, source[rec.SourceTopic], dest[rec.Topic], want)
+		}
 	}
 	report := found.report(l.record().Name, time.Now().UTC())
 	l.mu.Lock()
@@ -211,7 +220,9 @@ func (m *Manager) setTopic(ctx context.Context, topic string, want map[string]*s
 		values[k] = *v
 	}
 	if err == nil {
-		err = m.alterTopic(ctx, topic, configs[topic], values)
+		if c := changesOf(configs[topic], values); len(c) > 0 {
+			err = m.alterTopics(ctx, map[string][]configChange{topic: c})[topic]
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("configs of %s: %w", topic, err)
@@ -219,31 +230,69 @@ func (m *Manager) setTopic(ctx context.Context, topic string, want map[string]*s
 	return nil
 }
 
-// alterTopic sets what differs from have and resets what should not be set.
-func (m *Manager) alterTopic(ctx context.Context, topic string, have map[string]topicConfig, want map[string]string) error {
-	var changes []kadm.AlterConfig
+// configChange sets a config of a topic, or resets it where value is nil.
+type configChange struct {
+	name  string
+	value *string
+}
+
+// changesOf sets what differs from have and resets what should not be set. It is
+// pure.
+func changesOf(have map[string]topicConfig, want map[string]string) []configChange {
+	var changes []configChange
 	for k, v := range want {
 		if c, ok := have[k]; !ok || c.from != kmsg.ConfigSourceDynamicTopicConfig || c.value != v {
-			changes = append(changes, kadm.AlterConfig{Op: kadm.SetConfig, Name: k, Value: &v})
+			changes = append(changes, configChange{k, &v})
 		}
 	}
 	for k, c := range have {
 		if _, ok := want[k]; !ok && c.from == kmsg.ConfigSourceDynamicTopicConfig && !notSynced(k) {
-			changes = append(changes, kadm.AlterConfig{Op: kadm.DeleteConfig, Name: k})
+			changes = append(changes, configChange{name: k})
 		}
 	}
-	if len(changes) == 0 {
-		return nil
-	}
-	res, err := m.local.adm.AlterTopicConfigs(ctx, changes, topic)
-	if err != nil {
-		return m.lacking(err, opAlterConfigs, resourceTopic, topic)
-	}
-	for _, r := range res {
-		if r.Err != nil {
-			return fmt.Errorf("%w %s", m.lacking(r.Err, opAlterConfigs, resourceTopic, topic), r.ErrMessage)
+	return changes
+}
+
+// alteredAtOnce is the number of topics in one IncrementalAlterConfigs.
+const alteredAtOnce = 500
+
+// alterTopics changes configs of topics, many by one request, and answers with
+// those that were not changed.
+func (m *Manager) alterTopics(ctx context.Context, changes map[string][]configChange) map[string]error {
+	bad := map[string]error{}
+	for some := range slices.Chunk(slices.Sorted(maps.Keys(changes)), alteredAtOnce) {
+		req := kmsg.NewPtrIncrementalAlterConfigsRequest()
+		for _, topic := range some {
+			r := kmsg.NewIncrementalAlterConfigsRequestResource()
+			r.ResourceType, r.ResourceName = kmsg.ConfigResourceTypeTopic, topic
+			for _, c := range changes[topic] {
+				rc := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
+				rc.Name, rc.Value, rc.Op = c.name, c.value, kmsg.IncrementalAlterConfigOpSet
+				if c.value == nil {
+					rc.Op = kmsg.IncrementalAlterConfigOpDelete
+				}
+				r.Configs = append(r.Configs, rc)
+			}
+			req.Resources = append(req.Resources, r)
+			bad[topic] = errors.New("the cluster left the topic out of its answer")
+		}
+		asked, cancel := context.WithTimeout(ctx, requestTimeout)
+		res, err := await(asked, func() (*kmsg.IncrementalAlterConfigsResponse, error) { return req.RequestWith(asked, m.local.client) })
+		cancel()
+		if err != nil {
+			for _, topic := range some {
+				bad[topic] = m.lacking(err, opAlterConfigs, resourceTopic, topic)
+			}
+			continue
+		}
+		for _, r := range res.Resources {
+			if err := kafkaError(r.ErrorCode, r.ErrorMessage); err != nil {
+				bad[r.ResourceName] = m.lacking(err, opAlterConfigs, resourceTopic, r.ResourceName)
+				continue
+			}
+			delete(bad, r.ResourceName)
+			m.log.Info("topic configs synced", "topic", r.ResourceName, "changes", len(changes[r.ResourceName]))
 		}
 	}
-	m.log.Info("topic configs synced", "topic", topic, "changes", len(changes))
-	return nil
+	return bad
 }
