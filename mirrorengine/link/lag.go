@@ -1,6 +1,9 @@
 package link
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // lagClock measures a partition's lag on the engine's clock: it keeps samples of
 // the source's high watermark, so that lag in seconds needs neither the source's
@@ -30,8 +33,22 @@ func (l *lagClock) sample(now time.Time, hw int64) {
 		return
 	}
 	l.samples = append(l.samples, lagSample{now, hw})
+	l.thin(now)
 	if len(l.samples) > lagKeep {
 		l.samples = append(l.samples[:0], l.samples[len(l.samples)-lagKeep:]...)
+	}
+}
+
+// thin drops a sample within a stretch without news, of which the first and the
+// last say all: an idle partition would otherwise come to hold lagKeep of them.
+// What rate looks at stays.
+func (l *lagClock) thin(now time.Time) {
+	i := len(l.samples) - 1
+	for i >= 0 && now.Sub(l.samples[i].at) <= rateOver {
+		i--
+	}
+	if i >= 2 && l.samples[i].hw == l.samples[i-2].hw {
+		l.samples = slices.Delete(l.samples, i-1, i)
 	}
 }
 
