@@ -56,6 +56,7 @@ test: ground java-ground servers ## all tests, with the race detector, on real s
 # DRAWBRIDGE_LONG=1 tells tests that have seeds or rounds to take many.
 test-long: ground java-ground fuzz servers ## fuzzing (FUZZTIME each), many seeds, chaos: an hour or more
 	DRAWBRIDGE_LONG=1 go test -race -count=1 -p 1 -timeout 120m -tags $(TAGS_LONG) ./...
+	DRAWBRIDGE_LONG=1 go test -count=1 -run FailoverOfMany ./mirrorengine/link # times mean something without the race detector only
 
 # How many seeds, which is the first, and how many replicas of the engine share the destination.
 SEEDS ?= 20

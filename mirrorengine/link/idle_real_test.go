@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"testing"
@@ -24,7 +25,7 @@ type footprint struct{ goBytes, rss int64 }
 func footprintNow(t *testing.T) footprint {
 	t.Helper()
 	runtime.GC()
-	runtime.GC() // what finalizers of the first let go
+	debug.FreeOSMemory() // and what finalizers let go
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	statm, err := os.ReadFile("/proc/self/statm")

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -53,6 +54,11 @@ func readable(err error) error {
 		return &api.Error{
 			Status: http.StatusRequestEntityTooLarge, ErrorCode: api.CodeTooLarge,
 			Message: fmt.Sprintf("The request's body is larger than %d bytes.", size.Limit),
+		}
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return &api.Error{
+			Status: http.StatusRequestTimeout, ErrorCode: http.StatusRequestTimeout,
+			Message: "The request's body did not come in time; nothing was done.",
 		}
 	case errors.Is(err, io.EOF):
 		return api.Malformed("The request has no body; a JSON object is wanted.")

@@ -44,6 +44,8 @@ type Options struct {
 	Ready func() error
 	// Metrics serves /metrics.
 	Metrics http.Handler
+	// Patience is what slow callers are given.
+	Patience Patience
 	// Logger gets one line per change and per fault of the engine.
 	Logger *slog.Logger
 }
@@ -55,10 +57,8 @@ type Server struct {
 	handler http.Handler
 }
 
-// Time-outs of the HTTP server. Answers have none: appending a ledger may take
-// hours, and ends with the caller's connection.
+// Time-outs of the HTTP server beside Patience.
 const (
-	headerTimeout = 10 * time.Second
 	idleTimeout   = 2 * time.Minute
 	shutdownGrace = 10 * time.Second
 )
@@ -77,9 +77,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.S
 // Run serves on ln until ctx ends, then gives calls under way a grace of ten
 // seconds. It closes ln.
 func (s *Server) Run(ctx context.Context, ln net.Listener) error {
+	patience := s.opts.Patience.withDefaults()
 	server := &http.Server{
-		Handler:           s,
-		ReadHeaderTimeout: headerTimeout,
+		Handler:           paced(patience, s),
+		ReadHeaderTimeout: patience.Header,
 		IdleTimeout:       idleTimeout,
 		ErrorLog:          slog.NewLogLogger(s.opts.Logger.Handler(), slog.LevelDebug),
 	}
