@@ -106,7 +106,8 @@ func (m *Manager) guard(ctx context.Context, l *Link, topic string, facts access
 			absent = append(absent, e.ACLEntry)
 		}
 	}
-	if known && fresh == 0 && (len(absent) == 0 || time.Since(rec.MadeAt) < accessWait) {
+	age := time.Since(rec.MadeAt) // negative: by another replica's clock, which tells nothing
+	if known && fresh == 0 && (len(absent) == 0 || age >= 0 && age < accessWait) {
 		return nil // an entry just made may not have come to the broker that was asked
 	}
 	if known && fresh == 0 {

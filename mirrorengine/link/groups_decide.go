@@ -77,7 +77,7 @@ func decideGroup(f groupFacts) groupDecision {
 		d.problem = f.foreign(d.next.Wrote)
 	case !f.located:
 		// The mirror has not read its tail yet; the next round comes.
-	case f.dest != f.wanted, f.now.Sub(d.next.WroteAt) >= f.refresh:
+	case f.dest != f.wanted, f.now.Sub(d.next.WroteAt) >= f.refresh, d.next.WroteAt.After(f.now): // by another replica's clock
 		d.write(f, f.wanted)
 	}
 	return d

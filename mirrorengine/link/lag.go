@@ -76,10 +76,10 @@ func (l *lagClock) seconds(now time.Time, position int64, contact time.Time, gra
 	}
 	for i := len(l.samples) - 1; i >= 0; i-- {
 		if l.samples[i].hw <= position {
-			return now.Sub(l.samples[i].at).Seconds()
+			return max(0, now.Sub(l.samples[i].at).Seconds())
 		}
 	}
-	return now.Sub(l.samples[0].at).Seconds()
+	return max(0, now.Sub(l.samples[0].at).Seconds())
 }
 
 // rate is the source's production in records per second over the time before

@@ -28,6 +28,7 @@ type MirrorTopic struct {
 
 	mu         sync.Mutex // guards what follows; taken before partition.mu
 	rec        mirrorRecord
+	since      time.Time // when this process came to know of the status
 	partitions []*partition
 	facts      sourceFacts         // of the source topic, as of the last config sync
 	ctx        context.Context     // of the running partitions
@@ -45,7 +46,7 @@ type MirrorTopic struct {
 const transitionsKept = 10
 
 func newMirror(l *Link, rec mirrorRecord) *MirrorTopic {
-	m := &MirrorTopic{link: l, rec: rec, log: l.log.With("topic", rec.Topic), loaded: true}
+	m := &MirrorTopic{link: l, rec: rec, since: time.Now(), log: l.log.With("topic", rec.Topic), loaded: true}
 	for n := range rec.Partitions {
 		m.partitions = append(m.partitions, m.newPartition(n))
 	}
@@ -61,7 +62,7 @@ func (m *MirrorTopic) newPartition(n int32) *partition {
 		shard: m.link.mgr.store.ShardOf(m.rec.TopicID, n),
 		log:   m.log.With("partition", n),
 		wake:  make(chan struct{}, 1),
-		tip:   m.rec.TipAt,
+		tip:   earlier(m.rec.TipAt, time.Now()), // another replica's clock may be ahead
 		merge: m.link.mgr.merge,
 	}
 	var stop stopRecord
@@ -143,9 +144,20 @@ func claimEnds(mirrors []*MirrorTopic) []*MirrorTopic {
 	return out
 }
 
-// lastProgress is when a partition last moved, or when the status changed.
+// earlier is the first of two times.
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// lastProgress is when a partition last moved, or when the status changed, as this
+// process saw it: the record's time is of the clock of whoever wrote it.
 func (m *MirrorTopic) lastProgress() time.Time {
-	at := m.record().StateTime
+	m.mu.Lock()
+	at := m.since
+	m.mu.Unlock()
 	for _, p := range m.parts() {
 		p.mu.Lock()
 		if p.moved.After(at) {
@@ -218,6 +230,9 @@ func (m *MirrorTopic) next(e status.Event, change func(*mirrorRecord)) (mirrorRe
 func (m *MirrorTopic) adopt(rec mirrorRecord) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if !m.rec.StateTime.Equal(rec.StateTime) {
+		m.since = time.Now()
+	}
 	m.rec = rec
 }
 

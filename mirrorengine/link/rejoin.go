@@ -115,7 +115,7 @@ func (r *rejoin) start(ctx context.Context) error {
 	if err := m.put(ctx, 0, state.Entry{Key: mirrorKey(rec.Link, topic), Value: rec}); err != nil {
 		return err
 	}
-	mt := &MirrorTopic{link: l, rec: rec, log: l.log.With("topic", topic)}
+	mt := &MirrorTopic{link: l, rec: rec, since: time.Now(), log: l.log.With("topic", topic)}
 	l.mu.Lock()
 	l.mirrors[topic] = mt
 	l.mu.Unlock()

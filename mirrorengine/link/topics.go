@@ -74,7 +74,7 @@ func (m *Manager) CreateMirror(ctx context.Context, link string, req api.CreateM
 	if err := m.put(ctx, 0, state.Entry{Key: mirrorKey(link, topic), Value: rec}); err != nil {
 		return err
 	}
-	mt := &MirrorTopic{link: l, rec: rec, log: l.log.With("topic", topic)}
+	mt := &MirrorTopic{link: l, rec: rec, since: time.Now(), log: l.log.With("topic", topic)}
 	l.mu.Lock()
 	l.mirrors[topic] = mt
 	l.mu.Unlock()
