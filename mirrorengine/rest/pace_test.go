@@ -122,7 +122,7 @@ func TestASlowCallerLosesItsConnectionAndHoldsUpNobody(t *testing.T) {
 			others := &http.Client{Transport: transport, Timeout: 10 * time.Second}
 			deadline := time.Now().Add(20 * time.Second)
 			for ln.closed.Load() == 0 {
-				if err := get(t, others, "http://"+addr+api.PathHealth); err != nil {
+				if err := fetch(t, others, "http://"+addr+api.PathHealth); err != nil {
 					t.Fatalf("another caller: %v", err)
 				}
 				if time.Now().After(deadline) {
@@ -180,7 +180,7 @@ func (l *slowLinks) CreateMirror(ctx context.Context, _ string, _ api.CreateMirr
 	}
 }
 
-func get(t *testing.T, c *http.Client, url string) error {
+func fetch(t *testing.T, c *http.Client, url string) error {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 	if err != nil {
