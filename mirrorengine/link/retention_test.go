@@ -179,7 +179,11 @@ func TestRetentionThatIsFarAwayIsNotTold(t *testing.T) {
 func TestATipIsKeptOverARestart(t *testing.T) {
 	t.Parallel()
 	_, dst, m, stop := retaining(t, "60000")
-	later := time.Now().Add(2 * time.Minute).Truncate(time.Millisecond)
+	later := time.Now().Truncate(time.Millisecond)
+	old := func(r *mirrorRecord) { r.TipAt = later.Add(-2 * time.Minute) }
+	if err := mirrorOf(t, m, "orders").edit(t.Context(), old); err != nil {
+		t.Fatal(err)
+	}
 	linkOf(t, m).lookAtRetention(t.Context(), lagsSeen{}, later)
 	stop()
 	m, _ = newEngine(t, dst)
