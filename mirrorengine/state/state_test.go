@@ -182,7 +182,8 @@ func TestANewerRecordIsRefusedByName(t *testing.T) {
 	// Its first share may have been empty, while the other one was still leaving.
 	defer late.Close()
 	select {
-	case <-late.Failed():
+	case err := <-late.Failed():
+		t.Log(err)
 	case <-ctx.Done():
 		t.Error("an older build goes on that met a newer record")
 	}
