@@ -121,7 +121,7 @@ func (f fencing) entries(ctx context.Context, k *kafka, out workflows.FenceResul
 		heard, err := f.a.sing(ctx, f.site, f.names)
 		out.CanaryBefore = err == nil && heard.allThrough()
 	}
-	fence := api.Fence{Pair: f.call.Pair, OperationID: f.register, Site: f.site.Name}
+	fence := api.Fence{Pair: f.call.Pair, OperationID: f.register, Site: f.site.Name, LetThrough: out.CanaryBefore}
 	for _, e := range want {
 		fence.Entries = append(fence.Entries, api.FenceEntry{
 			ACLEntry: e, ClusterID: cluster, ExistedBefore: slices.Contains(have, e) && !made(registers, e, cluster),

@@ -204,7 +204,7 @@ func (a *Activities) takeOver(ctx context.Context, e *api.Client, in workflows.H
 			return nil // an attempt before this one came that far
 		}
 	}
-	if _, err := e.PutFence(ctx, in.Call.Pair, api.Fence{Pair: in.Call.Pair, OperationID: r.OperationID, Site: in.Site.Name, Entries: give}); err != nil {
+	if _, err := e.PutFence(ctx, in.Call.Pair, api.Fence{Pair: in.Call.Pair, OperationID: r.OperationID, Site: in.Site.Name, Entries: give, LetThrough: r.LetThrough}); err != nil {
 		return fmt.Errorf("copy the fence of operation %s to engine %s: %w", r.OperationID, in.Site.Name, err)
 	}
 	if err := e.HandOverFence(ctx, in.Call.Pair, r.OperationID, in.Link.Name); err != nil {

@@ -184,6 +184,9 @@ type Fence struct {
 	Entries     []FenceEntry `json:"entries"`
 	// HandedOver: the entries became guards of this engine's mirrors.
 	HandedOver bool `json:"handed_over,omitempty"`
+	// LetThrough: before the first entry was made every broker let the canary write
+	// to each of the topics, so that its refusal afterwards proves the entries.
+	LetThrough bool `json:"let_through,omitempty"`
 }
 
 // ACLSync is what ACL sync would do now, read from both clusters

@@ -103,6 +103,7 @@ func (m *Manager) takeOver(l *Link, fence api.Fence) (map[string]guardRecord, []
 				return nil, nil, err
 			}
 			g.Link, g.Topic, g.Entries = name, e.ResourceName, slices.Clone(g.Entries)
+			g.LetThrough = g.LetThrough || fence.LetThrough
 		}
 		taken := guardEntry{ACLEntry: e.ACLEntry, ExistedBefore: e.ExistedBefore, OperationID: fence.OperationID}
 		if i := slices.IndexFunc(g.Entries, func(have guardEntry) bool { return have.ACLEntry == e.ACLEntry }); i >= 0 {

@@ -229,6 +229,9 @@ func (m *Manager) PutFence(ctx context.Context, pair string, fence api.Fence) (a
 			merged = append(merged, e)
 		}
 	}
+	if len(old.Entries) > 0 { // what came later was not looked at, unless it says so
+		fence.LetThrough = old.LetThrough && (fence.LetThrough || len(merged) == len(old.Entries))
+	}
 	fence.Entries = merged
 	return fence, m.put(ctx, 0, state.Entry{Key: key, Value: fence})
 }
