@@ -5,6 +5,7 @@ package link
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"runtime"
 	"runtime/debug"
 	"strconv"
@@ -83,14 +84,44 @@ func idlePartitions(t *testing.T, n int) footprint {
 	return footprint{(after.goBytes - before.goBytes) / int64(n), (after.rss - before.rss) / int64(n)}
 }
 
+// idleEnv asks TestIdleFootprint for a measurement of so many partitions.
+const idleEnv = "DRAWBRIDGE_IDLE_PARTITIONS"
+
+// idleFootprint measures in a process of its own: what other tests of this one have
+// left would be counted too.
+func idleFootprint(t *testing.T, n int) (f footprint) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^TestIdleFootprint$", "-test.v")
+	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d", idleEnv, n))
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	_, told, _ := strings.Cut(string(out), "footprint: ")
+	if _, err := fmt.Sscan(told, &f.goBytes, &f.rss); err != nil {
+		t.Fatalf("%v in\n%s", err, out)
+	}
+	return f
+}
+
+// TestIdleFootprint is the process that idleFootprint starts.
+func TestIdleFootprint(t *testing.T) {
+	n, err := strconv.Atoi(os.Getenv(idleEnv))
+	if err != nil {
+		t.Skip("TestMemoryOfAnIdlePartition starts it")
+	}
+	f := idlePartitions(t, n)
+	t.Logf("footprint: %d %d", f.goBytes, f.rss)
+}
+
 // The price of a partition that does nothing is bounded, and it does not rise with
 // their number.
 func TestMemoryOfAnIdlePartition(t *testing.T) {
-	sizes := []int{200, 2000}
+	sizes := []int{200, 1000}
 	if os.Getenv("DRAWBRIDGE_LONG") != "" {
 		sizes = []int{1000, 10000}
 	}
-	few, many := idlePartitions(t, sizes[0]), idlePartitions(t, sizes[1])
+	few, many := idleFootprint(t, sizes[0]), idleFootprint(t, sizes[1])
 	measured(t, "idle-partitions", map[string]any{
 		"partitions": sizes, "go_bytes_per_partition": []int64{few.goBytes, many.goBytes}, "rss_bytes_per_partition": []int64{few.rss, many.rss},
 	})
