@@ -293,6 +293,8 @@ func (w *world) EndOperation(_ context.Context, in OperationTokenInput) (Operati
 
 func (w *world) RevokeOperation(_ context.Context, in OperationTokenInput) (RevokeOperationResult, error) {
 	_, err := w.token("RevokeOperation", in, "revoked")
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	out := RevokeOperationResult{State: "revoked"}
 	for _, t := range w.plan.Topics {
 		if w.mirrors[in.Link.Name][t] == "STOPPED" {
@@ -314,6 +316,8 @@ func (w *world) AttestOutage(_ context.Context, in AttestOutageInput) (AttestOut
 
 func (w *world) MeasureRisk(_ context.Context, in MeasureRiskInput) (MeasureRiskResult, error) {
 	err := w.enter("MeasureRisk", in.Call)
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	r := runbook.Risk{Link: in.Link.Name, Now: time.Unix(100, 0), LastContact: time.Unix(98, 0), SourceReachable: w.heard && !w.down[in.Link.Source+" kafka"]}
 	for _, t := range append(slices.Clone(w.plan.Topics), runbook.CanaryTopic(w.plan.Pair)) {
 		if st := w.mirrors[in.Link.Name][t]; st != "" {
@@ -408,6 +412,8 @@ func (w *world) PromoteMirrors(_ context.Context, in MirrorsInput) (MirrorsResul
 
 func (w *world) AwaitStopped(_ context.Context, in AwaitStoppedInput) (MirrorsResult, error) {
 	err := w.enter("AwaitStopped", in.Call)
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	var out MirrorsResult
 	for _, t := range in.Topics {
 		st := w.mirrors[in.Link.Name][t]

@@ -65,7 +65,7 @@ var (
 		bytes: map[string]int64{
 			measure.None1K: 640 * mib, measure.None100B: 256 * mib, measure.LZ4: 512 * mib, measure.Zstd: 512 * mib, measure.Tiny: 64 * mib,
 		},
-		warmup: 384 * mib, warmups: 2,
+		warmup: 384 * mib, warmups: 3,
 		relay:          2048 * mib,
 		latencyRepeats: 2, latencyWarmup: 3 * time.Second, latency: 10 * time.Second,
 	}

@@ -2,8 +2,7 @@ package operator
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
+	"crypto/rand"
 	"fmt"
 	"slices"
 	"time"
@@ -72,13 +71,14 @@ func (o *Operator) Answer(ctx context.Context, pair string, a Answer, by Signer)
 	if err != nil {
 		return workflows.Ack{}, err
 	}
-	// The same answer sent again, by a retry below us, counts once.
-	sum := sha256.Sum256([]byte(signed.Signature))
+	// The same answer sent again, by a retry below us, counts once. Drawn, not made of
+	// the signature: two approvals of one run within a second are signed alike.
+	id := a.Decision + "-" + rand.Text()
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	what := fmt.Sprintf("%s for pair %s", a.Decision, pair)
 	handle, err := o.temporal.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
-		UpdateID:   a.Decision + "-" + hex.EncodeToString(sum[:12]),
+		UpdateID:   id,
 		WorkflowID: st.Run.ID, RunID: st.Run.RunID,
 		UpdateName: update, Args: []any{signed},
 		WaitForStage: client.WorkflowUpdateStageCompleted,
