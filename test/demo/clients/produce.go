@@ -141,8 +141,12 @@ func (p *producer) run(ctx context.Context) error {
 		}
 		waiting = append(waiting, lines...)
 		for _, r := range p.takeAgain(&waiting) {
-			if err := p.send(ctx, r); err != nil {
+			sent, err := p.send(ctx, r)
+			if err != nil {
 				return err
+			}
+			if !sent { // nothing behind it either: what was sent is a beginning of the input
+				return nil
 			}
 		}
 		select {
@@ -209,11 +213,11 @@ func (p *producer) faulty() bool {
 
 // send writes the attempt down and hands it to the Kafka client. It waits while
 // too many are in flight; a record that is not sent because ctx ended meanwhile
-// is the next life's.
-func (p *producer) send(ctx context.Context, r check.Name) error {
+// is the next life's, as are all behind it.
+func (p *producer) send(ctx context.Context, r check.Name) (sent bool, err error) {
 	select {
 	case <-ctx.Done():
-		return nil
+		return false, nil
 	case p.slots <- struct{}{}:
 	}
 	p.mu.Lock()
@@ -222,7 +226,7 @@ func (p *producer) send(ctx context.Context, r check.Name) error {
 	p.next++
 	p.mu.Unlock()
 	if err := p.journal.Append(a); err != nil {
-		return fmt.Errorf("journal: %w", err)
+		return false, fmt.Errorf("journal: %w", err)
 	}
 	rec := &kgo.Record{
 		Key: p.key(r), Value: fmt.Appendf(nil, "%s: record %s, attempt %d", p.cfg.Topic, r, a.Attempt),
@@ -233,7 +237,7 @@ func (p *producer) send(ctx context.Context, r check.Name) error {
 		p.learn(a, rec, err)
 		<-p.slots
 	})
-	return nil
+	return true, nil
 }
 
 // learn notes an attempt's outcome. An error says that no acknowledgement came,
