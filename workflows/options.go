@@ -27,11 +27,12 @@ type kind struct {
 
 var (
 	// kindProbe reads: LoadPlan, VerifySignature, ReadRecord, AttestOutage,
-	// MeasureRisk, ListDRTopics, MeasureCopy, OpenTransactions. Attempts beyond
+	// MeasureRisk, ListDRTopics, MeasureCopy, OpenTransactions, CompareTopics,
+	// InspectLink. Attempts beyond
 	// 30 s would be a recovery time that nobody waits for.
 	kindProbe = kind{start: 30 * time.Second, whole: 2 * time.Minute, interval: time.Second}
 	// kindChange is one short idempotent call: WriteRecord, EngineLock,
-	// EngineUnlock, BeginOperation, EndOperation, EnsureCanaryTopic.
+	// EngineUnlock, BeginOperation, EndOperation, EnsureCanaryTopic, WatchReadiness.
 	kindChange = kind{start: 10 * time.Second, whole: 2 * time.Minute, interval: time.Second, hold: true}
 	// kindLong may take long and heartbeats: fences, mirrors, links, ledger,
 	// retention, groups, canaries.

@@ -130,7 +130,8 @@ type Person struct {
 	SlackID   string   `json:"slack_id,omitempty"`
 }
 
-// Rule is the approval rule for one operation (setup, failover, recover, failback).
+// Rule is the approval rule for one operation (setup, failover, switchover, recover,
+// failback, unfence).
 type Rule struct {
 	Count           int64    `json:"count"`
 	Roles           []string `json:"roles,omitempty"`
