@@ -50,6 +50,22 @@ func (f *fetches) watch(s *site) {
 	})
 }
 
+// awaitRest waits for a request that names nothing, and counts from there on.
+func (f *fetches) awaitRest(t *testing.T) {
+	t.Helper()
+	before := -1
+	eventually(t, "a fetch that names no partition", func() error {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if f.others == 0 || f.named != before {
+			before, f.others = f.named, 0
+			return fmt.Errorf("%d partitions named", f.named)
+		}
+		f.full, f.named, f.others = 0, 0, 0
+		return nil
+	})
+}
+
 func (f *fetches) count() (full, named, others int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -72,6 +88,7 @@ func TestIdlePartitionsStandInNoFetch(t *testing.T) {
 	awaitLagZero(t, m, src, "orders")
 	var f fetches
 	f.watch(src)
+	f.awaitRest(t) // the positions behind the first records are told after the lag is 0
 	const rounds = 20
 	for n := range rounds {
 		src.produce(t, "orders", 7, 1+n, 1)
