@@ -1,6 +1,7 @@
 package state
 
 import (
+	"maps"
 	"slices"
 	"strings"
 )
@@ -48,25 +49,7 @@ func (s *Store) sortIn() {
 		s.index.fresh = s.index.fresh[:0]
 		return
 	}
-	slices.Sort(s.index.fresh)
-	merged := make([]string, 0, len(s.index.sorted)+len(s.index.fresh))
-	old, fresh := s.index.sorted, s.index.fresh
-	for len(old)+len(fresh) > 0 {
-		from := &old
-		if len(old) == 0 || len(fresh) > 0 && fresh[0] < old[0] {
-			from = &fresh
-		}
-		key := (*from)[0]
-		*from = (*from)[1:]
-		// A key that was removed and came back is there twice.
-		if n := len(merged); n > 0 && merged[n-1] == key {
-			continue
-		}
-		if _, ok := s.values[key]; ok {
-			merged = append(merged, key)
-		}
-	}
-	s.index = index{sorted: merged}
+	s.index = index{sorted: slices.Sorted(maps.Keys(s.values))}
 }
 
 // keys is Keys of a sorted index. Called with mu.
