@@ -39,6 +39,19 @@ func (o *op) stopAt(place, row string) {
 	})
 }
 
+// freezes stops a planned move before it drains, and insists that the pair is
+// frozen and its source fenced.
+func (o *op) freezes(source *harness.Site) {
+	o.Helper()
+	o.stopAt("before AwaitDrained drain", "drain")
+	if rec, err := o.Record(o.within(time.Minute), o.Standby); err != nil || rec.Phase != "frozen" {
+		o.Errorf("the record is not frozen: %+v, %v", rec, err)
+	}
+	if len(o.deny(source)) == 0 || o.tryProduce(source, "refused") == nil {
+		o.Error("the run stands in its freeze, and writing is not denied")
+	}
+}
+
 // abort ends the run as its requester and returns how it ended.
 func (o *op) abort() workflows.Result {
 	o.Helper()
@@ -118,13 +131,7 @@ func TestAPlannedMoveAbortedInItsFreezeIsUndone(t *testing.T) {
 	})
 	before := p.calm(p.Standby) // the rebuild stays, the locks do not
 	before.Record, before.Lock = strings.Replace(before.Record, "locked true", "locked false", 1), "held false"
-	o.stopAt("before AwaitDrained drain", "drain")
-	if rec, err := p.Record(p.within(time.Minute), p.Standby); err != nil || rec.Phase != "frozen" {
-		t.Errorf("the record is not frozen: %+v, %v", rec, err)
-	}
-	if len(p.deny(p.Standby)) == 0 || p.tryProduce(p.Standby, "refused") == nil {
-		t.Error("the run stands in its freeze, and writing is not denied")
-	}
+	o.freezes(p.Standby)
 	if got := o.abort(); got.Outcome != runbook.Partly || got.Epoch != 2 {
 		t.Errorf("outcome %q, epoch %d: the rebuild stays, the move does not", got.Outcome, got.Epoch)
 	}

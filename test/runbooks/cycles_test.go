@@ -28,9 +28,15 @@ func TestTwoCyclesThereAndBackLoseAndRepeatNothing(t *testing.T) {
 // apache starts servers with Apache Kafka, one broker a side.
 func apache(t *testing.T) *harness.System {
 	t.Helper()
+	return ownServers(t, local.Apache)
+}
+
+// ownServers are servers of one test, which may kill them.
+func ownServers(t *testing.T, kind local.KafkaKind) *harness.System {
+	t.Helper()
 	p := &pair{T: t}
 	sys, err := harness.Start(p.within(3*time.Minute), harness.Config{
-		Dir: filepath.Join(t.TempDir(), "system"), Kind: local.Apache, Pair: "servers",
+		Dir: filepath.Join(t.TempDir(), "system"), Kind: kind, Pair: "servers",
 		Topics: []harness.Topic{{Name: "servers", Partitions: 1}}, Principals: []harness.Principal{{Name: app}},
 	})
 	if err != nil {
