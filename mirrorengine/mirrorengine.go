@@ -107,7 +107,7 @@ func New(ctx context.Context, cfg Config, version string, logger *slog.Logger) (
 	}
 	server := rest.New(rest.Options{
 		Links: manager, Cluster: reader, Access: access, Version: version, Ready: manager.Ready,
-		Replica: manager, Leader: manager.Leader, Away: manager.Away, Peers: peers, PeerToken: token,
+		Replica: manager, Leader: manager.Leader, Away: manager.Away, Stuck: manager.Stuck, Peers: peers, PeerToken: token,
 		Metrics: metricsHandler(registry, logger), Logger: logger,
 	})
 	return &Engine{listener: listener, manager: manager, reader: reader, server: server}, nil

@@ -90,9 +90,9 @@ func tokenError(endpoint string, err error) error {
 		if said == "" {
 			said = "no OAuth error code"
 		}
-		return fmt.Errorf("%s (%s) gave no token: %s, %s; check clientId, clientSecret and scope in %s", keyTokenURL, endpoint, refused.Response.Status, said, keyJAAS)
+		return fmt.Errorf("token endpoint %s gave no token: %s, %s; check clientId, clientSecret and scope: of a link in %s, of the engine's own login in the section kafka of its configuration", endpoint, refused.Response.Status, said, keyJAAS)
 	}
-	return fmt.Errorf("%s (%s) gave no token: %w", keyTokenURL, endpoint, err)
+	return fmt.Errorf("token endpoint %s gave no token: %w; check the address: of a link in %s, of the engine's own login in the section kafka of its configuration", endpoint, err, keyTokenURL)
 }
 
 // CheckTokenURL wants https, since the client's secret goes there.

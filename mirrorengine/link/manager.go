@@ -274,6 +274,9 @@ func (m *Manager) retry(ctx context.Context, what string, f func(context.Context
 	}
 }
 
+// Stuck tells why the state takes no changes, nil if it does.
+func (m *Manager) Stuck() error { return m.store.Stuck() }
+
 // Ready tells whether requests can be served: the local cluster answers, and so
 // does the replica that leads.
 func (m *Manager) Ready() error {

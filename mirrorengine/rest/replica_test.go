@@ -222,6 +222,39 @@ func TestNobodyWaitsForALeadWhileTheClusterIsAway(t *testing.T) {
 	}
 }
 
+// A change begun while the state takes no writes would be waited for without an end
+// that anybody knows; looks go on.
+func TestAChangeIsRefusedWhileTheStateTakesNone(t *testing.T) {
+	var stuck atomic.Bool
+	links := &fakeLinks{}
+	s := httptest.NewServer(New(Options{
+		Links: links, Logger: slog.New(slog.DiscardHandler),
+		Stuck: func() error {
+			if stuck.Load() {
+				return errors.New("topic _drawbridge_state, partition 3, takes no writes since noon")
+			}
+			return nil
+		},
+	}))
+	t.Cleanup(s.Close)
+	c := client(s)
+	if _, err := c.PutLock(t.Context(), "orders", api.Lock{OperationID: "op-1", Operation: "failover"}); err != nil {
+		t.Fatal(err)
+	}
+	stuck.Store(true)
+	_, err := c.PutLock(t.Context(), "orders", api.Lock{OperationID: "op-1", Operation: "failover"})
+	if !errors.Is(err, api.ErrUnavailable) || !strings.Contains(err.Error(), "partition 3, takes no writes since noon; nothing was done") {
+		t.Errorf("a change: %v", err)
+	}
+	if _, err := c.Lock(t.Context(), "orders"); err != nil {
+		t.Errorf("a look: %v", err)
+	}
+	stuck.Store(false)
+	if _, err := c.PutLock(t.Context(), "orders", api.Lock{OperationID: "op-1", Operation: "failover"}); err != nil {
+		t.Errorf("a change when the state takes some again: %v", err)
+	}
+}
+
 // certified is a server that takes every caller for the holder of a certificate.
 func certified(t *testing.T, name string, opts Options) *httptest.Server {
 	t.Helper()

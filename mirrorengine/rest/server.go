@@ -40,6 +40,9 @@ type Options struct {
 	// if it can.
 	LeaderWait time.Duration
 	Away       func(context.Context) error
+	// Stuck tells why the engine's own state takes no changes, nil if it does: a call
+	// that would change something is refused then. Nil: it always does.
+	Stuck func() error
 	// Ready tells why the engine cannot serve, nil if it can.
 	Ready func() error
 	// Metrics serves /metrics.
@@ -173,6 +176,9 @@ func (s *Server) handle(mux *router, pattern, prefix string, h handler) {
 			err = permit(r, want)
 		}
 		if err == nil {
+			err = s.changeable(r)
+		}
+		if err == nil {
 			req := &request{Request: r.WithContext(ctx), base: scheme + "://" + r.Host + prefix + "/clusters"}
 			err = h(w, req)
 		}
@@ -182,6 +188,18 @@ func (s *Server) handle(mux *router, pattern, prefix string, h handler) {
 		}
 		s.log(r, answer, err, time.Since(began))
 	}))
+}
+
+// changeable refuses a change that would wait for a state topic that takes no
+// writes. Replicas ask one another all the same: they follow, and wait, together.
+func (s *Server) changeable(r *http.Request) error {
+	if s.opts.Stuck == nil || r.Method == http.MethodGet || r.Method == http.MethodHead || own(r.URL.Path) {
+		return nil
+	}
+	if err := s.opts.Stuck(); err != nil {
+		return api.Unavailable("The engine keeps its state in its own cluster, and there %v; nothing was done. Its partition wants a leader and min.insync.replicas of replicas in sync (kafka-topics --describe). Ask again when it has them.", err)
+	}
+	return nil
 }
 
 // log writes a line for each change, with who asked for it, and for each fault

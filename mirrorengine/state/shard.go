@@ -22,6 +22,7 @@ type shard struct {
 	err    error         // why run ended by itself; read it behind done
 	first  int64         // offset of the owner record
 	last   atomic.Int64  // offset of the newest record
+	began  atomic.Int64  // Unix nanoseconds, when the transaction under way began; 0: none is
 }
 
 type put struct {
@@ -48,7 +49,29 @@ const (
 	// keepMin and keepMax bound the pause before a shard is taken over again.
 	keepMin = 100 * time.Millisecond
 	keepMax = 5 * time.Second
+	// stuckAfter is how long a transaction may take before Stuck tells of it: longer
+	// than a coordinator's or a leader's move.
+	stuckAfter = 15 * time.Second
 )
+
+// Stuck tells of the shard whose write the topic has not taken for more than 15 s,
+// nil if there is none. A Put waits for its outcome without a bound, since memory
+// and topic must not part; whoever can still choose should not begin one.
+func (s *Store) Stuck() error { return s.stuckAt(time.Now()) }
+
+func (s *Store) stuckAt(now time.Time) error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for n, sh := range s.owned {
+		if sh == nil {
+			continue
+		}
+		if began := sh.began.Load(); began > 0 && now.Sub(time.Unix(0, began)) > stuckAfter {
+			return fmt.Errorf("topic %s, partition %d, takes no writes since %s", s.opts.Topic, n, time.Unix(0, began).UTC().Format(time.RFC3339))
+		}
+	}
+	return nil
+}
 
 // keep owns a shard until ctx ends: takes it over, gives it up where a write
 // failed, takes it over again. tell is told why it is not owned.
@@ -188,7 +211,9 @@ func (s *shard) run(ctx context.Context) {
 				break more
 			}
 		}
+		s.began.Store(time.Now().UnixNano())
 		s.err = s.commit(ctx, batch)
+		s.began.Store(0)
 		for _, p := range batch {
 			p.err <- s.err
 		}

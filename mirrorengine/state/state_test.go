@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -222,5 +224,53 @@ func TestARightThatIsMissingIsToldAtOnce(t *testing.T) {
 				t.Errorf("got %v, within the time: %v", err, ctx.Err() == nil)
 			}
 		})
+	}
+}
+
+func TestAWriteThatTheTopicDoesNotTakeIsTold(t *testing.T) {
+	c := newCluster(t)
+	s := replica(t, c, "a")
+	write(t, s, 1, "k", thing{1})
+	later := time.Now().Add(time.Hour)
+	if err := s.stuckAt(later); err != nil {
+		t.Fatalf("with no write under way: %v", err)
+	}
+	var held atomic.Bool
+	held.Store(true)
+	c.ControlKey(kmsg.Produce.Int16(), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		if !held.Load() {
+			return nil, nil, false
+		}
+		resp := req.ResponseKind().(*kmsg.ProduceResponse)
+		for _, rt := range req.(*kmsg.ProduceRequest).Topics {
+			topic := kmsg.NewProduceResponseTopic()
+			topic.Topic, topic.TopicID = rt.Topic, rt.TopicID
+			for _, rp := range rt.Partitions {
+				p := kmsg.NewProduceResponseTopicPartition()
+				p.Partition, p.ErrorCode = rp.Partition, kerr.NotEnoughReplicas.Code
+				topic.Partitions = append(topic.Partitions, p)
+			}
+			resp.Topics = append(resp.Topics, topic)
+		}
+		return resp, nil, true
+	})
+	done := make(chan error, 1)
+	go func() { done <- s.Put(t.Context(), 1, Entry{"k", thing{2}}) }()
+	eventually(t, "the write that is held is told", func() error {
+		if err := s.stuckAt(later); err == nil || !strings.Contains(err.Error(), "topic _state, partition 1, takes no writes since") {
+			return fmt.Errorf("it says %w", err)
+		}
+		return nil
+	})
+	if err := s.Stuck(); err != nil {
+		t.Errorf("a write that has just begun: %v", err)
+	}
+	held.Store(false)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if err := s.stuckAt(later); err != nil {
+		t.Errorf("after the write: %v", err)
 	}
 }
