@@ -171,3 +171,31 @@ func TestAFaultAtAnotherReplicaFailsTheMirror(t *testing.T) {
 	awaitStatus(t, m, "orders", status.Failed)
 	c.halted(t, "orders")
 }
+
+// A leader knows how far another replica has read, not under which epochs of the
+// source's leaders. When it takes the partition over, what was skipped under a new
+// epoch behind the last record must not look like records that the source lost.
+func TestAnHeirDoesNotTakeWhatItHeardForWhatItRead(t *testing.T) {
+	t.Parallel()
+	src, c, m := sharedMirror(t, nil)
+	src.many(t, "orders", spreadOver, 0, 3)
+	awaitLagZero(t, m, src, "orders")
+	cl := newClient(t, src.ListenAddrs(), kgo.TransactionalID("aborts"))
+	defer cl.Close()
+	for p := range int32(spreadOver) {
+		if err := src.MoveTopicPartition("orders", p, 0); err != nil {
+			t.Fatal(err)
+		}
+		begin(t, cl, "orders", p, "gone")
+		end(t, cl, false)
+	}
+	awaitLagZero(t, m, src, "orders")
+	if at := c.spread(t, "orders", spreadOver); len(at) != 2 {
+		t.Fatalf("partitions run at %v", at)
+	}
+	c.leave(c.name(func(m *Manager) bool { _, here := m.Leader(); return !here }))
+	c.spread(t, "orders", spreadOver)
+	src.many(t, "orders", spreadOver, 3, 2)
+	awaitLagZero(t, m, src, "orders")
+	c.same(t, "orders", spreadOver, 5)
+}

@@ -129,9 +129,10 @@ func (p *partition) placed(t tail, tolerant, fenced bool) (landing, error) {
 		}
 	}
 	pos.source = max(pos.source, p.gapTo) // nothing is left to read before it
-	if old.known && old.dest-old.markers == pos.dest-pos.markers {
+	if old.known && !old.heard && old.dest-old.markers == pos.dest-pos.markers {
 		// The same records stand there: what was skipped behind them (markers,
-		// aborted data) needs no second look.
+		// aborted data) needs no second look. What another replica skipped does: under
+		// which leader epoch it was read is not told.
 		pos.source, pos.read = max(pos.source, old.source), max(pos.read, old.read)
 	}
 	pos.known = true
