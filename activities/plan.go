@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/drawbridge-dr/drawbridge/workflows"
 	"github.com/drawbridge-dr/drawbridge/workflows/plan"
@@ -20,7 +21,19 @@ func (a *Activities) LoadPlan(_ context.Context, in workflows.LoadPlanInput) (wo
 		return out, refuse(workflows.ErrPlanDiffers, "the plan of pair %s has hash %s here, %s at the starter: bring both copies to the same state, or start without a hash", in.Call.Pair, hash, in.PlanHash)
 	}
 	out.Hash = hash
-	return out, settle(convert(p, &out.Plan))
+	if err := convert(p, &out.Plan); err != nil {
+		return out, settle(err)
+	}
+	for i, f := range out.Plan.Freezes {
+		offsets, err := plan.Offsets(f.Zone, time.Now())
+		if err != nil {
+			return out, refuse(workflows.ErrPlanInvalid, "change freeze %q of pair %s: %v", f.Name, in.Call.Pair, err)
+		}
+		if err := convert(offsets, &out.Plan.Freezes[i].Offsets); err != nil {
+			return out, settle(err)
+		}
+	}
+	return out, nil
 }
 
 func (a *Activities) plan(pair string) (plan.Plan, string, error) {

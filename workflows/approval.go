@@ -28,6 +28,7 @@ type gate struct {
 // fresh: approvals given earlier in this run do not count.
 func (s *story) approve(ctx workflow.Context, name, text string, overrides []string, fresh bool) error {
 	rule := s.rule()
+	overrides = append(slices.Clone(overrides), runbook.Missing(s.overrides, overrides)...)
 	need := runbook.Needed(rule, s.requester, overrides)
 	g := &gate{accepts: []string{runbook.Approve, runbook.Deny}, need: need, overrides: overrides, from: s.from}
 	if fresh {
@@ -59,6 +60,7 @@ func (s *story) approve(ctx workflow.Context, name, text string, overrides []str
 		case g.verdict == runbook.Deny:
 			return "", refuse(ErrNotApproved, "denied by %s: %s", g.by.By, g.by.Reason)
 		}
+		s.overrides = nil // later approvals of this run are about something else
 		return s.approvers(g.from), nil
 	})
 }

@@ -43,6 +43,9 @@ const (
 	// ErrPrecondition: the runbook may not run now; the message names what
 	// must be done first and the command that does it.
 	ErrPrecondition = "PreconditionFailed"
+	// ErrHeld: nothing is wrong, but people or the plan say that it is not the time;
+	// the message names the override.
+	ErrHeld = "Held"
 	// ErrSplitBrain: two records of one epoch; a person decides.
 	ErrSplitBrain = "SplitBrain"
 	// ErrNotApproved: denied, or the deadline passed.

@@ -22,7 +22,7 @@ func Failback(ctx workflow.Context, in FailbackInput) (Result, error) {
 	}
 	b := &failback{story: s}
 	return s.tell(ctx, func(ctx workflow.Context) error {
-		if err := inOrder(ctx, b.orient, b.list, b.decided, b.measure); err != nil || in.DryRun {
+		if err := inOrder(ctx, b.orient, b.admit, b.list, b.decided, b.measure); err != nil || in.DryRun {
 			return err
 		}
 		err := inOrder(ctx, b.askRebuild, b.lock, b.makeLink, b.begin,

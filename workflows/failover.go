@@ -21,7 +21,7 @@ func Failover(ctx workflow.Context, in FailoverInput) (Result, error) {
 	}
 	f := &failover{story: s}
 	return s.tell(ctx, func(ctx workflow.Context) error {
-		if err := inOrder(ctx, f.orient, f.attest, f.forecast); err != nil || in.DryRun {
+		if err := inOrder(ctx, f.orient, f.admit, f.attest, f.forecast); err != nil || in.DryRun {
 			return err
 		}
 		return f.act(ctx)

@@ -23,7 +23,7 @@ func RecoverLaggedData(ctx workflow.Context, in RecoverInput) (Result, error) {
 	}
 	r := &recovery{story: s, chosen: map[string]string{}, chosenBy: map[string]string{}}
 	return s.tell(ctx, func(ctx workflow.Context) error {
-		if err := inOrder(ctx, r.orient, r.ask, r.lock, r.payFences, r.payRecords); err != nil {
+		if err := inOrder(ctx, r.orient, r.admit, r.ask, r.lock, r.payFences, r.payRecords); err != nil {
 			return err
 		}
 		if in.DebtsOnly {

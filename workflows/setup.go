@@ -20,7 +20,7 @@ func SetUp(ctx workflow.Context, in SetUpInput) (Result, error) {
 	}
 	u := &setup{story: s}
 	return s.tell(ctx, func(ctx workflow.Context) error {
-		return inOrder(ctx, u.orient, u.privileges, u.list, u.ask, u.lock,
+		return inOrder(ctx, u.orient, u.admit, u.privileges, u.list, u.ask, u.lock,
 			u.canaryTopic, u.makeLink, u.begin, u.mirror, u.catchUp, u.prove, u.record, u.watch, u.done)
 	})
 }

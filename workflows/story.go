@@ -32,6 +32,7 @@ type story struct {
 	requester string
 	reason    string
 	request   []string // overrides that the signed request names
+	overrides []string // those of them that admit found needed
 	choices   map[string]string
 
 	copies  []runbook.RecordCopy

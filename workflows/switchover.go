@@ -26,7 +26,7 @@ func Switchover(ctx workflow.Context, in SwitchoverInput) (Result, error) {
 	}
 	w := &switchover{plannedMove: plannedMove{story: s, wayOut: !in.DryRun, freshBack: true}, target: in.Target}
 	return s.tell(ctx, func(inner workflow.Context) error {
-		if err := w.orient(inner); err != nil {
+		if err := inOrder(inner, w.orient, w.admit); err != nil {
 			return err
 		}
 		inner = w.mayTurn(inner)

@@ -72,6 +72,8 @@ func (p Plan) Normalise() Plan {
 	}
 	slices.SortStableFunc(p.People, func(a, b Person) int { return cmp.Compare(a.Name, b.Name) })
 
+	p.Freezes = freezes(p.Freezes)
+
 	def(&p.Objectives.LagRecords, DefaultLagRecords)
 	def(&p.Limits.FreezeSeconds, DefaultFreezeSeconds)
 	def(&p.Limits.WaveTopics, DefaultWaveTopics)

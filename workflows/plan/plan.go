@@ -24,6 +24,7 @@ type Plan struct {
 	Approvals  map[string]Rule `json:"approvals"`
 	Notify     Notify          `json:"notify"`
 	Readiness  Watch           `json:"readiness"`
+	Freezes    []Freeze        `json:"freezes,omitempty"`
 	// Reports is the worker's folder for reports, default "reports".
 	Reports string `json:"reports"`
 }
@@ -119,6 +120,17 @@ type Limits struct {
 // default, at least 60; -1 for never by itself.
 type Watch struct {
 	EverySeconds int64 `json:"every_seconds"`
+}
+
+// Freeze is a window in which planned operations are refused: fixed, with from and to
+// in RFC 3339, or weekly, with days, from and to as hh:mm, and a zone (UTC by default).
+// A weekly window whose to is not behind its from ends on the next day.
+type Freeze struct {
+	Name string   `json:"name"`
+	From string   `json:"from"`
+	To   string   `json:"to"`
+	Days []string `json:"days,omitempty"` // mon, tue, wed, thu, fri, sat, sun
+	Zone string   `json:"zone,omitempty"` // as in Europe/Berlin
 }
 
 // Person may start, approve and command operations; PublicKey is base64

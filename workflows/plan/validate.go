@@ -40,6 +40,7 @@ func (p Plan) faults() []Fault {
 	c.topics(p.Topics)
 	c.groups(p.Groups)
 	c.numbers(p)
+	c.freezes(p.Freezes)
 	c.people(p)
 	c.approvals(p)
 	c.notify(p.Notify)

@@ -50,6 +50,7 @@ const (
 	OpRecover    = "recover"
 	OpFailback   = "failback"
 	OpUnfence    = "unfence"
+	OpDrill      = "drill"
 	// OpReadiness is no operation on a pair: it changes nothing and nobody signs it.
 	OpReadiness = "readiness"
 )

@@ -22,6 +22,8 @@ const (
 	// OverrideWriters: a fence is lifted though clients may then write at two
 	// sites, or where nobody mirrors it.
 	OverrideWriters = "two-writers"
+	// OverrideFreeze: a planned operation within one of the plan's change freezes.
+	OverrideFreeze = "change-freeze"
 )
 
 // Verdict of a gate: go on, or why not and which overrides would allow it.

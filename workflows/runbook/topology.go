@@ -28,6 +28,8 @@ type Plan struct {
 	Approvals  map[string]Approval `json:"approvals"` // by operation
 	Notify     Notify              `json:"notify"`
 	Readiness  Watch               `json:"readiness"`
+	// Freezes are windows without planned changes; see Frozen.
+	Freezes []Freeze `json:"freezes,omitempty"`
 	// Reports is the folder where the worker keeps reports.
 	Reports string `json:"reports"`
 }

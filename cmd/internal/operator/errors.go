@@ -85,7 +85,7 @@ func (e *UnreachableError) Unwrap() error { return e.Err }
 // refusals are the application errors by which a run refuses before it has changed anything that stays.
 var refusals = map[string]bool{
 	workflows.ErrEpochConflict: true, workflows.ErrPlanInvalid: true, workflows.ErrPlanDiffers: true,
-	workflows.ErrWrongID: true, workflows.ErrPrecondition: true, workflows.ErrSplitBrain: true, workflows.ErrNotApproved: true,
+	workflows.ErrWrongID: true, workflows.ErrPrecondition: true, workflows.ErrHeld: true, workflows.ErrSplitBrain: true, workflows.ErrNotApproved: true,
 	workflows.ErrCommandStale: true, workflows.ErrCommandLate: true, workflows.ErrCommandForged: true,
 	workflows.ErrNotAllowed: true, workflows.ErrNothingWaits: true, workflows.ErrPairBusy: true,
 }
