@@ -3,6 +3,7 @@ package activities
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	consul "github.com/hashicorp/consul/api"
@@ -19,12 +20,15 @@ func (a *Activities) ReadRecord(ctx context.Context, in workflows.ReadRecordInpu
 		Copies:  make([]runbook.RecordCopy, len(in.Sites)),
 		Engines: make([]runbook.EngineTruth, len(in.Sites)),
 	}
+	holds := make([][]runbook.HoldCopy, len(in.Sites))
 	var wg sync.WaitGroup
 	for i, s := range in.Sites {
+		wg.Go(func() { holds[i] = a.holdsAt(ctx, in.Call.Pair, s) })
 		wg.Go(func() { out.Copies[i] = a.recordAt(ctx, in.Call.Pair, s) })
 		wg.Go(func() { out.Engines[i] = a.lockAt(ctx, in.Call.Pair, s) })
 	}
 	wg.Wait()
+	out.Holds = slices.Concat(holds...)
 	return out, ctx.Err()
 }
 

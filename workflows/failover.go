@@ -67,6 +67,9 @@ func inOrder(ctx workflow.Context, verbs ...verb) error {
 // people, and a cancel in Temporal no longer reaches the story. An abort that
 // came first wins.
 func (s *story) cross(ctx workflow.Context) (workflow.Context, error) {
+	if err := s.stillFree(ctx); err != nil {
+		return ctx, err
+	}
 	if ctx.Err() != nil || s.aborted != nil || s.expired {
 		return ctx, workflow.ErrCanceled
 	}

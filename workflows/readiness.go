@@ -72,7 +72,7 @@ func (l *readyLook) record(ctx workflow.Context) {
 		return
 	}
 	t := runbook.ReadTruth(got.Copies, got.Engines, "")
-	l.facts.Truth = &t
+	l.facts.Truth, l.facts.Holds = &t, got.Holds
 }
 
 // rest looks at all other parts, at the same time: a site that does not answer

@@ -22,6 +22,8 @@ type Steps interface {
 	// ReadRecord reads the record of truth in both Consuls and what both
 	// engines' state topics know; unreachable ones are named, not errors.
 	ReadRecord(context.Context, ReadRecordInput) (ReadRecordResult, error)
+	// ReadHold reads whether somebody holds the pair, or all pairs.
+	ReadHold(context.Context, ReadHoldInput) (ReadHoldResult, error)
 	// AttestOutage asks the worker's own view of a site and the other site's
 	// engine's.
 	AttestOutage(context.Context, AttestOutageInput) (AttestOutageResult, error)

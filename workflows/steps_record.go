@@ -46,6 +46,8 @@ type ReadRecordInput struct {
 type ReadRecordResult struct {
 	Copies  []runbook.RecordCopy  `json:"copies"`
 	Engines []runbook.EngineTruth `json:"engines"`
+	// Holds on the pair and on all, of each site.
+	Holds []runbook.HoldCopy `json:"holds,omitempty"`
 }
 
 // Kinds of a record write, for logs and the report.

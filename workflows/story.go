@@ -33,6 +33,9 @@ type story struct {
 	reason    string
 	request   []string // overrides that the signed request names
 	overrides []string // those of them that admit found needed
+	holds     []runbook.HoldCopy
+	known     []runbook.Held // holds that were overridden at the start
+	unheard   []string       // sites whose Consul did not say whether it holds
 	choices   map[string]string
 
 	copies  []runbook.RecordCopy
@@ -162,7 +165,7 @@ func (s *story) read(ctx workflow.Context, ruling string) error {
 		if err != nil {
 			return "", err
 		}
-		s.copies, s.engines = got.Copies, got.Engines
+		s.copies, s.engines, s.holds = got.Copies, got.Engines, got.Holds
 		s.truth = runbook.ReadTruth(got.Copies, got.Engines, ruling)
 		for _, c := range got.Copies {
 			if c.Record != nil {

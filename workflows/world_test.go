@@ -40,6 +40,7 @@ type world struct {
 	open    []runbook.OpenTransaction // at the active site, for ever
 	busy    []string                  // groups that never stop
 	shapes  map[string]int            // partitions at the standby, where they differ from 1
+	kill    map[string]runbook.Hold   // site → hold on the pair in its Consul
 
 	findings []Finding
 	synced   []runbook.GroupRisk
@@ -214,6 +215,7 @@ func (w *world) ReadRecord(_ context.Context, in ReadRecordInput) (ReadRecordRes
 			e.Lock = &record.Lock{OpID: id, Operation: strings.SplitN(id, "-", 2)[0], Since: time.Unix(1, 0)}
 		}
 		out.Engines = append(out.Engines, e)
+		out.Holds = append(out.Holds, w.holdAt(s.Name))
 	}
 	return out, err
 }

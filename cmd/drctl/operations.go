@@ -198,6 +198,15 @@ func describe(run operator.Run) string {
 func (s *start) ownPlan(pair string) (*hashed, error) { return ownPlan(s.planFile, pair) }
 
 func ownPlan(file, pair string) (*hashed, error) {
+	p, err := anyPlan(file)
+	if err == nil && p != nil && p.Pair != pair {
+		return nil, usagef("plan %s is of pair %q, not %q", p.file, p.Pair, pair)
+	}
+	return p, err
+}
+
+// anyPlan reads the plan of whatever pair it is.
+func anyPlan(file string) (*hashed, error) {
 	if file == "" {
 		file = os.Getenv("DRCTL_PLAN")
 	}
@@ -208,9 +217,7 @@ func ownPlan(file, pair string) (*hashed, error) {
 	if err != nil {
 		return nil, err
 	}
-	if p.Pair != pair {
-		return nil, usagef("plan %s is of pair %q, not %q", file, p.Pair, pair)
-	}
+	p.file = file
 	return &p, nil
 }
 

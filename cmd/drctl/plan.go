@@ -42,7 +42,7 @@ func (a *app) planCommand() *cobra.Command {
 // hashed is a plan file with its hash.
 type hashed struct {
 	plan.Plan
-	hash string
+	hash, file string
 }
 
 func readPlan(file string) (hashed, error) {
@@ -58,7 +58,7 @@ func readPlan(file string) (hashed, error) {
 	if err != nil {
 		return hashed{}, fmt.Errorf("plan %s: %w", file, err)
 	}
-	return hashed{p, h}, nil
+	return hashed{Plan: p, hash: h}, nil
 }
 
 // validation is the answer of plan validate in JSON.

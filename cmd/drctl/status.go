@@ -16,6 +16,7 @@ import (
 	"github.com/drawbridge-dr/drawbridge/cmd/internal/operator"
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
 	"github.com/drawbridge-dr/drawbridge/workflows/plan"
+	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
 )
 
 // pairStatus is everything that drctl can find out about a pair.
@@ -25,6 +26,8 @@ type pairStatus struct {
 	Temporal string       `json:"temporal_error,omitempty"`
 	Copies   []recordCopy `json:"record_copies,omitempty"`
 	Fences   []siteFences `json:"fences,omitempty"`
+	// Holds stop every operation on the pair that does not name the override.
+	Holds []runbook.Held `json:"holds,omitempty"`
 }
 
 // siteFences is the fence register of one site's engine: entries that stand on the other site.
@@ -78,7 +81,7 @@ func (a *app) status(ctx context.Context, pair string, p *hashed, tokens tokenFl
 		st.Temporal = temporalErr.Error() // the rest is worth showing
 	}
 	if p != nil {
-		st.Copies = readCopies(ctx, p)
+		st.Copies, st.Holds = readCopies(ctx, p), pairHolds(ctx, p)
 		st.Fences = readFences(ctx, p, tokens, st.Status, temporalErr == nil)
 	}
 	if err := a.print(st, func(w io.Writer) { statusTable(w, st) }); err != nil {
@@ -190,6 +193,9 @@ func statusTable(w io.Writer, st pairStatus) {
 		if split := splitBrain(st.Copies); split != nil {
 			fmt.Fprintln(w, "ATTENTION:", split)
 		}
+	}
+	for _, h := range st.Holds {
+		fmt.Fprintln(w, "\nHELD:", h.Text(st.Pair))
 	}
 	for _, site := range st.Fences {
 		if site.Error != "" {

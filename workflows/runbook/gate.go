@@ -24,6 +24,8 @@ const (
 	OverrideWriters = "two-writers"
 	// OverrideFreeze: a planned operation within one of the plan's change freezes.
 	OverrideFreeze = "change-freeze"
+	// OverrideHold: somebody holds the pair, or all pairs.
+	OverrideHold = "hold"
 )
 
 // Verdict of a gate: go on, or why not and which overrides would allow it.

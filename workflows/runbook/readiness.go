@@ -57,6 +57,7 @@ type ReadyFacts struct {
 	Now      time.Time
 	Plan     Plan
 	Truth    *Truth
+	Holds    []HoldCopy
 	Rights   []Check // of both sites, judged where they were looked at
 	Vantages []Vantage
 	Risk     *Risk
@@ -71,6 +72,7 @@ type ReadyFacts struct {
 // Parts of ReadyFacts, by which Problems are named and checks too.
 const (
 	PartRecord       = "record of truth"
+	PartHold         = "hold"
 	PartRights       = "rights"
 	PartOutage       = "active site"
 	PartMirrors      = "mirrors"

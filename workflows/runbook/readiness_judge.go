@@ -16,6 +16,7 @@ func JudgeReadiness(f ReadyFacts, lives time.Duration) Readiness {
 	r := Readiness{Pair: f.Plan.Pair, At: f.Now, Expires: f.Now.Add(lives)}
 	j := &readyJudge{f: f, r: &r}
 	j.record()
+	j.held()
 	j.rights()
 	j.outage()
 	j.mirrors()
