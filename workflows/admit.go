@@ -11,7 +11,7 @@ import (
 )
 
 // admit is a story's verb, once it has found out what it is about: it refuses a
-// run that must not start now (somebody holds the pair, a change freeze holds),
+// run that must not start now (somebody holds the pair, it flaps, a change freeze holds),
 // unless the signed request names the override for it. What was named so, the
 // run's first approval names too. A dry run, and an operation that nothing may hold
 // up, only says so.
@@ -24,6 +24,11 @@ func (s *story) admit(ctx workflow.Context) error {
 		}
 		s.known = append(s.known, h)
 	}
+	if text, flaps := s.plan.Flapping(s.rec.Moves, s.op, workflow.Now(ctx)); flaps {
+		if err := s.flapping(text); err != nil {
+			return err
+		}
+	}
 	if text, frozen := s.plan.FreezeText(workflow.Now(ctx)); frozen {
 		if err := s.admitOver(runbook.OverrideFreeze, text, runbook.HeldByFreeze(s.op) && !s.first()); err != nil {
 			return err
@@ -35,6 +40,17 @@ func (s *story) admit(ctx workflow.Context) error {
 // first tells whether this run makes the pair: nothing runs there that a change
 // could harm.
 func (s *story) first() bool { return s.op == runbook.OpSetUp && s.truth.Record == nil }
+
+// flapping wants a planned move's request to say that it is meant. A failover is
+// never turned away for it: its approvers say so, by the override's name.
+func (s *story) flapping(text string) error {
+	if s.op == runbook.OpFailover && !s.status.DryRun && !slices.Contains(s.request, runbook.OverrideFlapping) {
+		s.find("%s: the approval names the override %s", text, runbook.OverrideFlapping)
+		s.overrides = append(s.overrides, runbook.OverrideFlapping)
+		return nil
+	}
+	return s.admitOver(runbook.OverrideFlapping, text, true)
+}
 
 // admitOver notes a reason not to start now. If it binds this run, only the
 // override lets it go on.

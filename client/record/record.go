@@ -64,6 +64,8 @@ type Record struct {
 	ChangedAt time.Time `json:"changed_at"`
 	ChangedBy string    `json:"changed_by"`
 	PrevEpoch int64     `json:"prev_epoch"`
+	// Moves are the last ones of the pair from site to site, oldest first.
+	Moves []Move `json:"moves,omitempty"`
 	// SHA256 is the hex digest of the canonical JSON (keys sorted, no white
 	// space, no HTML escapes) of this document without this field.
 	SHA256 string `json:"sha256"`
@@ -72,6 +74,14 @@ type Record struct {
 // Group places one consumer group.
 type Group struct {
 	Site string `json:"site"`
+}
+
+// Move is one change of the active site.
+type Move struct {
+	OpID      string    `json:"op_id"`
+	Operation string    `json:"operation"`
+	Active    string    `json:"active"`
+	At        time.Time `json:"at"`
 }
 
 // Lock names the operation that holds the pair.
@@ -188,6 +198,10 @@ func (r Record) Normalised() Record {
 		debts = append(debts, d)
 	}
 	r.FenceDebt = debts
+	r.Moves = slices.Clone(r.Moves)
+	for i := range r.Moves {
+		r.Moves[i].At = r.Moves[i].At.UTC().Round(0)
+	}
 	if r.Lock != nil {
 		l := *r.Lock
 		l.Since = l.Since.UTC().Round(0)

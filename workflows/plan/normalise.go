@@ -22,6 +22,7 @@ const (
 	DefaultDeadline      = 3600
 	DefaultReports       = "reports"
 	DefaultReadiness     = 1200
+	DefaultAntiFlap      = 3600
 )
 
 // Operations that an approval rule may be given for, with the number of
@@ -81,6 +82,10 @@ func (p Plan) Normalise() Plan {
 	def(&p.Limits.ClientsSeconds, DefaultClients)
 	def(&p.Limits.CatchUpSeconds, DefaultCatchUp)
 	def(&p.Limits.TransactionsSeconds, DefaultTransactions)
+	if p.Limits.AntiFlapSeconds == nil {
+		seconds := int64(DefaultAntiFlap)
+		p.Limits.AntiFlapSeconds = &seconds
+	}
 	def(&p.Readiness.EverySeconds, DefaultReadiness)
 
 	rules := make(map[string]Rule, len(operations))

@@ -114,6 +114,8 @@ type Limits struct {
 	ClientsSeconds      int64 `json:"clients_seconds"`
 	CatchUpSeconds      int64 `json:"catch_up_seconds"`
 	TransactionsSeconds int64 `json:"transactions_seconds"`
+	// AntiFlapSeconds: 0 for off, absent for the default.
+	AntiFlapSeconds *int64 `json:"anti_flap_seconds"`
 }
 
 // Watch is how often the pair's readiness is looked at: every_seconds is 1200 by

@@ -250,6 +250,9 @@ func (c *checker) numbers(p Plan) {
 	between("limits.clients_seconds", p.Limits.ClientsSeconds, 1, 24*3600)
 	between("limits.catch_up_seconds", p.Limits.CatchUpSeconds, 1, 30*week)
 	between("limits.transactions_seconds", p.Limits.TransactionsSeconds, 1, p.Limits.FreezeSeconds)
+	if s := p.Limits.AntiFlapSeconds; s != nil {
+		between("limits.anti_flap_seconds", *s, 0, week)
+	}
 	if v := p.Readiness.EverySeconds; v != -1 && (v < 60 || v > 24*3600) {
 		c.bad("readiness.every_seconds", v, "write a whole number from 60 to %d, or -1 for only when asked", 24*3600)
 	}

@@ -28,6 +28,7 @@ func Flip(old record.Record, p Plan, highest int64, active string, by By) record
 	r := old
 	r.Epoch = max(highest, old.Epoch) + 1
 	r.PrevEpoch = old.Epoch
+	r.Moves = moved(old.Moves, active, by)
 	return describe(r, p, active, by).Normalised()
 }
 

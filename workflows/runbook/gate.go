@@ -24,6 +24,8 @@ const (
 	OverrideWriters = "two-writers"
 	// OverrideFreeze: a planned operation within one of the plan's change freezes.
 	OverrideFreeze = "change-freeze"
+	// OverrideFlapping: the pair was moved by the same kind of operation a moment ago.
+	OverrideFlapping = "flapping"
 	// OverrideHold: somebody holds the pair, or all pairs.
 	OverrideHold = "hold"
 )

@@ -133,6 +133,9 @@ type Limits struct {
 	// TransactionsSeconds is how long open transactions at the source are
 	// waited for before they are ended.
 	TransactionsSeconds int64 `json:"transactions_seconds"`
+	// AntiFlapSeconds is how long after a move one more of the same kind needs
+	// somebody who says that it is meant; 0: it never does.
+	AntiFlapSeconds int64 `json:"anti_flap_seconds"`
 }
 
 // Watch is how often readiness is looked at.
