@@ -21,9 +21,9 @@ func RecoverLaggedData(ctx workflow.Context, in RecoverInput) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	r := &recovery{story: s, chosen: map[string]string{}, chosenBy: map[string]string{}}
+	r := &recovery{story: s, dutiful: in.DebtsOnly && s.dutiful(ctx), chosen: map[string]string{}, chosenBy: map[string]string{}}
 	return s.tell(ctx, func(ctx workflow.Context) error {
-		if err := inOrder(ctx, r.orient, r.admit, r.ask, r.lock, r.payFences, r.payRecords); err != nil {
+		if err := inOrder(ctx, r.orient, r.admit, r.ask, r.lock, r.pay); err != nil {
 			return err
 		}
 		if in.DebtsOnly {
@@ -43,6 +43,7 @@ type recovery struct {
 	chosen      map[string]string // topic → choice
 	chosenBy    map[string]string // topic → who chose
 	held        []HeldConfig
+	dutiful     bool // Debt asked for it
 }
 
 func (r *recovery) orient(workflow.Context) error {
@@ -72,8 +73,20 @@ func (r *recovery) lock(ctx workflow.Context) error {
 	if err := r.story.lock(ctx, []runbook.Site{r.active}, r.active.Name, r.rec.Phase); err != nil {
 		return err
 	}
-	r.forward, r.changed = true, true
+	r.forward, r.changed = !r.dutiful, true
 	return nil
+}
+
+// pay pays everybody: a fence that cannot be proven keeps no record waiting.
+func (r *recovery) pay(ctx workflow.Context) error {
+	err := r.payFences(ctx)
+	if err != nil && !r.dutiful {
+		return err
+	}
+	if rerr := r.payRecords(ctx); err == nil {
+		err = rerr
+	}
+	return err
 }
 
 // payFences fences each cluster that was left without a proven fence. The fence

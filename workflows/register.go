@@ -15,5 +15,6 @@ func Register(r Registry) {
 	r.RegisterWorkflowWithOptions(RecoverLaggedData, workflow.RegisterOptions{Name: NameRecoverLaggedData})
 	r.RegisterWorkflowWithOptions(Failback, workflow.RegisterOptions{Name: NameFailback})
 	r.RegisterWorkflowWithOptions(Readiness, workflow.RegisterOptions{Name: NameReadiness})
+	r.RegisterWorkflowWithOptions(Debt, workflow.RegisterOptions{Name: NameDebt})
 	r.RegisterWorkflowWithOptions(Unfence, workflow.RegisterOptions{Name: NameUnfence})
 }

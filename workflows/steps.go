@@ -155,6 +155,9 @@ type Steps interface {
 	// WatchReadiness makes Temporal's Schedule of Readiness what the plan says.
 	WatchReadiness(context.Context, WatchReadinessInput) (WatchReadinessResult, error)
 
+	// WakeDebt starts the workflow of the pair's debts, or wakes the one that runs.
+	WakeDebt(context.Context, WakeDebtInput) (WakeDebtResult, error)
+
 	// Proof and paper.
 
 	// ProduceConsumeCanary writes and reads one record on the canary topic.

@@ -291,6 +291,7 @@ func (s *story) close(ctx workflow.Context, err error) (Result, error) {
 	}
 	s.status.Outcome, s.status.Phase = outcome, PhaseEnded
 	s.status.Debts = s.rec.FenceDebt
+	s.remember(ctx)
 	r := &s.report
 	r.Outcome, r.Ended = outcome, workflow.Now(ctx)
 	if err != nil {

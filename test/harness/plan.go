@@ -58,6 +58,8 @@ func (s *System) plan() (plan.Plan, error) {
 	p := plan.Plan{
 		Pair: s.cfg.Pair, Home: s.cfg.Home, Groups: s.cfg.Groups, Reports: s.Reports,
 		Objectives: plan.Objectives{RTOSeconds: 120, RPOSeconds: 10},
+		// What is owed is paid by the tests themselves.
+		Debts: plan.Duty{EverySeconds: -1},
 		// Stories move a pair there and back within minutes: that is no flapping.
 		Limits: plan.Limits{ClientsSeconds: 60, FreezeSeconds: 120, CatchUpSeconds: 300, AntiFlapSeconds: new(int64)},
 		People: []plan.Person{

@@ -23,6 +23,7 @@ const (
 	DefaultReports       = "reports"
 	DefaultReadiness     = 1200
 	DefaultAntiFlap      = 3600
+	DefaultDebts         = 60
 )
 
 // Operations that an approval rule may be given for, with the number of
@@ -86,6 +87,7 @@ func (p Plan) Normalise() Plan {
 		seconds := int64(DefaultAntiFlap)
 		p.Limits.AntiFlapSeconds = &seconds
 	}
+	def(&p.Debts.EverySeconds, DefaultDebts)
 	def(&p.Readiness.EverySeconds, DefaultReadiness)
 
 	rules := make(map[string]Rule, len(operations))

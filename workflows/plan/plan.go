@@ -24,6 +24,7 @@ type Plan struct {
 	Approvals  map[string]Rule `json:"approvals"`
 	Notify     Notify          `json:"notify"`
 	Readiness  Watch           `json:"readiness"`
+	Debts      Duty            `json:"debts"`
 	Freezes    []Freeze        `json:"freezes,omitempty"`
 	// Reports is the worker's folder for reports, default "reports".
 	Reports string `json:"reports"`
@@ -121,6 +122,12 @@ type Limits struct {
 // Watch is how often the pair's readiness is looked at: every_seconds is 1200 by
 // default, at least 60; -1 for never by itself.
 type Watch struct {
+	EverySeconds int64 `json:"every_seconds"`
+}
+
+// Duty is how often what is owed to a site is looked at, and paid when it can be:
+// every_seconds is 60 by default, at least 10; -1 for only when somebody asks.
+type Duty struct {
 	EverySeconds int64 `json:"every_seconds"`
 }
 

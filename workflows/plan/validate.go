@@ -41,6 +41,7 @@ func (p Plan) faults() []Fault {
 	c.groups(p.Groups)
 	c.numbers(p)
 	c.freezes(p.Freezes)
+	c.duty(p.Debts)
 	c.people(p)
 	c.approvals(p)
 	c.notify(p.Notify)
@@ -258,12 +259,18 @@ func (c *checker) numbers(p Plan) {
 	}
 }
 
+func (c *checker) duty(d Duty) {
+	if v := d.EverySeconds; v != -1 && (v < 10 || v > 24*3600) {
+		c.bad("debts.every_seconds", v, "write a whole number from 10 to %d, or -1 for only when asked", 24*3600)
+	}
+}
+
 func (c *checker) people(p Plan) {
 	seen := map[string]bool{}
 	for _, who := range p.People {
 		key := "people[" + who.Name + "]"
-		if who.Name == "" || seen[who.Name] || who.Name == "unsigned" {
-			c.bad(key+".name", who.Name, "name each person once; unsigned is taken")
+		if who.Name == "" || seen[who.Name] || who.Name == "unsigned" || who.Name == "debt" {
+			c.bad(key+".name", who.Name, "name each person once; unsigned and debt are taken")
 		}
 		seen[who.Name] = true
 		if _, err := ParsePublic(who.PublicKey); err != nil {

@@ -42,6 +42,9 @@ const (
 // Unsigned is the requester of a run that was started without a signature.
 const Unsigned = "unsigned"
 
+// Duty is the requester of a run that the pair's own Debt workflow asks for.
+const Duty = "debt"
+
 // Operations that change a pair.
 const (
 	OpSetUp      = "setup"
@@ -53,4 +56,6 @@ const (
 	OpDrill      = "drill"
 	// OpReadiness is no operation on a pair: it changes nothing and nobody signs it.
 	OpReadiness = "readiness"
+	// OpDebt is none either: it has others pay.
+	OpDebt = "debt"
 )

@@ -28,6 +28,8 @@ type Plan struct {
 	Approvals  map[string]Approval `json:"approvals"` // by operation
 	Notify     Notify              `json:"notify"`
 	Readiness  Watch               `json:"readiness"`
+	// Debts: how often what is owed is looked at.
+	Debts Watch `json:"debts"`
 	// Freezes are windows without planned changes; see Frozen.
 	Freezes []Freeze `json:"freezes,omitempty"`
 	// Reports is the folder where the worker keeps reports.

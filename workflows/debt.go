@@ -1,0 +1,285 @@
+package workflows
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
+)
+
+const (
+	// debtOld is when people hear of a debt, and debtRemind how often again.
+	debtOld    = time.Hour
+	debtRemind = 24 * time.Hour
+	// debtEvery is between two looks where the plan does not say.
+	debtEvery = time.Minute
+	// debtPatience is the longest pause behind runs that could not pay.
+	debtPatience = time.Hour
+	// debtLooks of one run; then it goes on as a new one, so that no history grows
+	// for weeks.
+	debtLooks = 100
+)
+
+// Debt sees to what a pair owes after it moved without one of its sites: it looks
+// from time to time whether that site is back, and has RecoverLaggedData pay then,
+// debts only. It holds nothing, takes no lock and acts on nothing itself, so that
+// it is never in an operation's way; it ends when nothing is owed. Operations that
+// leave debts start or wake it, and so may anybody.
+func Debt(ctx workflow.Context, in DebtInput) (DebtStatus, error) {
+	if id := workflow.GetInfo(ctx).WorkflowExecution.ID; in.Pair == "" || id != DebtID(in.Pair) {
+		return DebtStatus{}, refuse(ErrWrongID, "the debts of pair %q are seen to under the id %s, not %s: use drctl debts %s --start", in.Pair, DebtID(in.Pair), id, in.Pair)
+	}
+	d := &duty{status: DebtStatus{Pair: in.Pair}}
+	if in.Carried != nil {
+		d.status = *in.Carried
+	}
+	if err := workflow.SetQueryHandler(ctx, QueryDebts, func() (DebtStatus, error) { return d.status, nil }); err != nil {
+		return d.status, err
+	}
+	wake := workflow.GetSignalChannel(ctx, SignalWake)
+	for range debtLooks {
+		v, err := d.look(ctx)
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return d.status, err
+		case err == nil && v.Over:
+			return d.status, nil
+		case err == nil && v.Pay:
+			err = d.pay(ctx)
+		}
+		if err != nil && ctx.Err() != nil {
+			return d.status, err
+		}
+		d.tell(ctx)
+		if err := d.rest(ctx, wake); err != nil {
+			return d.status, err
+		}
+		if workflow.GetInfo(ctx).GetContinueAsNewSuggested() {
+			break
+		}
+	}
+	return d.status, workflow.NewContinueAsNewError(ctx, Debt, DebtInput{Pair: in.Pair, Carried: &d.status})
+}
+
+// duty is Debt's memory.
+type duty struct {
+	plan   runbook.Plan
+	status DebtStatus
+}
+
+func (d *duty) call(step string) Call {
+	return Call{Pair: d.status.Pair, OperationID: "debt-" + d.status.Pair, Operation: runbook.OpDebt, Step: step}
+}
+
+// look finds out what is owed and whether it can be paid. A look that fails is
+// told and repeated: a debt is not over because nobody could look.
+func (d *duty) look(ctx workflow.Context) (runbook.DebtVerdict, error) {
+	v, err := d.judge(ctx)
+	d.status.Looks++
+	d.status.Looked, d.status.Problem = workflow.Now(ctx), ""
+	if err != nil {
+		d.status.Problem = said(err)
+		d.status.Waits = "a look that does not fail"
+	} else {
+		d.status.Owed, d.status.Waits = v.Owed, v.Waits
+	}
+	d.show(ctx)
+	return v, err
+}
+
+func (d *duty) judge(ctx workflow.Context) (runbook.DebtVerdict, error) {
+	none := runbook.DebtVerdict{}
+	loaded, err := run(with(ctx, kindProbe, "plan of "+d.status.Pair), steps.LoadPlan, LoadPlanInput{Call: d.call("load plan")})
+	if err != nil {
+		return none, err
+	}
+	d.plan = loaded.Plan
+	got, err := run(with(ctx, kindProbe, "record of truth at both sites"), steps.ReadRecord, ReadRecordInput{Call: d.call("read record"), Sites: d.plan.Sites})
+	if err != nil {
+		return none, err
+	}
+	f := runbook.DebtFacts{Pair: d.status.Pair, Truth: runbook.ReadTruth(got.Copies, got.Engines, ""), Holds: got.Holds}
+	if r := f.Truth.Record; r == nil || len(r.Standby) == 0 {
+		return runbook.JudgeDebts(f), nil
+	}
+	if v := runbook.JudgeDebts(f); v.Over {
+		return v, nil // nothing that a look at the sites could change
+	}
+	if err := d.ask(ctx, &f); err != nil {
+		return none, err
+	}
+	return runbook.JudgeDebts(f), nil
+}
+
+// ask looks at the site that the pair left: does it answer, and is what it holds
+// decided?
+func (d *duty) ask(ctx workflow.Context, f *runbook.DebtFacts) error {
+	active, err := d.plan.Site(f.Truth.Record.Active[0])
+	if err != nil {
+		return err
+	}
+	old, err := d.plan.Other(active.Name)
+	if err != nil {
+		return err
+	}
+	link, err := d.plan.Link(old.Name, active.Name)
+	if err != nil {
+		return err
+	}
+	seen, err := run(with(ctx, kindProbe, "is "+old.Name+" back?"), steps.AttestOutage, AttestOutageInput{Call: d.call("is it back?"), Site: old, Other: active, Link: link})
+	if err != nil {
+		return err
+	}
+	// The worker does the fencing: that an engine reaches the site helps nobody here.
+	if len(seen.Vantages) > 0 && seen.Vantages[0].Known && seen.Vantages[0].Reachable {
+		f.Answers = append(f.Answers, old.Name)
+	}
+	if site, lagged := runbook.LaggedSite(*f.Truth.Record); !lagged || !runbook.LedgerReadable(*f, site) {
+		return nil
+	}
+	got, err := run(with(ctx, kindReady, "loss ledger of "+link.Name), steps.ComputeLedger, LedgerInput{Call: d.call("ledger decided?"), Site: active, Link: link, IfLink: true})
+	if err != nil {
+		d.status.Problem = said(err) // the rest is worth judging
+		return nil
+	}
+	f.Ledger = append([]runbook.LedgerLine{}, got.Lines...)
+	return nil
+}
+
+// pay has a run of its own pay, under the pair's id, so that no other operation can
+// run beside it. It is let be until its next turn when it could not pay.
+func (d *duty) pay(ctx workflow.Context) error {
+	now := workflow.Now(ctx)
+	if now.Before(d.status.NotBefore) {
+		d.status.Waits = fmt.Sprintf("%s: the last run could not pay (%s)", d.status.NotBefore.UTC().Format("2006-01-02 15:04:05Z"), d.status.Last)
+		d.show(ctx)
+		return nil
+	}
+	d.status.Paying = true
+	d.show(ctx)
+	id := ID(d.status.Pair)
+	child := workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
+		WorkflowID: id, WaitForCancellation: true,
+		// An operation outlives whoever asked for it: only it returns its locks.
+		ParentClosePolicy: enumspb.PARENT_CLOSE_POLICY_ABANDON,
+		StaticSummary:     Summary(runbook.OpRecover+" (debts only)", d.status.Pair, runbook.Duty, "what is owed can be paid"),
+	})
+	in := RecoverInput{Start: Start{Pair: d.status.Pair, Reason: "what is owed can be paid"}, DebtsOnly: true}
+	var res Result
+	err := workflow.ExecuteChildWorkflow(child, NameRecoverLaggedData, in).Get(ctx, &res)
+	d.status.Paying = false
+	switch {
+	case err != nil && temporal.IsWorkflowExecutionAlreadyStartedError(err):
+		d.status.Waits = "another run of pair " + d.status.Pair + " is open (" + id + ")"
+		d.show(ctx)
+		return nil // the next look sees how that ends
+	case err != nil:
+		d.status.Last = said(err)
+	case res.Report.Error != "":
+		d.status.Last = res.Outcome + ": " + res.Report.Error
+	default:
+		d.status.Last, d.status.Tries, d.status.NotBefore = res.Outcome, 0, time.Time{}
+		d.show(ctx)
+		return nil
+	}
+	d.status.Tries++
+	pause := min(d.every()<<min(d.status.Tries, 20), debtPatience)
+	d.status.NotBefore = workflow.Now(ctx).Add(pause)
+	d.show(ctx)
+	return err
+}
+
+func (d *duty) every() time.Duration {
+	if every := runbook.Seconds(d.plan.Debts.EverySeconds); every > 0 {
+		return every
+	}
+	return debtEvery
+}
+
+// rest waits for the next look, or for somebody who knows that it is worth one.
+func (d *duty) rest(ctx workflow.Context, wake workflow.ReceiveChannel) error {
+	d.status.Next = workflow.Now(ctx).Add(d.every())
+	timer, stop := workflow.WithCancel(ctx)
+	defer stop()
+	workflow.NewSelector(ctx).
+		AddFuture(workflow.NewTimer(timer, d.every()), func(workflow.Future) {}).
+		AddReceive(wake, func(c workflow.ReceiveChannel, _ bool) { c.Receive(ctx, nil) }).
+		Select(ctx)
+	for wake.ReceiveAsync(nil) { // one look answers all of them
+	}
+	return ctx.Err()
+}
+
+// tell reminds people of debts that are old.
+func (d *duty) tell(ctx workflow.Context) {
+	now := workflow.Now(ctx)
+	old := slices.DeleteFunc(slices.Clone(d.status.Owed), func(o runbook.Owed) bool { return now.Sub(o.Since) < debtOld })
+	n := d.plan.Notify
+	if len(old) == 0 || n.Slack == nil && n.PagerDuty == nil || !d.status.Told.IsZero() && now.Sub(d.status.Told) < debtRemind {
+		return
+	}
+	d.status.Told = now
+	var lines []string
+	for _, o := range old {
+		lines = append(lines, fmt.Sprintf("%s owed to %s for %s (%s): %s", o.Kind, o.Site, now.Sub(o.Since).Round(time.Minute), o.Reason, o.Pays))
+	}
+	in := NotifyInput{
+		Call: d.call("notify " + NotifyDebt), Notify: n, Kind: NotifyDebt,
+		Title: fmt.Sprintf("pair %s: %d debts are open, the pair is not protected as it was", d.status.Pair, len(old)),
+		Text:  strings.Join(append(lines, "waits for: "+d.status.Waits), "\n"),
+	}
+	if _, err := run(with(ctx, kindPaper, "notify: old debts"), steps.Notify, in); err != nil {
+		workflow.GetLogger(ctx).Warn("notification was not sent", "kind", NotifyDebt, "error", err)
+	}
+}
+
+// show writes the live details of the Temporal UI.
+func (d *duty) show(ctx workflow.Context) {
+	text := fmt.Sprintf("**%d debts open**, waits for %s\n", len(d.status.Owed), d.status.Waits)
+	if d.status.Paying {
+		text = fmt.Sprintf("**%d debts open**, %s pays\n", len(d.status.Owed), ID(d.status.Pair))
+	}
+	for i, row := range runbook.DebtTable(d.status.Owed, workflow.Now(ctx)) {
+		text += "\n| " + strings.Join(row, " | ") + " |"
+		if i == 0 {
+			text += "\n" + strings.Repeat("|---", len(row)) + "|"
+		}
+	}
+	if d.status.Problem != "" {
+		text += "\n\nthe last look failed: " + d.status.Problem
+	}
+	workflow.SetCurrentDetails(ctx, text)
+}
+
+// dutiful makes a run the pair's own: Debt asked for it. It needs no more approvals
+// than the plan wants of anybody known, since what it does was approved with the
+// failover that left the debts; and a failed step ends it, for Debt tries again,
+// where a pause would hold the pair for nobody.
+func (s *story) dutiful(ctx workflow.Context) bool {
+	parent := workflow.GetInfo(ctx).ParentWorkflowExecution
+	if parent == nil || parent.ID != DebtID(s.status.Pair) {
+		return false
+	}
+	s.requester = runbook.Duty
+	s.status.Requester, s.report.Requester = s.requester, s.requester
+	return true
+}
+
+// remember starts or wakes the pair's Debt, when a run ends that leaves something
+// owed. What it waits for may take weeks: the run does not.
+func (s *story) remember(ctx workflow.Context) {
+	left := len(s.rec.FenceDebt) > 0 || s.path == runbook.OpFailover && s.pastPivot
+	if s.plan.Debts.EverySeconds <= 0 || s.status.DryRun || s.requester == runbook.Duty || !left {
+		return
+	}
+	_, err := run(with(ctx, kindPaper, "see to what is owed"), steps.WakeDebt, WakeDebtInput{Call: s.call("wake debt")})
+	if err != nil {
+		s.find("nobody sees to what is owed: %s; drctl debts %s --start does it", brief(err), s.status.Pair)
+	}
+}
