@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,6 +14,8 @@ import (
 
 // gate is one wait for people.
 type gate struct {
+	name      string // of the step that waits
+	question  string // number and name: what an answer must carry
 	accepts   []string
 	deadline  time.Time
 	step      string // failed step, for retry and skip
@@ -30,7 +33,7 @@ func (s *story) approve(ctx workflow.Context, name, text string, overrides []str
 	rule := s.rule()
 	overrides = append(slices.Clone(overrides), runbook.Missing(s.overrides, overrides)...)
 	need := runbook.Needed(rule, s.requester, overrides)
-	g := &gate{accepts: []string{runbook.Approve, runbook.Deny}, need: need, overrides: overrides, from: s.from}
+	g := &gate{name: name, accepts: []string{runbook.Approve, runbook.Deny}, need: need, overrides: overrides, from: s.from}
 	if fresh {
 		g.from = len(s.status.Approvals)
 	}
@@ -97,8 +100,13 @@ func (s *story) approvers(from int) string {
 
 func (g *gate) opened() bool { return g.verdict != "" }
 
-// wait shows that people are waited for; resume ends it.
+// wait asks a question and shows that people are waited for; resume ends it. No
+// two questions of a run have one name.
 func (s *story) wait(ctx workflow.Context, phase string, g *gate, w Waiting) {
+	if g.question == "" {
+		g.question = s.question(cmp.Or(g.name, w.For))
+	}
+	w.Question = g.question
 	w.Commands = slices.Clone(g.accepts)
 	if !s.pastPivot && !s.undoing && !slices.Contains(w.Commands, runbook.Abort) {
 		w.Commands = append(w.Commands, runbook.Abort)
@@ -111,6 +119,11 @@ func (s *story) wait(ctx workflow.Context, phase string, g *gate, w Waiting) {
 	s.show(ctx)
 }
 
+func (s *story) question(name string) string {
+	s.asked++
+	return fmt.Sprintf("%d %s", s.asked, name)
+}
+
 func (s *story) resume(ctx workflow.Context, phase string) {
 	s.gate, s.status.Waiting = nil, nil
 	s.phase(ctx, phase)
@@ -119,7 +132,7 @@ func (s *story) resume(ctx workflow.Context, phase string) {
 
 // pause waits, without end, until a person says retry or skip for a failed step.
 func (s *story) pause(ctx workflow.Context, name string, cause error, skippable bool) (choice, why string, err error) {
-	g := &gate{accepts: []string{runbook.Retry}, step: name}
+	g := &gate{name: name, accepts: []string{runbook.Retry}, step: name}
 	if skippable {
 		g.accepts = append(g.accepts, runbook.Skip)
 	}

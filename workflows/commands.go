@@ -37,6 +37,9 @@ func (s *story) judge(ctx workflow.Context, name string, c runbook.Command) erro
 	if c.Decision != name {
 		return refuse(ErrCommandStale, "the command is signed as %q but sent as %q", c.Decision, name)
 	}
+	if _, twice := s.taken[c.Content()]; twice {
+		return nil // it is told what it was told before
+	}
 	if !s.ready || s.ended {
 		return refuse(ErrNothingWaits, "this run takes no command now (phase %q)", s.status.Phase)
 	}
@@ -60,7 +63,7 @@ func (s *story) judge(ctx workflow.Context, name string, c runbook.Command) erro
 	if name == runbook.Abort || name == runbook.IntoFailover {
 		deadline = time.Time{} // never too late
 	}
-	if r := runbook.Fits(c, s.bound(), workflow.Now(ctx), deadline); r != nil {
+	if r := runbook.Fits(c, s.boundTo(name), workflow.Now(ctx), deadline); r != nil {
 		return refuse(r.Code, "%s", r.Text)
 	}
 	i := slices.IndexFunc(s.plan.People, func(p runbook.Person) bool { return p.Name == c.By })
@@ -68,6 +71,17 @@ func (s *story) judge(ctx workflow.Context, name string, c runbook.Command) erro
 		return refuse(ErrNotAllowed, "the plan lists nobody called %q: sign with a key of the plan's people", c.By)
 	}
 	return s.entitled(name, c, s.plan.People[i], g)
+}
+
+// boundTo is what a command must fit: some answer a question, some the run.
+func (s *story) boundTo(name string) runbook.Bound {
+	b := s.bound()
+	switch {
+	case name == runbook.Abort, name == runbook.IntoFailover:
+	case s.gate != nil:
+		b.Question = s.gate.question
+	}
+	return b
 }
 
 // entitled judges whether this person may say that.
@@ -109,7 +123,8 @@ func (s *story) entitled(name string, c runbook.Command, who runbook.Person, g g
 	return nil
 }
 
-// command carries out an accepted command.
+// command carries out an accepted command. The same one sent twice counts once,
+// whether its answer was lost or somebody has kept it.
 func (s *story) command(ctx workflow.Context, name string, c runbook.Command) (Ack, error) {
 	if err := s.mu.Lock(ctx); err != nil {
 		return Ack{}, err
@@ -126,11 +141,15 @@ func (s *story) command(ctx workflow.Context, name string, c runbook.Command) (A
 	if !got.Valid {
 		return Ack{}, refuse(ErrCommandForged, "%s by %s: %s", name, c.By, got.Problem)
 	}
+	if ack, twice := s.taken[c.Content()]; twice {
+		ack.Duplicate, ack.Text = true, "this very command was taken before and counts once: "+ack.Text
+		return ack, nil
+	}
 	// The signature took time: the wait may be over by now.
 	if err := s.judge(ctx, name, c); err != nil {
 		return Ack{}, err
 	}
-	signed := runbook.Signed{By: c.By, Decision: name, At: workflow.Now(ctx), Reason: c.Reason, Overrides: c.Overrides, Step: c.Step}
+	signed := runbook.Signed{By: c.By, Decision: name, At: workflow.Now(ctx), Reason: c.Reason, Overrides: c.Overrides, Step: c.Step, Question: s.boundTo(name).Question}
 	s.status.Approvals = append(s.status.Approvals, signed)
 	for _, o := range c.Overrides {
 		if name == runbook.Approve && !slices.Contains(s.report.Overrides, o) {
@@ -138,11 +157,15 @@ func (s *story) command(ctx workflow.Context, name string, c runbook.Command) (A
 		}
 	}
 	defer s.show(ctx)
-	return s.apply(name, c, signed)
+	ack, err := s.apply(name, c, signed)
+	if err == nil {
+		s.taken[c.Content()] = ack
+	}
+	return ack, err
 }
 
 func (s *story) apply(name string, c runbook.Command, signed runbook.Signed) (Ack, error) {
-	ack := Ack{OpID: s.id}
+	ack := Ack{OpID: s.id, Question: signed.Question}
 	switch name {
 	case runbook.Abort:
 		s.aborted = &signed

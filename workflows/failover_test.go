@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -174,6 +175,8 @@ func TestApprovalsThatDoNotCountAreRefusedWithTheirReason(t *testing.T) {
 		{ErrCommandStale, func(c *runbook.Command) { c.PlanHash = "older" }},
 		{ErrCommandStale, func(c *runbook.Command) { c.OpID = "failover-before" }},
 		{ErrCommandStale, func(c *runbook.Command) { c.Pair = "payments" }},
+		{ErrCommandStale, func(c *runbook.Command) { c.Question = "" }},
+		{ErrCommandStale, func(c *runbook.Command) { c.Question = "0 approve" }},
 		{ErrCommandLate, func(c *runbook.Command) { c.Expires = time.Unix(1, 0) }},
 		{ErrNotAllowed, func(c *runbook.Command) { c.By, c.Signature = "ann", "by ann" }},         // the requester
 		{ErrNotAllowed, func(c *runbook.Command) { c.By, c.Signature = "mallory", "by mallory" }}, // nobody of the plan
@@ -219,7 +222,9 @@ func TestUnsignedRequesterCostsOneApprovalMore(t *testing.T) {
 			t.Errorf("needs %d approvals, want 2", st.Waiting.Need)
 		}
 		if bob++; bob <= 2 { // bob twice is one approval
-			return []runbook.Command{signed(st, "bob", runbook.Approve, st.Waiting.Overrides...)}
+			c := signed(st, "bob", runbook.Approve, st.Waiting.Overrides...)
+			c.Reason = fmt.Sprint("for the time ", bob)
+			return []runbook.Command{c}
 		}
 		return []runbook.Command{signed(st, "eve", runbook.Approve, st.Waiting.Overrides...)}
 	}

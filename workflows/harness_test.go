@@ -130,10 +130,14 @@ func (s *stage) run(workflow, input any) *stage {
 
 // signed is a command by a person that fits a status.
 func signed(st Status, by, decision string, overrides ...string) runbook.Command {
-	return runbook.Command{
+	c := runbook.Command{
 		OpID: st.OpID, Pair: st.Pair, Operation: st.Operation, Epoch: st.Epoch, PlanHash: st.PlanHash, Decision: decision,
 		By: by, Reason: "because", Overrides: overrides, Expires: st.Started.Add(1000 * time.Hour), Signature: "by " + by,
 	}
+	if st.Waiting != nil {
+		c.Question = st.Waiting.Question
+	}
+	return c
 }
 
 // request is a signed start by ann.

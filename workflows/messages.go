@@ -166,6 +166,10 @@ type Result struct {
 type Ack struct {
 	OpID string `json:"op_id"`
 	Text string `json:"text"`
+	// Question that was answered, if any.
+	Question string `json:"question,omitempty"`
+	// Duplicate: this very command was taken before, and counts once.
+	Duplicate bool `json:"duplicate,omitempty"`
 	// Have and Need count approvals.
 	Have int `json:"have,omitempty"`
 	Need int `json:"need,omitempty"`
@@ -226,6 +230,8 @@ const (
 type Waiting struct {
 	For  string `json:"for"`
 	Text string `json:"text"`
+	// Question is its name, which answers must carry: number and step.
+	Question string `json:"question"`
 	// Step failed, when For is "person".
 	Step     string    `json:"step,omitempty"`
 	Deadline time.Time `json:"deadline,omitzero"`

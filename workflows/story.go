@@ -68,6 +68,8 @@ type story struct {
 	mu      workflow.Mutex
 	cancel  workflow.CancelFunc
 	gate    *gate
+	asked   int            // questions so far
+	taken   map[string]Ack // what was answered to commands, by their content
 	aborted *runbook.Signed
 	expired bool
 
@@ -97,6 +99,7 @@ func open(ctx workflow.Context, op string, in Start, dry bool) (*story, error) {
 		acting: op + "-" + first,
 		base:   map[string]string{},
 		owed:   map[string]string{},
+		taken:  map[string]Ack{},
 		marks:  now,
 		mu:     workflow.NewMutex(ctx),
 	}

@@ -150,7 +150,7 @@ func (s *story) search(ctx workflow.Context) {
 func (s *story) show(ctx workflow.Context) {
 	text := fmt.Sprintf("**%s** %s, asked for by %s, epoch %d\n\n", s.status.Phase, s.status.Outcome, s.requester, s.status.Epoch)
 	if w := s.status.Waiting; w != nil {
-		text += fmt.Sprintf("**waits for %s**: %s", w.For, w.Text)
+		text += fmt.Sprintf("**waits for %s** (question %q): %s", w.For, w.Question, w.Text)
 		if !w.Deadline.IsZero() {
 			text += " (until " + w.Deadline.UTC().Format("2006-01-02 15:04:05Z") + ")"
 		}

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/drawbridge-dr/drawbridge/cmd/internal/operator"
+	"github.com/drawbridge-dr/drawbridge/workflows"
 	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
 )
 
@@ -29,6 +30,7 @@ func (a *app) answerCommand(verb, short string, ans *answer) *cobra.Command {
 	f.StringVar(&ans.OpID, "op", "", "the operation that you mean: refused if another one is open")
 	f.StringVar(&ans.Reason, "reason", "", "why, for the report")
 	f.DurationVar(&ans.Expires, "expires", 0, "how long the signed answer may be used (default 10m)")
+	f.StringVar(&ans.Question, "question", "", "the question that you mean, as status names it: refused if the run asks another one")
 	a.temporalFlags(cmd)
 	return cmd
 }
@@ -112,6 +114,7 @@ func (ans *answer) send(cmd *cobra.Command, pair string) error {
 		return err
 	}
 	defer op.Close()
+	ans.Before = func(st workflows.Status, c runbook.Command) { ans.signing(by.Name, st, c) }
 	ack, err := op.Answer(ctx, pair, ans.Answer, by)
 	if err != nil {
 		return err
@@ -121,6 +124,14 @@ func (ans *answer) send(cmd *cobra.Command, pair string) error {
 		if ack.Need > 0 {
 			count = fmt.Sprintf("%d of %d", ack.Have, ack.Need)
 		}
-		pairs(w, "operation", ack.OpID, "answer", ack.Text, "approvals", count)
+		pairs(w, "operation", ack.OpID, "question", ack.Question, "answer", ack.Text, "approvals", count)
 	})
+}
+
+// signing says what a person is about to sign.
+func (ans *answer) signing(who string, st workflows.Status, c runbook.Command) {
+	fmt.Fprintf(ans.stderr, "drctl: signing %s as %s for %s of pair %s, epoch %d\n", c.Decision, who, st.OpID, c.Pair, c.Epoch)
+	if c.Question != "" && st.Waiting != nil {
+		fmt.Fprintf(ans.stderr, "drctl: question %q: %s\n", c.Question, st.Waiting.Text)
+	}
 }

@@ -50,7 +50,11 @@ func (a *app) tell(e operator.Event) {
 }
 
 func waitingLine(w workflows.Waiting) string {
-	s := w.For + ": " + w.Text
+	s := w.For
+	if w.Question != "" {
+		s += fmt.Sprintf(" (question %q)", w.Question)
+	}
+	s += ": " + w.Text
 	if w.Need > 0 {
 		s += fmt.Sprintf(" (%d of %d", w.Have, w.Need)
 		if len(w.Roles) > 0 {

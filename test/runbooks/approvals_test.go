@@ -56,7 +56,7 @@ func TestApprovalsThatDoNotCountAreRefusedAndTheRunWaitsOn(t *testing.T) {
 	p.must(err)
 	st := o.awaitApproval()
 	good := runbook.Command{
-		OpID: st.OpID, Pair: st.Pair, Operation: st.Operation, Epoch: st.Epoch, PlanHash: st.PlanHash, Decision: runbook.Approve,
+		OpID: st.OpID, Pair: st.Pair, Operation: st.Operation, Epoch: st.Epoch, PlanHash: st.PlanHash, Question: st.Waiting.Question, Decision: runbook.Approve,
 		By: harness.Approver, Reason: "read", Overrides: st.Waiting.Overrides, Expires: time.Now().Add(10 * time.Minute),
 	}
 	bob, ann := p.privateKey(harness.Approver), p.privateKey(harness.Requester)
@@ -71,6 +71,8 @@ func TestApprovalsThatDoNotCountAreRefusedAndTheRunWaitsOn(t *testing.T) {
 		{"for another epoch", workflows.ErrCommandStale, "epoch", bob, func(c *runbook.Command) { c.Epoch++ }},
 		{"for another plan", workflows.ErrCommandStale, "plan", bob, func(c *runbook.Command) { c.PlanHash = strings.Repeat("0", len(c.PlanHash)) }},
 		{"for another run", workflows.ErrCommandStale, "failover-before", bob, func(c *runbook.Command) { c.OpID = "failover-before" }},
+		{"for another question", workflows.ErrCommandStale, "7 approve", bob, func(c *runbook.Command) { c.Question = "7 approve" }},
+		{"for no question", workflows.ErrCommandStale, st.Waiting.Question, bob, func(c *runbook.Command) { c.Question = "" }},
 		{"expired", workflows.ErrCommandLate, "", bob, func(c *runbook.Command) { c.Expires = time.Now().Add(-time.Second) }},
 		{"without the override", workflows.ErrNotAllowed, runbook.OverrideAlive, bob, func(c *runbook.Command) { c.Overrides = nil }},
 	} {
@@ -87,6 +89,8 @@ func TestApprovalsThatDoNotCountAreRefusedAndTheRunWaitsOn(t *testing.T) {
 	// drctl too says no, by its exit code.
 	_, err = p.Drctl.Run(p.within(time.Minute), "approve", p.Pair(), "--key", p.Key(harness.Requester), "--override", runbook.OverrideAlive)
 	p.refused(err, codeRefused, harness.Requester)
+	_, err = p.Drctl.Run(p.within(time.Minute), "approve", p.Pair(), "--key", p.Key(harness.Approver), "--override", runbook.OverrideAlive, "--question", "7 approve")
+	p.refused(err, codeRefused, st.Waiting.Question)
 	p.must(o.send(good, bob))
 	got, err := o.finish(p.within(2 * time.Minute))
 	p.must(err)
@@ -108,7 +112,7 @@ func TestAnApprovalAfterTheDeadlineFindsTheRunEndedWithoutAChange(t *testing.T) 
 	p.must(err)
 	st := o.awaitApproval()
 	good := runbook.Command{
-		OpID: st.OpID, Pair: st.Pair, Operation: st.Operation, Epoch: st.Epoch, PlanHash: st.PlanHash, Decision: runbook.Approve,
+		OpID: st.OpID, Pair: st.Pair, Operation: st.Operation, Epoch: st.Epoch, PlanHash: st.PlanHash, Question: st.Waiting.Question, Decision: runbook.Approve,
 		By: harness.Approver, Reason: "read", Overrides: st.Waiting.Overrides, Expires: time.Now().Add(10 * time.Minute),
 	}
 	var got workflows.Result

@@ -97,7 +97,8 @@ func TestPlanAndCommandHaveTheRunsJSON(t *testing.T) {
 	roundTrip(example(t), &runbook.Plan{})
 	roundTrip(plan.Approval{
 		OpID: "o", Pair: "p", Operation: "failover", Epoch: 3, PlanHash: "h", Decision: "approve", By: "ann",
-		Reason: "r", Overrides: []string{"unproven-fence"}, Step: "s", Choices: map[string]string{"t": "append"},
+		Question: "1 a",
+		Reason:   "r", Overrides: []string{"unproven-fence"}, Step: "s", Choices: map[string]string{"t": "append"},
 		Expires: time.Unix(5, 0).UTC(), Signature: "x",
 	}, &runbook.Command{})
 }
@@ -189,7 +190,7 @@ func TestSignatureBindsEveryFieldAndThePerson(t *testing.T) {
 	good, err := plan.Sign(key, plan.Approval{
 		OpID: "failover-1", Pair: "orders", Operation: "failover", Epoch: 4, PlanHash: "abc", Decision: "approve",
 		By: "ann", Reason: "dead", Overrides: []string{"unproven-fence"}, Step: "flip", Choices: map[string]string{"a": "append"},
-		Expires: time.Date(2026, 1, 2, 3, 4, 5, 6, time.FixedZone("x", 3600)),
+		Question: "1 approve", Expires: time.Date(2026, 1, 2, 3, 4, 5, 6, time.FixedZone("x", 3600)),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -220,6 +221,7 @@ func TestSignatureBindsEveryFieldAndThePerson(t *testing.T) {
 		"nobody":    func(a *plan.Approval) { a.By = "mallory" },
 		"reason":    func(a *plan.Approval) { a.Reason = "alive" },
 		"overrides": func(a *plan.Approval) { a.Overrides = append(a.Overrides, "primary-alive") },
+		"question":  func(a *plan.Approval) { a.Question = "2 approve" },
 		"step":      func(a *plan.Approval) { a.Step = "x" },
 		"choices":   func(a *plan.Approval) { a.Choices = map[string]string{"a": "discard"} },
 		"expires":   func(a *plan.Approval) { a.Expires = a.Expires.Add(time.Hour) },

@@ -24,6 +24,7 @@ type Approval struct {
 	By        string            `json:"by"`
 	Reason    string            `json:"reason,omitempty"`
 	Overrides []string          `json:"overrides,omitempty"`
+	Question  string            `json:"question,omitempty"`
 	Step      string            `json:"step,omitempty"`
 	Choices   map[string]string `json:"choices,omitempty"`
 	Expires   time.Time         `json:"expires"`

@@ -3,6 +3,7 @@ package runbook
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -23,13 +24,15 @@ const (
 	RefuseNotAllowed = "NotAllowed"
 )
 
-// Bound is what a command must fit: the run it is for.
+// Bound is what a command must fit: the run it is for, and the question that it
+// answers, "" if it answers none.
 type Bound struct {
 	OpID      string
 	Pair      string
 	Operation string
 	Epoch     int64
 	PlanHash  string
+	Question  string
 }
 
 // Fits checks that c is for this run and still in time. Deadline is the end of
@@ -49,6 +52,10 @@ func Fits(c Command, b Bound, now, deadline time.Time) *Refusal {
 		return stale("epoch", c.Epoch, b.Epoch)
 	case c.PlanHash != b.PlanHash:
 		return stale("plan", c.PlanHash, b.PlanHash)
+	case b.Question != "" && c.Question == "":
+		return &Refusal{RefuseStale, fmt.Sprintf("this %s names no question, the run asks %q: look at the status and sign again", c.Decision, b.Question)}
+	case b.Question != "" && c.Question != b.Question:
+		return stale("question", strconv.Quote(c.Question), strconv.Quote(b.Question))
 	case c.Expires.IsZero():
 		return &Refusal{RefuseLate, fmt.Sprintf("this %s has no expiry: sign it again with one", c.Decision)}
 	case !now.Before(c.Expires):

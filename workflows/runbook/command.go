@@ -1,6 +1,9 @@
 package runbook
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // Command is what a person tells a run, signed with the person's own Ed25519
 // key. Its JSON is the one of plan.Approval: the signature covers all fields
@@ -17,6 +20,11 @@ type Command struct {
 	By        string   `json:"by"`
 	Reason    string   `json:"reason,omitempty"`
 	Overrides []string `json:"overrides,omitempty"`
+	// Question is what it answers, as the run's status names it: "2 approve
+	// unproven fence". A run asks each question once, so that an answer cannot be
+	// used for another one. Empty in what answers no question (request, abort,
+	// into-failover).
+	Question string `json:"question,omitempty"`
 	// Step is the failed step that a retry or skip speaks of.
 	Step string `json:"step,omitempty"`
 	// Choices are decisions by topic: "append", "export" or "discard".
@@ -24,6 +32,17 @@ type Command struct {
 	// Expires ends the command's own life; a run refuses it afterwards.
 	Expires   time.Time `json:"expires"`
 	Signature string    `json:"signature,omitempty"` // base64
+}
+
+// Content is the same for two commands that say the same, however the signature
+// of each is written down and in whichever zone its expiry: all that was signed.
+func (c Command) Content() string {
+	c.Signature, c.Expires = "", c.Expires.UTC().Round(0)
+	b, err := json.Marshal(c)
+	if err != nil { // an expiry that is no year of ours, and never in time
+		return err.Error()
+	}
+	return string(b)
 }
 
 // Decisions of a Command.

@@ -104,6 +104,8 @@ type Signed struct {
 	Reason    string    `json:"reason,omitempty"`
 	Overrides []string  `json:"overrides,omitempty"`
 	Step      string    `json:"step,omitempty"`
+	// Question that it answered, "" for none.
+	Question string `json:"question,omitempty"`
 }
 
 // FenceLine is one fence with its level and the evidence for it.

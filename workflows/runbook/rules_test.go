@@ -84,8 +84,8 @@ func TestApprovalCountsOnlyWithRoleOtherPersonAndEveryOverride(t *testing.T) {
 
 func TestCommandsOfOtherRunsAndTimesDoNotFit(t *testing.T) {
 	now := time.Unix(100, 0)
-	good := runbook.Command{OpID: "o", Pair: "p", Operation: "f", Epoch: 2, PlanHash: "h", Decision: "approve", Expires: now.Add(time.Minute)}
-	b := runbook.Bound{OpID: "o", Pair: "p", Operation: "f", Epoch: 2, PlanHash: "h"}
+	good := runbook.Command{OpID: "o", Pair: "p", Operation: "f", Epoch: 2, PlanHash: "h", Question: "1 a", Decision: "approve", Expires: now.Add(time.Minute)}
+	b := runbook.Bound{OpID: "o", Pair: "p", Operation: "f", Epoch: 2, PlanHash: "h", Question: "1 a"}
 	if r := runbook.Fits(good, b, now, now.Add(time.Second)); r != nil {
 		t.Fatal(r)
 	}
@@ -93,6 +93,7 @@ func TestCommandsOfOtherRunsAndTimesDoNotFit(t *testing.T) {
 		runbook.RefuseStale: {
 			func(c *runbook.Command) { c.OpID = "x" }, func(c *runbook.Command) { c.Pair = "x" }, func(c *runbook.Command) { c.Operation = "x" },
 			func(c *runbook.Command) { c.Epoch = 1 }, func(c *runbook.Command) { c.Epoch = 3 }, func(c *runbook.Command) { c.PlanHash = "" },
+			func(c *runbook.Command) { c.Question = "" }, func(c *runbook.Command) { c.Question = "2 a" },
 		},
 		runbook.RefuseLate: {func(c *runbook.Command) { c.Expires = now }, func(c *runbook.Command) { c.Expires = time.Time{} }},
 	} {

@@ -25,6 +25,11 @@ type Answer struct {
 	Choices map[string]string
 	// OpID, if given, must be the open run's: it ties the answer to what the person has looked at.
 	OpID string
+	// Question, if given, must be what the run asks: it ties the answer to what the person has read. Empty: whatever it asks
+	// when Answer looks.
+	Question string
+	// Before, if given, is told of what is asked and what is about to be signed, before it is.
+	Before func(workflows.Status, runbook.Command)
 	// PlanHash of the person's own copy of the plan, if given, must be the run's.
 	PlanHash string
 	// Expires bounds the signed answer's life. Default 10 minutes.
@@ -38,7 +43,7 @@ var updates = map[string]string{
 	runbook.IntoFailover: workflows.UpdateIntoFailover,
 }
 
-// Answer signs a as by, bound to the open run's operation, epoch and plan, sends it and waits for what the run says. A
+// Answer signs a as by, bound to the open run's operation, epoch, plan and question, sends it and waits for what the run says. A
 // RefusedError carries the run's words.
 func (o *Operator) Answer(ctx context.Context, pair string, a Answer, by Signer) (workflows.Ack, error) {
 	update, ok := updates[a.Decision]
@@ -64,15 +69,22 @@ func (o *Operator) Answer(ctx context.Context, pair string, a Answer, by Signer)
 	if a.Step == "" && st.Detail.Waiting != nil && (a.Decision == runbook.Retry || a.Decision == runbook.Skip) {
 		a.Step = st.Detail.Waiting.Step
 	}
-	signed, err := by.sign(runbook.Command{
+	asked := asks(*st.Detail, a.Decision)
+	if a.Question != "" && a.Question != asked {
+		return workflows.Ack{}, &RefusedError{Text: fmt.Sprintf("you answer the question %q, the run asks %q", a.Question, asked), Type: workflows.ErrCommandStale}
+	}
+	c := runbook.Command{
 		OpID: st.Detail.OpID, Pair: pair, Operation: st.Detail.Operation, Epoch: st.Detail.Epoch, PlanHash: st.Detail.PlanHash,
-		Decision: a.Decision, Reason: a.Reason, Overrides: a.Overrides, Step: a.Step, Choices: a.Choices, Expires: expiry(a.Expires),
-	})
+		Decision: a.Decision, Reason: a.Reason, Overrides: a.Overrides, Question: asked, Step: a.Step, Choices: a.Choices, Expires: expiry(a.Expires),
+	}
+	if a.Before != nil {
+		a.Before(*st.Detail, c)
+	}
+	signed, err := by.sign(c)
 	if err != nil {
 		return workflows.Ack{}, err
 	}
-	// The same answer sent again, by a retry below us, counts once. Drawn, not made of
-	// the signature: two approvals of one run within a second are signed alike.
+	// The same answer sent again, by a retry below us, counts once.
 	id := a.Decision + "-" + rand.Text()
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
@@ -91,4 +103,12 @@ func (o *Operator) Answer(ctx context.Context, pair string, a Answer, by Signer)
 		return workflows.Ack{}, answered(what, err)
 	}
 	return ack, nil
+}
+
+// asks is the question that an answer must carry, "" for what answers none.
+func asks(st workflows.Status, decision string) string {
+	if st.Waiting == nil || slices.Contains([]string{runbook.Abort, runbook.IntoFailover}, decision) {
+		return ""
+	}
+	return st.Waiting.Question
 }
