@@ -111,6 +111,9 @@ func (s *story) wait(ctx workflow.Context, phase string, g *gate, w Waiting) {
 	if !s.pastPivot && !s.undoing && !slices.Contains(w.Commands, runbook.Abort) {
 		w.Commands = append(w.Commands, runbook.Abort)
 	}
+	if s.held == nil && s.unpausable() == "" {
+		w.Commands = append(w.Commands, runbook.Pause)
+	}
 	if s.noTurn == "" {
 		w.Commands = append(w.Commands, runbook.IntoFailover)
 	}
@@ -148,9 +151,13 @@ func (s *story) pause(ctx workflow.Context, name string, cause error, skippable 
 
 // awaitPeople waits without end and reminds people every hour.
 func (s *story) awaitPeople(ctx workflow.Context, g *gate, what, text string) error {
+	return s.awaitEvery(ctx, remind, g, what, text)
+}
+
+func (s *story) awaitEvery(ctx workflow.Context, every time.Duration, g *gate, what, text string) error {
 	for {
 		s.notify(ctx, what, fmt.Sprintf("%s of %s waits for a person", s.path, s.status.Pair), text, true)
-		ok, err := workflow.AwaitWithTimeout(ctx, remind, g.opened)
+		ok, err := workflow.AwaitWithTimeout(ctx, every, g.opened)
 		if err != nil || ok {
 			return err
 		}

@@ -16,7 +16,7 @@ func (s *story) handle(ctx workflow.Context) error {
 	if err := workflow.SetQueryHandler(ctx, QueryStatus, func() (Status, error) { return s.status, nil }); err != nil {
 		return err
 	}
-	for _, name := range []string{UpdateApprove, UpdateDeny, UpdateRetry, UpdateSkip, UpdateAbort, UpdateDecide, UpdateIntoFailover} {
+	for _, name := range []string{UpdateApprove, UpdateDeny, UpdateRetry, UpdateSkip, UpdateAbort, UpdateDecide, UpdateIntoFailover, UpdatePause, UpdateResume} {
 		err := workflow.SetUpdateHandlerWithOptions(ctx, name,
 			func(ctx workflow.Context, c runbook.Command) (Ack, error) { return s.command(ctx, name, c) },
 			workflow.UpdateHandlerOptions{
@@ -52,6 +52,14 @@ func (s *story) judge(ctx workflow.Context, name string, c runbook.Command) erro
 		if s.pastPivot || s.undoing {
 			return refuse(ErrNotAllowed, "the run is past the point of no return or undoing already: it only goes on; see its status for retry and skip")
 		}
+	case name == runbook.Pause:
+		if why := s.unpausable(); why != "" {
+			return refuse(ErrNotAllowed, "%s", why)
+		}
+	case name == runbook.Resume:
+		if s.held == nil || s.held.EndedBy != "" {
+			return refuse(ErrNothingWaits, "nobody has paused this run (phase %q)", s.status.Phase)
+		}
 	case s.gate == nil || s.gate.opened() || !slices.Contains(s.gate.accepts, name):
 		return refuse(ErrNothingWaits, "this run does not wait for %q now (phase %q)", name, s.status.Phase)
 	}
@@ -60,7 +68,7 @@ func (s *story) judge(ctx workflow.Context, name string, c runbook.Command) erro
 		g = *s.gate
 	}
 	deadline := g.deadline
-	if name == runbook.Abort || name == runbook.IntoFailover {
+	if toRun(name) || name == runbook.Resume {
 		deadline = time.Time{} // never too late
 	}
 	if r := runbook.Fits(c, s.boundTo(name), workflow.Now(ctx), deadline); r != nil {
@@ -73,11 +81,18 @@ func (s *story) judge(ctx workflow.Context, name string, c runbook.Command) erro
 	return s.entitled(name, c, s.plan.People[i], g)
 }
 
+// toRun tells the commands that are said to the run as such and answer no question.
+func toRun(name string) bool {
+	return slices.Contains([]string{runbook.Abort, runbook.IntoFailover, runbook.Pause}, name)
+}
+
 // boundTo is what a command must fit: some answer a question, some the run.
 func (s *story) boundTo(name string) runbook.Bound {
 	b := s.bound()
 	switch {
-	case name == runbook.Abort, name == runbook.IntoFailover:
+	case toRun(name):
+	case name == runbook.Resume:
+		b.Question = s.held.Question
 	case s.gate != nil:
 		b.Question = s.gate.question
 	}
@@ -103,6 +118,13 @@ func (s *story) entitled(name string, c runbook.Command, who runbook.Person, g g
 		if name == runbook.Skip && c.Reason == "" {
 			return refuse(ErrNotAllowed, "a skip needs a reason: it goes into the report")
 		}
+	case runbook.Pause:
+		// Anybody of the plan, as with an abort: who sees the danger stops it.
+		if c.Reason == "" {
+			return refuse(ErrNotAllowed, "a pause needs a reason: others must know what to look for, and it goes into the report")
+		}
+	case runbook.Resume:
+		return s.mayResume(c, who)
 	case runbook.IntoFailover:
 		// Who may approve a failover, or stands behind this run: it is a request,
 		// and the failover's approvals are asked for afterwards.
@@ -157,20 +179,24 @@ func (s *story) command(ctx workflow.Context, name string, c runbook.Command) (A
 		}
 	}
 	defer s.show(ctx)
-	ack, err := s.apply(name, c, signed)
+	ack, err := s.apply(ctx, name, c, signed)
 	if err == nil {
 		s.taken[c.Content()] = ack
 	}
 	return ack, err
 }
 
-func (s *story) apply(name string, c runbook.Command, signed runbook.Signed) (Ack, error) {
+func (s *story) apply(ctx workflow.Context, name string, c runbook.Command, signed runbook.Signed) (Ack, error) {
 	ack := Ack{OpID: s.id, Question: signed.Question}
 	switch name {
 	case runbook.Abort:
 		s.aborted = &signed
 		s.cancel()
 		ack.Text = "aborted: what was done is being undone"
+	case runbook.Pause:
+		ack.Text = s.hold(ctx, signed)
+	case runbook.Resume:
+		ack.Text = s.goOn(signed)
 	case runbook.IntoFailover:
 		s.turn(signed)
 		ack.Text = "the run goes on as a failover: it attests the outage and asks for the failover's approvals"

@@ -65,8 +65,11 @@ func inOrder(ctx workflow.Context, verbs ...verb) error {
 
 // cross is the pivot. Behind it nothing is undone, failed steps wait for
 // people, and a cancel in Temporal no longer reaches the story. An abort that
-// came first wins.
+// came first wins; a pause holds the run before it, not behind.
 func (s *story) cross(ctx workflow.Context) (workflow.Context, error) {
+	if err := s.boundary(ctx, "the point of no return"); err != nil {
+		return ctx, err
+	}
 	if err := s.stillFree(ctx); err != nil {
 		return ctx, err
 	}

@@ -218,6 +218,8 @@ func (s *story) token(ctx workflow.Context, l runbook.Link) error {
 // delayed calls do nothing from here on, and draining mirrors go back to
 // ACTIVE. Mirrors among topics that are STOPPED mean that there is no way back.
 func (s *story) revoke(ctx workflow.Context, topics []string) (stopped []string, err error) {
+	s.within++ // until it is known whether there is a way back, nobody may hold the run
+	defer func() { s.within-- }()
 	for _, in := range s.tokens {
 		in.Call.Step = "revoke operation on " + in.Link.Name
 		err := s.do(ctx, in.Call.Step, func(ctx workflow.Context) (string, error) {

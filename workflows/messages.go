@@ -45,6 +45,8 @@ const (
 	UpdateAbort        = "abort"
 	UpdateDecide       = "decide"
 	UpdateIntoFailover = "into-failover"
+	UpdatePause        = "pause"
+	UpdateResume       = "resume"
 	QueryStatus        = "status"
 )
 
@@ -204,6 +206,9 @@ type Status struct {
 	PastPivot bool      `json:"past_pivot"`
 	Outcome   string    `json:"outcome,omitempty"`
 
+	// Paused by a person: asked for, or under way.
+	Paused *runbook.PauseLine `json:"paused,omitempty"`
+
 	Steps   []runbook.StepLine `json:"steps"`
 	Waiting *Waiting           `json:"waiting,omitempty"`
 
@@ -224,6 +229,7 @@ const (
 	WaitApproval = "approval"
 	WaitPerson   = "person" // a failed step: retry, skip or (before the pivot) abort
 	WaitDecide   = "decide"
+	WaitResume   = "resume" // paused by a person
 )
 
 // Waiting says what a person must do now.

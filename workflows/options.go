@@ -63,6 +63,9 @@ const stopWithin = 3 * time.Minute
 // remind is how often people are told again that a run waits for them.
 const remind = time.Hour
 
+// remindPaused is remind for a run that a person holds: clients may stand still.
+const remindPaused = 15 * time.Minute
+
 // with puts a kind's options on ctx; summary is what the Temporal UI shows and
 // must hold no secret.
 func with(ctx workflow.Context, k kind, summary string) workflow.Context {

@@ -60,6 +60,7 @@ func (m *plannedMove) freeze(ctx workflow.Context) error {
 	m.phase(ctx, PhaseFrozen)
 	timer, stop := workflow.WithCancel(ctx)
 	m.thaw = stop
+	m.thaws = workflow.Now(ctx).Add(runbook.Seconds(m.plan.Limits.FreezeSeconds))
 	workflow.Go(timer, func(ctx workflow.Context) {
 		if workflow.Sleep(ctx, runbook.Seconds(m.plan.Limits.FreezeSeconds)) == nil && !m.pastPivot && m.turned == nil {
 			m.expired = true

@@ -68,8 +68,11 @@ type story struct {
 	mu      workflow.Mutex
 	cancel  workflow.CancelFunc
 	gate    *gate
-	asked   int            // questions so far
-	taken   map[string]Ack // what was answered to commands, by their content
+	asked   int                // questions so far
+	taken   map[string]Ack     // what was answered to commands, by their content
+	held    *runbook.PauseLine // asked for by a person, or under way
+	within  int                // steps that have begun and not ended: no pause in there
+	thaws   time.Time          // when the freeze expires, if there is one
 	aborted *runbook.Signed
 	expired bool
 
@@ -283,6 +286,7 @@ func (s *story) cause(err error) error {
 
 func (s *story) close(ctx workflow.Context, err error) (Result, error) {
 	s.ended, s.gate, s.status.Waiting = true, nil, nil
+	s.overtaken()
 	outcome := runbook.Done
 	switch {
 	case err != nil && !s.pastPivot && !s.changed && !s.skipped():

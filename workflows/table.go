@@ -27,8 +27,13 @@ func (s *story) must(ctx workflow.Context, name string, body act) error {
 
 func (s *story) step(ctx workflow.Context, name string, skippable bool, body act) error {
 	for {
+		if err := s.boundary(ctx, name); err != nil {
+			return err
+		}
 		row := s.begin(ctx, name)
+		s.within++
 		detail, err := body(ctx)
+		s.within--
 		s.finish(ctx, row, detail, err)
 		if err == nil || !s.forward || s.over(ctx) {
 			return err
@@ -98,11 +103,17 @@ func (s *story) find(format string, args ...any) {
 	}
 }
 
-// mark ends an RTO segment that began where the last one ended.
+// mark ends an RTO segment that began where the last one ended. What people
+// paused in it is a segment of its own: it is part of the recovery time, but no
+// step took it.
 func (s *story) mark(ctx workflow.Context, segment string) {
 	now := workflow.Now(ctx)
+	rest := s.rested(s.marks, now).Milliseconds()
 	ms := now.Sub(s.marks).Milliseconds()
-	s.report.RTO = append(s.report.RTO, runbook.Segment{Name: segment, Millis: ms})
+	s.report.RTO = append(s.report.RTO, runbook.Segment{Name: segment, Millis: ms - rest})
+	if rest > 0 {
+		s.report.RTO = append(s.report.RTO, runbook.Segment{Name: runbook.SegmentPaused, Millis: rest})
+	}
 	s.report.RTOMillis += ms
 	s.report.RTOSeconds = s.plan.Objectives.RTOSeconds
 	s.marks = now

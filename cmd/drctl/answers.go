@@ -64,6 +64,20 @@ func (a *app) abortCommand() *cobra.Command {
 	return a.answerCommand(runbook.Abort, "end the open run before its point of no return and undo everything (needs --reason)", &answer{})
 }
 
+func (a *app) pauseCommand() *cobra.Command {
+	cmd := a.answerCommand(runbook.Pause, "hold the open run before its next step (needs --reason)", &answer{})
+	cmd.Long = "pause holds the open run where its next step would begin; a step that runs is never cut off. A freeze still ends in its time and then\n" +
+		"everything is undone; abort and into-failover are taken meanwhile. People are paged every 15 minutes until somebody resumes it. The pause is part of\n" +
+		"the recovery time, and a figure of its own in the report. Anybody of the plan may pause; who paused, who asked for the run and who may approve\n" +
+		"it may resume."
+	cmd.Example = "  drctl pause orders --reason \"the brokers at west look wrong\"\n  drctl resume orders"
+	return cmd
+}
+
+func (a *app) resumeCommand() *cobra.Command {
+	return a.answerCommand(runbook.Resume, "let the paused run go on", &answer{})
+}
+
 func (a *app) intoFailoverCommand() *cobra.Command {
 	cmd := a.answerCommand(runbook.IntoFailover, "make a failover of the open switchover, whose source died under it (needs --reason)", &answer{})
 	cmd.Long = "into-failover lets the open switchover go on as a failover, in the same run: locks, fence and stopped clients stay, the outage is\n" +

@@ -254,6 +254,9 @@ func runTable(w io.Writer, st operator.Status) {
 	if d.Waiting != nil && st.Open() {
 		fmt.Fprintln(w, "\nwaiting for", waitingLine(*d.Waiting))
 	}
+	if p := d.Paused; p != nil && p.Since.IsZero() {
+		fmt.Fprintf(w, "\npause asked for by %s at %s: it holds the run before its next step%s\n", p.By, stamp(p.Asked), because(p.Reason))
+	}
 	for _, s := range d.Approvals {
 		fmt.Fprintf(w, "%s by %s at %s%s\n", s.Decision, s.By, stamp(s.At), because(s.Reason))
 	}

@@ -3,6 +3,7 @@ package runbooks
 import (
 	"crypto/ed25519"
 	"encoding/json"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -91,11 +92,32 @@ func TestApprovalsThatDoNotCountAreRefusedAndTheRunWaitsOn(t *testing.T) {
 	p.refused(err, codeRefused, harness.Requester)
 	_, err = p.Drctl.Run(p.within(time.Minute), "approve", p.Pair(), "--key", p.Key(harness.Approver), "--override", runbook.OverrideAlive, "--question", "7 approve")
 	p.refused(err, codeRefused, st.Waiting.Question)
+	// Held by one of the plan between two steps, and let go again.
+	_, err = p.Drctl.Run(p.within(time.Minute), "pause", p.Pair(), "--key", p.Key(harness.Requester), "--reason", "let me look")
+	p.must(err)
 	p.must(o.send(good, bob))
+	st = o.await("the run to be paused", time.Minute, func(st *workflows.Status) error {
+		if st.Paused == nil || st.Paused.Since.IsZero() {
+			return fmt.Errorf("phase %s", st.Phase)
+		}
+		return nil
+	})
+	resume := runbook.Command{
+		OpID: st.OpID, Pair: st.Pair, Operation: st.Operation, Epoch: st.Epoch, PlanHash: st.PlanHash, Question: st.Paused.Question,
+		Decision: runbook.Resume, By: harness.Approver, Expires: time.Now().Add(10 * time.Minute),
+	}
+	if err := o.send(resume, ann); workflows.ErrorType(err) != workflows.ErrCommandForged {
+		t.Errorf("a forged resume: %v", err)
+	}
+	_, err = p.Drctl.Run(p.within(time.Minute), "resume", p.Pair(), "--key", p.Key(harness.Requester))
+	p.must(err)
 	got, err := o.finish(p.within(2 * time.Minute))
 	p.must(err)
-	if got.Outcome != runbook.Done || len(got.Report.Approvals) != 1 || got.Report.Approvals[0].By != harness.Approver {
-		t.Errorf("after the one that counts: %s, approvals %+v", got.Outcome, got.Report.Approvals)
+	if got.Outcome != runbook.Done || len(got.Report.Approvals) != 3 || got.Report.Approvals[1].By != harness.Approver || got.Report.Approvals[1].Decision != runbook.Approve {
+		t.Errorf("after the one that counts: %s, commands %+v", got.Outcome, got.Report.Approvals)
+	}
+	if len(got.Report.Pauses) != 1 || got.Report.Pauses[0].EndedBy != "resumed by "+harness.Requester {
+		t.Errorf("pauses %+v", got.Report.Pauses)
 	}
 }
 

@@ -14,8 +14,7 @@ type Command struct {
 	Operation string `json:"operation"`
 	Epoch     int64  `json:"epoch"`
 	PlanHash  string `json:"plan_hash"`
-	// Decision is "request", "approve", "deny", "retry", "skip", "abort",
-	// "decide" or "into-failover".
+	// Decision is one of those below.
 	Decision  string   `json:"decision"`
 	By        string   `json:"by"`
 	Reason    string   `json:"reason,omitempty"`
@@ -23,7 +22,7 @@ type Command struct {
 	// Question is what it answers, as the run's status names it: "2 approve
 	// unproven fence". A run asks each question once, so that an answer cannot be
 	// used for another one. Empty in what answers no question (request, abort,
-	// into-failover).
+	// pause, into-failover).
 	Question string `json:"question,omitempty"`
 	// Step is the failed step that a retry or skip speaks of.
 	Step string `json:"step,omitempty"`
@@ -54,6 +53,9 @@ const (
 	Skip    = "skip"
 	Abort   = "abort"
 	Decide  = "decide"
+	// Pause holds the run before its next step, Resume lets it go on.
+	Pause  = "pause"
+	Resume = "resume"
 	// IntoFailover asks to go on as a failover.
 	IntoFailover = "into-failover"
 )

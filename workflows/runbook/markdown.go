@@ -29,6 +29,9 @@ func (r Report) Markdown() string {
 		line("- overrides taken: %s", strings.Join(r.Overrides, ", "))
 	}
 	r.numbers(line)
+	for _, p := range r.Pauses {
+		line("- paused by %s for %.1f s before step %s, %s%s", p.By, float64(p.Millis)/1000, cell(p.Before), cell(p.EndedBy), because(cell(p.Reason)))
+	}
 	if len(r.Planned) > 0 {
 		line("\n## What would be done\n\n```\n%s```", Render(r.Planned))
 	}

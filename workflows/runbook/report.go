@@ -36,6 +36,9 @@ type Report struct {
 	RTOMillis  int64     `json:"rto_ms,omitempty"`
 	RTOSeconds int64     `json:"rto_objective_seconds,omitempty"`
 
+	// Pauses that people asked for and that held the run.
+	Pauses []PauseLine `json:"pauses,omitempty"`
+
 	// Planned is the step list of a dry run.
 	Planned []PlannedStep `json:"planned,omitempty"`
 	// Move is the forecast of a planned move, Proof what it lost (nothing).
@@ -108,6 +111,21 @@ type Signed struct {
 	Question string `json:"question,omitempty"`
 }
 
+// PauseLine is a person's hold on a run between two steps.
+type PauseLine struct {
+	// Question is what a resume must name.
+	Question string    `json:"question"`
+	By       string    `json:"by"`
+	Reason   string    `json:"reason"`
+	Asked    time.Time `json:"asked"`
+	// Since when it holds, and before which step; zero while a step still runs.
+	Since   time.Time `json:"since,omitzero"`
+	Before  string    `json:"before,omitempty"`
+	Ended   time.Time `json:"ended,omitzero"`
+	Millis  int64     `json:"ms,omitempty"`
+	EndedBy string    `json:"ended_by,omitempty"`
+}
+
 // FenceLine is one fence with its level and the evidence for it.
 type FenceLine struct {
 	Site     string        `json:"site"`
@@ -115,6 +133,10 @@ type FenceLine struct {
 	Reason   string        `json:"reason,omitempty"`
 	Evidence FenceEvidence `json:"evidence"`
 }
+
+// SegmentPaused is the part of the recovery time in which people held the run. It
+// stands behind the segment that it was in.
+const SegmentPaused = "paused"
 
 // Segment of the RTO: attest, approve, fence, mirrors, flip, clients.
 type Segment struct {

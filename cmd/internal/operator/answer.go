@@ -15,8 +15,8 @@ import (
 
 // Answer is what a person tells the open run of a pair.
 type Answer struct {
-	Decision string // runbook.Approve, Deny, Retry, Skip, Abort, Decide or IntoFailover
-	Reason   string // needed for Deny, Skip, Abort and IntoFailover
+	Decision string // runbook.Approve, Deny, Retry, Skip, Abort, Decide, IntoFailover, Pause or Resume
+	Reason   string // needed for Deny, Skip, Abort, IntoFailover and Pause
 	// Overrides accepted by an approval, named one by one.
 	Overrides []string
 	// Step that a retry or skip speaks of; empty: the one that the run waits at.
@@ -40,7 +40,7 @@ type Answer struct {
 var updates = map[string]string{
 	runbook.Approve: workflows.UpdateApprove, runbook.Deny: workflows.UpdateDeny, runbook.Retry: workflows.UpdateRetry,
 	runbook.Skip: workflows.UpdateSkip, runbook.Abort: workflows.UpdateAbort, runbook.Decide: workflows.UpdateDecide,
-	runbook.IntoFailover: workflows.UpdateIntoFailover,
+	runbook.IntoFailover: workflows.UpdateIntoFailover, runbook.Pause: workflows.UpdatePause, runbook.Resume: workflows.UpdateResume,
 }
 
 // Answer signs a as by, bound to the open run's operation, epoch, plan and question, sends it and waits for what the run says. A
@@ -50,7 +50,7 @@ func (o *Operator) Answer(ctx context.Context, pair string, a Answer, by Signer)
 	if !ok {
 		return workflows.Ack{}, fmt.Errorf("no answer is called %q", a.Decision)
 	}
-	if a.Reason == "" && slices.Contains([]string{runbook.Deny, runbook.Skip, runbook.Abort, runbook.IntoFailover}, a.Decision) {
+	if a.Reason == "" && slices.Contains([]string{runbook.Deny, runbook.Skip, runbook.Abort, runbook.IntoFailover, runbook.Pause}, a.Decision) {
 		return workflows.Ack{}, &RefusedError{Text: a.Decision + " needs a reason, it is kept in the report"}
 	}
 	st, err := o.Status(ctx, pair)
@@ -107,7 +107,12 @@ func (o *Operator) Answer(ctx context.Context, pair string, a Answer, by Signer)
 
 // asks is the question that an answer must carry, "" for what answers none.
 func asks(st workflows.Status, decision string) string {
-	if st.Waiting == nil || slices.Contains([]string{runbook.Abort, runbook.IntoFailover}, decision) {
+	switch {
+	case slices.Contains([]string{runbook.Abort, runbook.IntoFailover, runbook.Pause}, decision):
+		return ""
+	case decision == runbook.Resume && st.Paused != nil:
+		return st.Paused.Question
+	case st.Waiting == nil:
 		return ""
 	}
 	return st.Waiting.Question
