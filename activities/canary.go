@@ -170,6 +170,12 @@ func (a *Activities) ProveWritable(ctx context.Context, in workflows.ProveWritab
 func (a *Activities) ProduceConsumeCanary(ctx context.Context, in workflows.ProduceConsumeCanaryInput) (workflows.ProduceConsumeCanaryResult, error) {
 	defer a.beat(ctx)()
 	out := workflows.ProduceConsumeCanaryResult{Topic: runbook.CanaryTopic(in.Call.Pair)}
+	if in.Topic != "" {
+		if in.Topic != runbook.DrillTopic(in.Call.Pair) {
+			return out, refuse(workflows.ErrRefused, "topic %s is not the pair's own: nothing is written there", in.Topic)
+		}
+		out.Topic = in.Topic
+	}
 	began := time.Now()
 	value := in.Call.OperationID + " " + in.Call.Step
 	offset, err := a.roundTrip(ctx, in.Site, out.Topic, value)

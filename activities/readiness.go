@@ -3,7 +3,6 @@ package activities
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,10 +10,7 @@ import (
 	"strings"
 	"time"
 
-	enumspb "go.temporal.io/api/enums/v1"
-	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/activity"
-	"go.temporal.io/sdk/client"
 
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
 	"github.com/drawbridge-dr/drawbridge/workflows"
@@ -72,7 +68,8 @@ func (a *Activities) InspectLink(ctx context.Context, in workflows.InspectLinkIn
 	return out, settle(err)
 }
 
-// exercises are operations by which a pair shows that it can move.
+// exercises are operations by which a pair shows that it can move; of drills the
+// canary, since a full one is made of switchovers.
 var exercises = []string{runbook.OpFailover, runbook.OpSwitchover, runbook.OpFailback}
 
 // PastRuns reads the kept reports of the pair.
@@ -88,9 +85,10 @@ func (a *Activities) PastRuns(ctx context.Context, in workflows.PastRunsInput) (
 		}
 		raw, err := os.ReadFile(file)
 		var r struct {
-			Pair, Operation, Outcome string
-			DryRun                   bool `json:"dry_run"`
-			Ended                    time.Time
+			Pair, Operation, Outcome, Drill, Error string
+
+			DryRun bool `json:"dry_run"`
+			Ended  time.Time
 		}
 		if err == nil {
 			err = json.Unmarshal(raw, &r)
@@ -99,9 +97,16 @@ func (a *Activities) PastRuns(ctx context.Context, in workflows.PastRunsInput) (
 			a.logger(in.Call).Debug("a report was not read", "file", file, "error", err)
 			continue
 		}
+		if r.Pair != in.Call.Pair || r.DryRun {
+			continue
+		}
 		whole := r.Outcome == runbook.Done || r.Outcome == runbook.Partly
-		if r.Pair == in.Call.Pair && whole && !r.DryRun && slices.Contains(exercises, r.Operation) && r.Ended.After(out.Past.Exercised) {
-			out.Past = runbook.PastRuns{Exercised: r.Ended, Operation: r.Operation}
+		moved := slices.Contains(exercises, r.Operation) || r.Operation == runbook.OpDrill && r.Drill == runbook.DrillCanary
+		if whole && moved && r.Ended.After(out.Past.Exercised) {
+			out.Past.Exercised, out.Past.Operation = r.Ended, r.Operation
+		}
+		if r.Operation == runbook.OpDrill {
+			out.Past.Drills = drilled(out.Past.Drills, r.Drill, r.Outcome, r.Error, r.Ended)
 		}
 	}
 	return out, nil
@@ -131,56 +136,4 @@ func (a *Activities) SaveReadiness(ctx context.Context, in workflows.SaveReadine
 	}
 	out.File = filepath.Join(folder, r.Pair+".json")
 	return out, settle(whole(out.File, append(body, '\n')))
-}
-
-// watchCatchUp bounds how late a look may be made up for, after Temporal was away:
-// an old look tells nothing.
-const watchCatchUp = 10 * time.Minute
-
-// WatchReadiness makes the Schedule dr-ready/<pair> what the plan says.
-func (a *Activities) WatchReadiness(ctx context.Context, in workflows.WatchReadinessInput) (workflows.WatchReadinessResult, error) {
-	out := workflows.WatchReadinessResult{Schedule: workflows.ReadyID(in.Call.Pair)}
-	if !activity.IsActivity(ctx) {
-		return out, refuse(workflows.ErrRefused, "a Schedule is made by a worker only")
-	}
-	schedules := activity.GetClient(ctx).ScheduleClient()
-	have := schedules.GetHandle(ctx, out.Schedule)
-	now, err := have.Describe(ctx)
-	var none *serviceerror.NotFound
-	missing := errors.As(err, &none)
-	if err != nil && !missing {
-		return out, settle(fmt.Errorf("schedule %s: %w", out.Schedule, err))
-	}
-	if in.Every <= 0 {
-		if missing {
-			return out, nil
-		}
-		out.Changed = true
-		return out, settle(have.Delete(ctx))
-	}
-	if missing {
-		out.Changed = true
-		_, err = schedules.Create(ctx, client.ScheduleOptions{
-			ID: out.Schedule, Spec: watchSpec(in.Every), CatchupWindow: watchCatchUp, Overlap: enumspb.SCHEDULE_OVERLAP_POLICY_SKIP,
-			Action: &client.ScheduleWorkflowAction{
-				ID: out.Schedule, Workflow: workflows.NameReadiness, TaskQueue: workflows.TaskQueue,
-				Args: []any{workflows.ReadinessInput{Pair: in.Call.Pair}}, StaticSummary: "readiness of pair " + in.Call.Pair + ", by schedule",
-			},
-			Note: "made by Drawbridge's SetUp from the plan of pair " + in.Call.Pair,
-		})
-		return out, settle(err)
-	}
-	if spec := now.Schedule.Spec; spec != nil && len(spec.Intervals) == 1 && spec.Intervals[0].Every == in.Every {
-		return out, nil
-	}
-	out.Changed = true
-	return out, settle(have.Update(ctx, client.ScheduleUpdateOptions{DoUpdate: func(u client.ScheduleUpdateInput) (*client.ScheduleUpdate, error) {
-		spec := watchSpec(in.Every)
-		u.Description.Schedule.Spec = &spec
-		return &client.ScheduleUpdate{Schedule: &u.Description.Schedule}, nil
-	}}))
-}
-
-func watchSpec(every time.Duration) client.ScheduleSpec {
-	return client.ScheduleSpec{Intervals: []client.ScheduleIntervalSpec{{Every: every}}}
 }

@@ -21,6 +21,8 @@ const (
 	NameFailback          = "Failback"
 	NameUnfence           = "Unfence"
 	NameReadiness         = "Readiness"
+	NameDrill             = "Drill"
+	NameCanaryDrill       = "CanaryDrill"
 )
 
 // ID is the workflow id of every operation on a pair: the server allows one
@@ -33,6 +35,13 @@ func DryID(pair, n string) string { return "dr-dry/" + pair + "/" + n }
 // ReadyID is the id of a look at a pair's readiness; what its Schedule starts has
 // the time behind it. It takes no lock.
 func ReadyID(pair string) string { return "dr-ready/" + pair }
+
+// DrillID is the id of what launches a pair's drills; what the Schedules start has
+// kind and time behind it. It takes no lock: its child acts under ID(pair).
+func DrillID(pair string) string { return "dr-drill/" + pair }
+
+// DrillSchedule is the id of the Schedule of a kind of drill.
+func DrillSchedule(pair, kind string) string { return DrillID(pair) + "/" + kind }
 
 // Updates and the query of a run. Each Update takes a runbook.Command and
 // answers with an Ack; a refusal is an application error with a type of
@@ -91,6 +100,9 @@ type Start struct {
 	// Without it the requester is "unsigned", which costs one approval more.
 	Request *runbook.Command `json:"request,omitempty"`
 	Reason  string           `json:"reason,omitempty"`
+	// Drill is the kind of drill that this run is a part of; the request is signed for
+	// the drill then.
+	Drill string `json:"drill,omitempty"`
 }
 
 // SetUpInput starts SetUp.
@@ -145,6 +157,13 @@ func UnfenceChoices(operations, sites []string) map[string]string {
 		out[runbook.FencingOperation(op)] = "lift at " + strings.Join(slices.Compact(at), ", ")
 	}
 	return out
+}
+
+// DrillInput starts Drill, under DrillID(pair), and CanaryDrill, under ID(pair).
+type DrillInput struct {
+	Start
+	// Kind is one of runbook.DrillKinds.
+	Kind string `json:"kind"`
 }
 
 // ReadinessInput starts Readiness, under ReadyID(pair).

@@ -43,6 +43,9 @@ var (
 	kindOnce = kind{start: 30 * time.Second, whole: 30 * time.Second, heartbeat: true, attempts: 2, interval: time.Second, hold: true}
 	// kindReady is a long look that nobody waits for: a readiness comes anyway.
 	kindReady = kind{start: 2 * time.Minute, whole: 3 * time.Minute, attempts: 2, interval: time.Second}
+	// kindDrill is a step of a canary drill: bounded, because a drill holds the pair's
+	// id against a real failover. Heartbeats.
+	kindDrill = kind{start: 2 * time.Minute, whole: 4 * time.Minute, heartbeat: true, attempts: 5, interval: time.Second, hold: true}
 	// kindCopy offers the record to a Consul that may be dead; the RTO runs.
 	kindCopy = kind{start: 10 * time.Second, whole: 15 * time.Second, attempts: 2, interval: time.Second, hold: true}
 	// kindUndo is tried long; then a person is asked.
@@ -59,6 +62,9 @@ func kindWait(budget time.Duration) kind {
 // stopWithin bounds the wait for ended mirrors to be STOPPED: fencing the
 // writer may have to wait out a leader election.
 const stopWithin = 3 * time.Minute
+
+// drillWithin bounds the wait for the mirror of a drill's few records.
+const drillWithin = 3 * time.Minute
 
 // remind is how often people are told again that a run waits for them.
 const remind = time.Hour

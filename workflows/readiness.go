@@ -143,6 +143,15 @@ func (l *readyLook) rest(ctx workflow.Context) {
 		}
 		return err
 	})
+	if len(p.Drills) > 0 {
+		look(runbook.PartDrills, func(ctx workflow.Context) error {
+			got, err := run(with(ctx, kindPaper, "schedules of drills"), steps.InspectDrills, InspectDrillsInput{Call: l.call("inspect drills"), Drills: p.Drills})
+			if err == nil {
+				l.facts.Drills = got.Drills
+			}
+			return err
+		})
+	}
 	all.Wait(ctx)
 }
 
@@ -165,9 +174,15 @@ func (l *readyLook) tell(ctx workflow.Context, now runbook.Readiness) {
 	var last runbook.Readiness
 	known := workflow.HasLastCompletionResult(ctx) && workflow.GetLastCompletionResult(ctx, &last) == nil
 	n := NotifyInput{Notify: l.facts.Plan.Notify}
-	switch {
-	case n.Notify.Slack == nil && n.Notify.PagerDuty == nil:
+	if n.Notify.Slack == nil && n.Notify.PagerDuty == nil {
 		return
+	}
+	if skipped := runbook.SkippedSince(last.Drills, now.Drills); known && len(skipped) > 0 {
+		l.send(ctx, NotifyInput{
+			Notify: n.Notify, Kind: NotifyDrill, Title: "drills of pair " + l.pair + " were not played", Text: strings.Join(skipped, "; "), Page: n.Notify.Slack == nil,
+		})
+	}
+	switch {
 	case now.Proposal != "":
 		n.Kind, n.Page = NotifyUnready, true
 		n.Title, n.Text = "pair "+l.pair+": a failover is proposed", now.Proposal
@@ -180,7 +195,14 @@ func (l *readyLook) tell(ctx workflow.Context, now runbook.Readiness) {
 	default:
 		n.Kind, n.Title, n.Text = NotifyUnready, "pair "+l.pair+" is not ready for a failover", now.Summary()
 	}
+	l.send(ctx, n)
+}
+
+func (l *readyLook) send(ctx workflow.Context, n NotifyInput) {
 	n.Call = l.call("notify " + n.Kind)
+	if n.Kind == NotifyDrill { // an incident of its own
+		n.Call.OperationID = "drills-" + l.pair
+	}
 	if _, err := run(with(ctx, kindPaper, "notify: "+n.Kind), steps.Notify, n); err != nil {
 		workflow.GetLogger(ctx).Warn("notification was not sent", "kind", n.Kind, "error", err)
 	}

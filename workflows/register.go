@@ -16,5 +16,7 @@ func Register(r Registry) {
 	r.RegisterWorkflowWithOptions(Failback, workflow.RegisterOptions{Name: NameFailback})
 	r.RegisterWorkflowWithOptions(Readiness, workflow.RegisterOptions{Name: NameReadiness})
 	r.RegisterWorkflowWithOptions(Debt, workflow.RegisterOptions{Name: NameDebt})
+	r.RegisterWorkflowWithOptions(Drill, workflow.RegisterOptions{Name: NameDrill})
+	r.RegisterWorkflowWithOptions(CanaryDrill, workflow.RegisterOptions{Name: NameCanaryDrill})
 	r.RegisterWorkflowWithOptions(Unfence, workflow.RegisterOptions{Name: NameUnfence})
 }

@@ -220,15 +220,15 @@ func (u *setup) watch(ctx workflow.Context) error {
 	}
 	every := runbook.Seconds(u.plan.Readiness.EverySeconds)
 	return u.do(ctx, "watch readiness", func(ctx workflow.Context) (string, error) {
-		got, err := run(with(ctx, kindChange, "schedule of readiness"), steps.WatchReadiness, WatchReadinessInput{Call: u.call("watch readiness"), Every: every})
+		got, err := run(with(ctx, kindChange, "schedule of readiness"), steps.WatchReadiness, WatchReadinessInput{Call: u.call("watch readiness"), Every: every, Drills: u.plan.Drills})
 		switch {
 		case err != nil:
-			u.find("nobody looks at the pair's readiness: %s", brief(err))
+			u.find("nobody looks at the pair's readiness, and no drill is played by itself: %s", brief(err))
 			return "not watched", nil
 		case every <= 0:
-			return "the plan wants none", nil
+			return strings.Join(append([]string{"the plan wants none"}, got.Drills...), "; "), nil
 		}
-		return fmt.Sprintf("every %s by the Schedule %s", every, got.Schedule), nil
+		return strings.Join(append([]string{fmt.Sprintf("every %s by the Schedule %s", every, got.Schedule)}, got.Drills...), "; "), nil
 	})
 }
 

@@ -152,7 +152,8 @@ type Steps interface {
 	PastRuns(context.Context, PastRunsInput) (PastRunsResult, error)
 	// SaveReadiness keeps a readiness, and shows it as metrics.
 	SaveReadiness(context.Context, SaveReadinessInput) (SaveReadinessResult, error)
-	// WatchReadiness makes Temporal's Schedule of Readiness what the plan says.
+	// WatchReadiness makes Temporal's Schedules of Readiness and of drills what the
+	// plan says.
 	WatchReadiness(context.Context, WatchReadinessInput) (WatchReadinessResult, error)
 
 	// WakeDebt starts the workflow of the pair's debts, or wakes the one that runs.
@@ -164,6 +165,14 @@ type Steps interface {
 	ProduceConsumeCanary(context.Context, ProduceConsumeCanaryInput) (ProduceConsumeCanaryResult, error)
 	// SaveReport keeps the report as JSON and Markdown.
 	SaveReport(context.Context, SaveReportInput) (SaveReportResult, error)
+	// WriteDrill makes the drill topic at a site and writes known records.
+	WriteDrill(context.Context, WriteDrillInput) (DrillCopyResult, error)
+	// ReadDrill reads them, and the offsets of the drill's group.
+	ReadDrill(context.Context, ReadDrillInput) (DrillCopyResult, error)
+	// ClearDrill removes link, topics and group of the pair's drills, of whatever run.
+	ClearDrill(context.Context, ClearDrillInput) (ClearDrillResult, error)
+	// InspectDrills reads the Schedules of the pair's drills.
+	InspectDrills(context.Context, InspectDrillsInput) (InspectDrillsResult, error)
 	// Notify tells Slack and PagerDuty, where configured; never fails a run.
 	Notify(context.Context, NotifyInput) (NotifyResult, error)
 }

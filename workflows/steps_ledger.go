@@ -71,10 +71,12 @@ type PutBackRetentionInput struct {
 	Held []HeldConfig `json:"held"`
 }
 
-// ProduceConsumeCanaryInput: one record with the operation's id and step.
+// ProduceConsumeCanaryInput: one record with the operation's id and step, into
+// Topic, which must be the pair's drill topic, or by default into its canary topic.
 type ProduceConsumeCanaryInput struct {
-	Call Call         `json:"call"`
-	Site runbook.Site `json:"site"`
+	Call  Call         `json:"call"`
+	Site  runbook.Site `json:"site"`
+	Topic string       `json:"topic,omitempty"`
 }
 
 // ProduceConsumeCanaryResult is where the record landed and how long it took.
@@ -110,6 +112,9 @@ const (
 	// Of Readiness: each is a message of its own, and the second ends the first's page.
 	NotifyUnready    = "unready"
 	NotifyReadyAgain = "ready again"
+	// Of drills, likewise: one failed, was refused or skipped; one went well again.
+	NotifyDrill      = "drill"
+	NotifyDrillAgain = "drill again"
 )
 
 // NotifyInput: Page asks for PagerDuty too, not only Slack.

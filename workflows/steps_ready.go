@@ -43,14 +43,17 @@ type SaveReadinessResult struct {
 	File string `json:"file"`
 }
 
-// WatchReadinessInput: a look every Every; 0 or less: none.
+// WatchReadinessInput: a look every Every; 0 or less: none. Drills are what the plan
+// wants played; kinds that are not there are not.
 type WatchReadinessInput struct {
-	Call  Call          `json:"call"`
-	Every time.Duration `json:"every"`
+	Call   Call                `json:"call"`
+	Every  time.Duration       `json:"every"`
+	Drills []runbook.DrillPlan `json:"drills,omitempty"`
 }
 
-// WatchReadinessResult names the Schedule in Temporal.
+// WatchReadinessResult names the Schedules in Temporal.
 type WatchReadinessResult struct {
-	Schedule string `json:"schedule"`
-	Changed  bool   `json:"changed"`
+	Schedule string   `json:"schedule"`
+	Drills   []string `json:"drills,omitempty"`
+	Changed  bool     `json:"changed"`
 }

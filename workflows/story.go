@@ -109,7 +109,7 @@ func open(ctx workflow.Context, op string, in Start, dry bool) (*story, error) {
 	s.noTurn = fmt.Sprintf("a %s cannot be turned into a failover", op)
 	s.requester, s.reason = runbook.Unsigned, in.Reason
 	s.status = Status{Pair: in.Pair, Operation: op, OpID: s.id, DryRun: dry, Started: now, Steps: []runbook.StepLine{}, Requester: s.requester}
-	s.report = runbook.Report{Pair: in.Pair, Operation: op, OpID: s.id, DryRun: dry, Started: now}
+	s.report = runbook.Report{Pair: in.Pair, Operation: op, OpID: s.id, DryRun: dry, Started: now, Drill: in.Drill}
 	if err := s.handle(ctx); err != nil {
 		return nil, err
 	}
@@ -213,6 +213,11 @@ func (s *story) verifyRequest(ctx workflow.Context, in Start) error {
 		}
 		if c.PlanHash == "" {
 			want.PlanHash = ""
+		}
+		if in.Drill != "" && s.op != runbook.OpDrill {
+			// A part of a drill, whose launcher was asked for by this request: the pair
+			// may have moved since.
+			want.Operation, want.Epoch = runbook.OpDrill, c.Epoch
 		}
 		if r := runbook.Fits(*c, want, workflow.Now(ctx), time.Time{}); r != nil {
 			return "", refuse(r.Code, "%s", r.Text)

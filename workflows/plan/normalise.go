@@ -31,7 +31,7 @@ const (
 var operations = []struct {
 	name  string
 	count int64
-}{{"failback", 1}, {"failover", 1}, {"recover", 0}, {"setup", 0}, {"switchover", 1}, {"unfence", 1}}
+}{{"drill", 0}, {"failback", 1}, {"failover", 1}, {"recover", 0}, {"setup", 0}, {"switchover", 1}, {"unfence", 1}}
 
 // Normalise returns p with defaults written out and lists sorted. It is
 // idempotent and changes no meaning.
@@ -72,6 +72,8 @@ func (p Plan) Normalise() Plan {
 	for i := range p.People {
 		p.People[i].Roles = sortedCopy(p.People[i].Roles)
 	}
+	p.Drills = slices.Clone(p.Drills)
+	slices.SortStableFunc(p.Drills, func(a, b Drill) int { return cmp.Compare(a.Kind, b.Kind) })
 	slices.SortStableFunc(p.People, func(a, b Person) int { return cmp.Compare(a.Name, b.Name) })
 
 	p.Freezes = freezes(p.Freezes)

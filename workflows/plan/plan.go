@@ -26,6 +26,7 @@ type Plan struct {
 	Readiness  Watch           `json:"readiness"`
 	Debts      Duty            `json:"debts"`
 	Freezes    []Freeze        `json:"freezes,omitempty"`
+	Drills     []Drill         `json:"drills,omitempty"`
 	// Reports is the worker's folder for reports, default "reports".
 	Reports string `json:"reports"`
 }
@@ -142,6 +143,17 @@ type Freeze struct {
 	Zone string   `json:"zone,omitempty"` // as in Europe/Berlin
 }
 
+// Drill is when a kind of drill is played by itself: tabletop, canary or full, one
+// entry each. Either cron (five fields, in zone) or every_seconds (at least 60);
+// jitter_seconds spreads the start.
+type Drill struct {
+	Kind          string `json:"kind"`
+	Cron          string `json:"cron,omitempty"`
+	EverySeconds  int64  `json:"every_seconds,omitempty"`
+	Zone          string `json:"zone,omitempty"` // as in Europe/Berlin; default UTC
+	JitterSeconds int64  `json:"jitter_seconds,omitempty"`
+}
+
 // Person may start, approve and command operations; PublicKey is base64
 // (drctl key).
 type Person struct {
@@ -152,7 +164,7 @@ type Person struct {
 }
 
 // Rule is the approval rule for one operation (setup, failover, switchover, recover,
-// failback, unfence).
+// failback, unfence, drill).
 type Rule struct {
 	Count           int64    `json:"count"`
 	Roles           []string `json:"roles,omitempty"`

@@ -42,6 +42,7 @@ func (p Plan) faults() []Fault {
 	c.numbers(p)
 	c.freezes(p.Freezes)
 	c.duty(p.Debts)
+	c.drills(p.Drills)
 	c.people(p)
 	c.approvals(p)
 	c.notify(p.Notify)
@@ -290,7 +291,7 @@ func (c *checker) approvals(p Plan) {
 		) bool {
 			return o.name == op
 		}) {
-			c.bad(key, op, "no such operation: use setup, failover, recover, failback or unfence")
+			c.bad(key, op, "no such operation: use setup, failover, switchover, recover, failback, unfence or drill")
 			continue
 		}
 		if a.Count < 0 || a.Count > 10 {

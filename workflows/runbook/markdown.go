@@ -14,6 +14,9 @@ func (r Report) Markdown() string {
 	if r.Turned != nil {
 		title += " turned into a failover"
 	}
+	if r.Drill != "" {
+		title = fmt.Sprintf("Drill (%s): %s", r.Drill, title)
+	}
 	line("# %s of pair %s: %s%s\n", title, r.Pair, r.Outcome, because(r.open()))
 	if r.Error != "" {
 		line("**%s**\n", cell(r.Error))
@@ -76,6 +79,9 @@ func (r Report) numbers(line func(string, ...any)) {
 	}
 	if p := r.Proof; p != nil {
 		line("Zero loss: %d partitions of the old active site end where the new one stopped mirroring them; %d group offsets moved, exact %t", p.Partitions, p.Offsets, p.OffsetsExact)
+	}
+	if p := r.Drilled; p != nil {
+		line("Drilled: %d records in %d partitions of `%s`, alike at %s, at %s after the failover and after the rebuild; the group's offsets too\n", p.Source.Records(), len(p.Source.Partitions), p.Topic, p.Source.Site, p.FailedOver.Site)
 	}
 	if r.RPOEstimate != nil {
 		line("RPO estimate: %d records", *r.RPOEstimate)

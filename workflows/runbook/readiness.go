@@ -35,6 +35,8 @@ type Readiness struct {
 	Score int `json:"score"`
 	// Checks, the worst first.
 	Checks []Check `json:"checks"`
+	// Drills are the Schedules of the plan's drills.
+	Drills []DrillWatch `json:"drills,omitempty"`
 	// Proposal is what a person should think about now; empty for nothing.
 	Proposal string    `json:"proposal,omitempty"`
 	At       time.Time `json:"at"`
@@ -66,6 +68,7 @@ type ReadyFacts struct {
 	Open     []OpenTransaction
 	OpenSeen bool
 	Past     *PastRuns
+	Drills   []DrillWatch // nil: not looked at
 	Problems map[string]string
 }
 
@@ -84,6 +87,7 @@ const (
 	PartTransactions = "transactions"
 	PartPeople       = "people"
 	PartDrill        = "last exercise"
+	PartDrills       = "drills"
 )
 
 // LinkFacts are the state of the link to the standby.
@@ -111,6 +115,8 @@ type PastRuns struct {
 	// drill to its end; zero: never.
 	Exercised time.Time `json:"exercised,omitzero"`
 	Operation string    `json:"operation,omitempty"`
+	// Drills, by kind.
+	Drills []PastDrill `json:"drills,omitempty"`
 }
 
 // Summary is one line for people: what is worst.

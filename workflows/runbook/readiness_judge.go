@@ -13,7 +13,7 @@ const exerciseAge = 90 * 24 * time.Hour
 
 // JudgeReadiness judges what was found.
 func JudgeReadiness(f ReadyFacts, lives time.Duration) Readiness {
-	r := Readiness{Pair: f.Plan.Pair, At: f.Now, Expires: f.Now.Add(lives)}
+	r := Readiness{Pair: f.Plan.Pair, Drills: f.Drills, At: f.Now, Expires: f.Now.Add(lives)}
 	j := &readyJudge{f: f, r: &r}
 	j.record()
 	j.held()
@@ -25,6 +25,7 @@ func JudgeReadiness(f ReadyFacts, lives time.Duration) Readiness {
 	j.transactions()
 	j.people()
 	j.drill()
+	j.drills()
 	r.Score, r.Ready = 100, true
 	for _, c := range r.Checks {
 		r.Score = max(0, r.Score-checkCosts[c.State])

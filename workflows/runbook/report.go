@@ -9,10 +9,12 @@ import (
 
 // Report is what is kept of a run: who, what, when, why, with which evidence.
 type Report struct {
-	Pair      string    `json:"pair"`
-	Operation string    `json:"operation"`
-	OpID      string    `json:"op_id"`
-	DryRun    bool      `json:"dry_run,omitempty"`
+	Pair      string `json:"pair"`
+	Operation string `json:"operation"`
+	OpID      string `json:"op_id"`
+	DryRun    bool   `json:"dry_run,omitempty"`
+	// Drill is the kind of drill that the run was, or was a part of; empty: it was real.
+	Drill     string    `json:"drill,omitempty"`
 	Outcome   string    `json:"outcome"` // see the Outcome constants
 	Error     string    `json:"error,omitempty"`
 	Requester string    `json:"requester"`
@@ -44,6 +46,8 @@ type Report struct {
 	// Move is the forecast of a planned move, Proof what it lost (nothing).
 	Move  *MoveForecast `json:"move,omitempty"`
 	Proof *Proof        `json:"proof,omitempty"`
+	// Drilled is what a canary drill has compared.
+	Drilled *DrillProof `json:"drilled,omitempty"`
 	// Turned is the command that made a failover of a switchover.
 	Turned   *Signed   `json:"turned_into_failover,omitempty"`
 	Forecast *Forecast `json:"forecast,omitempty"`

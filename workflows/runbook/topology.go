@@ -32,6 +32,8 @@ type Plan struct {
 	Debts Watch `json:"debts"`
 	// Freezes are windows without planned changes; see Frozen.
 	Freezes []Freeze `json:"freezes,omitempty"`
+	// Drills are played by themselves; one entry a kind.
+	Drills []DrillPlan `json:"drills,omitempty"`
 	// Reports is the folder where the worker keeps reports.
 	Reports string `json:"reports"`
 }

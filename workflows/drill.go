@@ -1,0 +1,270 @@
+package workflows
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
+)
+
+// Drill plays a drill and tells people when one fails or is refused: it looks at the
+// pair, refuses while it is no time for a drill, and has a child act under the pair's
+// id, so that no operation runs beside it. A drill that failed is a failed run: the
+// Schedule that started it pauses, and readiness is bad until one goes well.
+func Drill(ctx workflow.Context, in DrillInput) (Result, error) {
+	d, err := launch(ctx, in)
+	if err != nil {
+		return Result{}, err
+	}
+	if err = d.look(ctx, in); err == nil {
+		err = d.allowed(ctx)
+	}
+	if err != nil {
+		d.ended = true
+		d.alert(ctx, "was refused", err, d.plan.Notify.Slack == nil)
+		d.status.Outcome = runbook.NoChange
+		d.search(ctx)
+		return Result{}, failure(err)
+	}
+	res, err := d.play(ctx, in)
+	if err != nil {
+		d.alert(ctx, "failed", err, true)
+		return res, failure(err)
+	}
+	d.calm(ctx)
+	return res, nil
+}
+
+// drill is a run that launches others; of a story it is the part that people see.
+type drill struct {
+	*story
+	kind  string
+	ready readyLook
+	found runbook.Readiness
+}
+
+func launch(ctx workflow.Context, in DrillInput) (*drill, error) {
+	info := workflow.GetInfo(ctx)
+	id := info.WorkflowExecution.ID
+	own := DrillID(in.Pair)
+	// A Schedule puts the kind and the time behind the id.
+	if in.Pair == "" || id != own && !strings.HasPrefix(id, own+"-") && !strings.HasPrefix(id, own+"/") {
+		return nil, refuse(ErrWrongID, "a drill of pair %q has the id %s, not %s: use drctl drill %s --kind %s", in.Pair, own, id, in.Pair, strings.Join(runbook.DrillKinds, "|"))
+	}
+	if !slices.Contains(runbook.DrillKinds, in.Kind) {
+		return nil, refuse(ErrPrecondition, `there is no drill of the kind %q: give {"pair":%q,"kind":"%s"}`, in.Kind, in.Pair, strings.Join(runbook.DrillKinds, "|"))
+	}
+	first := info.OriginalRunID
+	if first == "" {
+		first = info.WorkflowExecution.RunID
+	}
+	s := &story{op: runbook.OpDrill, path: runbook.OpDrill, id: runbook.OpDrill + "-" + first, marks: workflow.Now(ctx), mu: workflow.NewMutex(ctx)}
+	s.acting, s.base, s.owed = s.id, map[string]string{}, map[string]string{}
+	s.noTurn = "a drill cannot be turned into a failover: drctl abort " + in.Pair + " ends it, then start drctl failover " + in.Pair
+	s.requester, s.reason = runbook.Unsigned, in.Reason
+	s.status = Status{Pair: in.Pair, Operation: s.op, OpID: s.id, Started: s.marks, Steps: []runbook.StepLine{}, Requester: s.requester}
+	s.report = runbook.Report{Pair: in.Pair, Operation: s.op, OpID: s.id, Drill: in.Kind, Started: s.marks, Requester: s.requester, Reason: s.reason}
+	if err := s.handle(ctx); err != nil {
+		return nil, err
+	}
+	d := &drill{story: s, kind: in.Kind, ready: readyLook{pair: in.Pair, facts: runbook.ReadyFacts{Now: s.marks, Problems: map[string]string{}}}}
+	s.phase(ctx, PhaseLooking)
+	return d, nil
+}
+
+// look loads the plan, looks at what readiness looks at and verifies the request.
+func (d *drill) look(ctx workflow.Context, in DrillInput) error {
+	err := d.do(ctx, "load plan", func(ctx workflow.Context) (string, error) {
+		err := d.ready.plan(ctx, in.PlanHash)
+		d.plan, d.hash = d.ready.facts.Plan, d.ready.hash
+		d.status.PlanHash, d.report.PlanHash = d.hash, d.hash
+		return "hash " + d.hash, err
+	})
+	if err != nil {
+		return err
+	}
+	err = d.do(ctx, "look at the pair", func(ctx workflow.Context) (string, error) {
+		d.ready.record(ctx)
+		d.ready.rest(ctx)
+		d.found = runbook.JudgeReadiness(d.ready.facts, readyLives(d.plan))
+		if t := d.ready.facts.Truth; t != nil && t.Record != nil {
+			d.truth, d.rec = *t, *t.Record
+			d.status.Epoch, d.report.EpochBefore, d.report.EpochAfter, d.report.Active = d.rec.Epoch, d.rec.Epoch, d.rec.Epoch, d.rec.Active
+		}
+		return d.found.Summary(), nil
+	})
+	if err != nil {
+		return err
+	}
+	return d.verifyRequest(ctx, in.Start)
+}
+
+// allowed refuses a drill that must not be played now.
+func (d *drill) allowed(workflow.Context) error {
+	if r := runbook.MayDrill(d.kind, d.ready.facts, d.found); r != nil {
+		return refuse(r.Code, "%s", r.Text)
+	}
+	return nil
+}
+
+func (d *drill) play(ctx workflow.Context, in DrillInput) (Result, error) {
+	d.phase(ctx, PhaseActing)
+	if d.kind == runbook.DrillCanary {
+		res, err := d.child(ctx, NameCanaryDrill, ID(d.plan.Pair), DrillInput{Start: d.passOn(in.Start), Kind: d.kind})
+		d.ended, d.status.Phase, d.status.Outcome = true, PhaseEnded, res.Outcome
+		if err == nil {
+			// Its own run is listed with its report; not twice.
+			_ = workflow.UpsertTypedSearchAttributes(ctx, keyPair.ValueUnset())
+			return res, nil
+		}
+		d.status.Outcome = runbook.NoChange
+		d.search(ctx)
+		return res, err
+	}
+	act := d.tabletop
+	if d.kind == runbook.DrillFull {
+		act = func(ctx workflow.Context) error { return d.thereAndBack(ctx, in) }
+	}
+	err := act(ctx)
+	ctx, _ = workflow.NewDisconnectedContext(ctx) // the report is kept in any case
+	res, cerr := d.close(ctx, err)
+	if err == nil {
+		err = cerr
+	}
+	return res, err
+}
+
+// tabletop has the dry runs look at all that they look at.
+func (d *drill) tabletop(ctx workflow.Context) error {
+	run := strings.TrimPrefix(d.id, runbook.OpDrill+"-")
+	dry := func(op, name string, in any) (res Result, err error) {
+		err = d.do(ctx, "dry run of "+op, func(ctx workflow.Context) (string, error) {
+			var err error
+			res, err = d.child(ctx, name, DryID(d.plan.Pair, "drill-"+op+"-"+run), in)
+			for _, p := range res.Report.Planned {
+				p.Name = op + ": " + p.Name
+				d.report.Planned = append(d.report.Planned, p)
+			}
+			for _, f := range res.Report.Findings {
+				d.find("%s: %s", op, f)
+			}
+			return fmt.Sprintf("%d steps would follow", len(res.Report.Planned)), err
+		})
+		return res, err
+	}
+	start := Start{Pair: d.plan.Pair, PlanHash: d.hash, Reason: "tabletop drill", Drill: d.kind}
+	over, err := dry(runbook.OpFailover, NameFailover, FailoverInput{Start: start, DryRun: true})
+	if err != nil {
+		return err
+	}
+	d.status.Forecast, d.report.RPOEstimate = over.Report.Forecast, over.Report.RPOEstimate
+	move, err := dry(runbook.OpSwitchover, NameSwitchover, SwitchoverInput{Start: start, DryRun: true})
+	d.status.Move = move.Report.Move
+	return err
+}
+
+// thereAndBack moves the pair to its standby and home again. Each move asks for the
+// approvals of a switchover and keeps its own report.
+func (d *drill) thereAndBack(ctx workflow.Context, in DrillInput) error {
+	from := d.rec.Active[0]
+	to, err := d.plan.Other(from)
+	if err != nil {
+		return refuse(ErrPrecondition, "%v", err)
+	}
+	there, err := d.move(ctx, in, to.Name)
+	if err != nil {
+		return err
+	}
+	d.changed = true
+	// RTO and proof are those of the move away: the one that a bad night would need.
+	r := there.Report
+	d.report.RTO, d.report.RTOMillis, d.report.RTOSeconds, d.report.Proof, d.report.RPOExact = r.RTO, r.RTOMillis, r.RTOSeconds, r.Proof, r.RPOExact
+	back, err := d.move(ctx, in, from)
+	if err != nil {
+		return fmt.Errorf("the pair stays at %s; mend it, then drctl switchover %s --to %s: %w", to.Name, d.plan.Pair, from, err)
+	}
+	if there.Report.RPOExact == nil || back.Report.RPOExact == nil {
+		return refuse(ErrHalted, "the moves went through, and not both prove that nothing was lost: see their reports %s and %s", there.ReportFile, back.ReportFile)
+	}
+	return nil
+}
+
+func (d *drill) move(ctx workflow.Context, in DrillInput, to string) (res Result, err error) {
+	err = d.do(ctx, "switchover to "+to, func(ctx workflow.Context) (string, error) {
+		var err error
+		res, err = d.child(ctx, NameSwitchover, ID(d.plan.Pair), SwitchoverInput{Start: d.passOn(in.Start), Target: to})
+		if err == nil {
+			d.rec.Epoch, d.rec.Active = res.Epoch, res.Active
+		}
+		return fmt.Sprintf("clients stood still for %.1f s; report %s", float64(res.Report.RTOMillis)/1000, res.ReportFile), err
+	})
+	return res, err
+}
+
+// passOn is the start of a child: the same plan and request, marked as a drill.
+func (d *drill) passOn(in Start) Start {
+	in.PlanHash, in.Drill = d.hash, d.kind
+	return in
+}
+
+// child runs a workflow to its end; one that ended in anything but "done" is an error.
+func (d *drill) child(ctx workflow.Context, name, id string, in any) (res Result, err error) {
+	op := map[string]string{NameCanaryDrill: runbook.OpDrill, NameFailover: runbook.OpFailover, NameSwitchover: runbook.OpSwitchover}[name]
+	ctx = workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
+		WorkflowID: id, WaitForCancellation: true,
+		// A launcher that is terminated takes its drill with it, by way of its undo.
+		ParentClosePolicy: enums.PARENT_CLOSE_POLICY_REQUEST_CANCEL,
+		StaticSummary:     fmt.Sprintf("%s of %s, %s drill asked for by %s", op, d.plan.Pair, d.kind, d.requester),
+		// As drctl puts them on what it starts.
+		Memo: map[string]any{"operation": op, "holder": d.requester, "plan_hash": d.hash},
+	})
+	err = workflow.ExecuteChildWorkflow(ctx, name, in).Get(ctx, &res)
+	var app *temporal.ApplicationError
+	switch {
+	case temporal.IsWorkflowExecutionAlreadyStartedError(err):
+		return res, refuse(ErrPairBusy, "an operation is running on pair %s (workflow %s): drctl status %s", d.plan.Pair, id, d.plan.Pair)
+	case errors.As(err, &app):
+		return res, refuse(ErrorType(err), "%s", app.Message())
+	case err != nil:
+		return res, err
+	case res.Outcome != runbook.Done && res.Outcome != runbook.Dry:
+		why := res.Report.Error
+		if why == "" {
+			why = strings.Join(res.Report.Findings, "; ")
+		}
+		return res, refuse(ErrHalted, "%s ended as %q: %s", op, res.Outcome, why)
+	}
+	return res, nil
+}
+
+// alert tells people, and waits until they are told: a closed run sends nothing.
+func (d *drill) alert(ctx workflow.Context, what string, cause error, page bool) {
+	d.say(ctx, NotifyDrill, fmt.Sprintf("%s drill of pair %s %s", d.kind, d.status.Pair, what), said(cause), page)
+}
+
+// calm ends the page of the drill before this one, if that failed.
+func (d *drill) calm(ctx workflow.Context) {
+	if workflow.GetLastError(ctx) != nil {
+		d.say(ctx, NotifyDrillAgain, fmt.Sprintf("%s drill of pair %s went well again", d.kind, d.status.Pair), "", false)
+	}
+}
+
+func (d *drill) say(ctx workflow.Context, kind, title, text string, page bool) {
+	n := d.plan.Notify
+	if n.Slack == nil && n.PagerDuty == nil {
+		return
+	}
+	free, _ := workflow.NewDisconnectedContext(ctx)
+	call := d.call("notify " + kind)
+	call.OperationID = "drill-" + d.status.Pair + "-" + d.kind // one incident from drill to drill
+	in := NotifyInput{Call: call, Notify: n, Kind: kind, Title: title, Text: text, Page: page}
+	if _, err := run(with(free, kindPaper, "notify: "+kind), steps.Notify, in); err != nil {
+		workflow.GetLogger(ctx).Warn("notification was not sent", "kind", kind, "error", err)
+	}
+}
