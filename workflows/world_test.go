@@ -55,6 +55,7 @@ type world struct {
 	report runbook.Report // the last that was kept
 	ready  runbook.Readiness
 	link   runbook.LinkFacts
+	drill  drillWorld
 }
 
 const home, away = "east", "west"
@@ -356,7 +357,9 @@ func (w *world) EnsureCanaryTopic(_ context.Context, in EnsureCanaryTopicInput) 
 }
 
 func (w *world) EnsureLink(_ context.Context, in EnsureLinkInput) (EnsureLinkResult, error) {
-	return EnsureLinkResult{State: "ACTIVE"}, w.enter("EnsureLink", in.Call)
+	err := w.enter("EnsureLink", in.Call)
+	w.drillLink(in)
+	return EnsureLinkResult{State: "ACTIVE"}, err
 }
 
 // set changes mirrors of a link and answers per topic.
@@ -618,7 +621,7 @@ func (w *world) InspectLink(_ context.Context, in InspectLinkInput) (InspectLink
 }
 
 func (w *world) PastRuns(_ context.Context, in PastRunsInput) (PastRunsResult, error) {
-	return PastRunsResult{Past: runbook.PastRuns{Exercised: time.Now().Add(-time.Hour), Operation: "failover"}}, w.enter("PastRuns", in.Call)
+	return PastRunsResult{Past: runbook.PastRuns{Exercised: time.Now().Add(-time.Hour), Operation: "failover", Drills: w.drill.past}}, w.enter("PastRuns", in.Call)
 }
 
 func (w *world) SaveReadiness(_ context.Context, in SaveReadinessInput) (SaveReadinessResult, error) {
@@ -638,6 +641,7 @@ func (w *world) SaveReport(_ context.Context, in SaveReportInput) (SaveReportRes
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.report = in.Report
+	w.drill.reports = append(w.drill.reports, in.Report)
 	return SaveReportResult{JSON: "r.json", Markdown: "r.md"}, err
 }
 
