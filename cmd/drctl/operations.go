@@ -152,6 +152,10 @@ func (c choiceFlags) decisions() (map[string]string, error) {
 
 // run asks for the operation and follows it.
 func (s *start) run(ctx context.Context, r operator.Request, question string) error {
+	return s.start(ctx, r, question, func(op *operator.Operator, r operator.Request) (operator.Run, error) { return op.Start(ctx, r) })
+}
+
+func (s *start) start(ctx context.Context, r operator.Request, question string, begin func(*operator.Operator, operator.Request) (operator.Run, error)) error {
 	r.Reason, r.Overrides = s.reason, s.overrides
 	if s.unsigned && len(s.overrides) > 0 {
 		return usagef("--override counts only in a signed request: leave out --unsigned")
@@ -176,7 +180,7 @@ func (s *start) run(ctx context.Context, r operator.Request, question string) er
 		return err
 	}
 	defer op.Close()
-	run, err := op.Start(ctx, r)
+	run, err := begin(op, r)
 	if err != nil {
 		return err
 	}

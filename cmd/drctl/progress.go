@@ -108,6 +108,7 @@ func resultTable(w io.Writer, r workflows.Result) {
 		"rto", rto, "rpo estimate", number(rep.RPOEstimate), "rpo exact", number(rep.RPOExact),
 		"plan", planChanged(rep.PlanChanged), "report", r.ReportFile)
 	moveLines(w, rep.Move, rep.Turned)
+	drillLines(w, rep)
 	if p := rep.Proof; p != nil {
 		fmt.Fprintf(w, "zero loss: %d partitions of the old active site end where the new one stopped mirroring; %d group offsets, exact %t\n", p.Partitions, p.Offsets, p.OffsetsExact)
 	}

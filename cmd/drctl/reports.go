@@ -58,6 +58,9 @@ func reportsTable(w io.Writer, lines []operator.ReportLine) {
 		if l.DryRun {
 			name = "dry run of " + name
 		}
+		if l.Drill != "" {
+			name += " (" + l.Drill + " drill)"
+		}
 		if outcome == "" {
 			outcome = l.State
 		}

@@ -13,6 +13,9 @@ import (
 type Operation struct {
 	// Verb of drctl: setup, failover, switchover, recover, failback.
 	Verb string
+	// Answers is the operation whose approvals are given, where that is another one
+	// than Verb: a full drill is made of switchovers. Default Verb.
+	Answers string
 	// Args follow the pair: "--append", "*".
 	Args []string
 	// By and Approver are people of the plan. Default Requester and Approver.
@@ -33,6 +36,9 @@ func (s *System) Operate(ctx context.Context, op Operation) (workflows.Result, e
 	}
 	if op.Approver == "" {
 		op.Approver = Approver
+	}
+	if op.Answers == "" {
+		op.Answers = op.Verb
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -67,7 +73,7 @@ func (s *System) answer(ctx context.Context, op Operation) error {
 		case <-poll.C:
 		}
 		st, err := s.Status(ctx)
-		if err != nil || st.Detail == nil || st.Detail.Waiting == nil || st.Detail.Operation != op.Verb || st.Detail.Phase == workflows.PhaseEnded {
+		if err != nil || st.Detail == nil || st.Detail.Waiting == nil || st.Detail.Operation != op.Answers || st.Detail.Phase == workflows.PhaseEnded {
 			continue // a run that has not begun, or that no worker answers for: drctl tells how it ends
 		}
 		w := *st.Detail.Waiting

@@ -78,7 +78,7 @@ func (s *System) createAt(ctx context.Context, site *Site, admin *kadm.Client) e
 			}
 		}
 	}
-	names := []string{runbook.CanaryTopic(s.cfg.Pair)}
+	names := []string{runbook.CanaryTopic(s.cfg.Pair), runbook.DrillTopic(s.cfg.Pair)}
 	for _, t := range s.cfg.Topics {
 		names = append(names, t.Name)
 	}

@@ -20,6 +20,7 @@ type ReportLine struct {
 	RunID     string    `json:"run_id"`
 	Operation string    `json:"operation"`
 	DryRun    bool      `json:"dry_run,omitempty"`
+	Drill     string    `json:"drill,omitempty"` // the kind of drill that it was, or was a part of
 	State     string    `json:"state"`
 	Outcome   string    `json:"outcome,omitempty"`
 	Error     string    `json:"error,omitempty"`
@@ -84,7 +85,7 @@ func (o *Operator) line(ctx context.Context, w *workflowpb.WorkflowExecutionInfo
 		l.Error = err.Error()
 		return l
 	}
-	l.Outcome, l.Error, l.RTOMillis, l.RPOEstimate, l.RPOExact = r.Outcome, r.Report.Error, r.Report.RTOMillis, r.Report.RPOEstimate, r.Report.RPOExact
+	l.Drill, l.Outcome, l.Error, l.RTOMillis, l.RPOEstimate, l.RPOExact = r.Report.Drill, r.Outcome, r.Report.Error, r.Report.RTOMillis, r.Report.RPOEstimate, r.Report.RPOExact
 	return l
 }
 
