@@ -164,11 +164,24 @@ func (a landing) adopt() {
 // sameTopic refuses a topic that is not the one the mirror was made with: the
 // engine would fill it again from where this one begins.
 func (p *partition) sameTopic(ctx context.Context) error {
-	_, id, err := p.mirror.link.mgr.local.leader(ctx, p.dst.topic, p.n)
+	local := p.mirror.link.mgr.local
+	_, id, err := local.leader(ctx, p.dst.topic, p.n)
 	if err != nil {
 		return err
 	}
-	if rec := p.mirror.record(); !rec.sameTopic(id) {
+	rec := p.mirror.record()
+	if rec.sameTopic(id) {
+		return nil
+	}
+	// What is known here may be the topic before: a topic that was deleted for a
+	// rebuild, whose mirror another replica made. Only the cluster's answer of now tells.
+	if err := local.refresh(ctx, p.dst.topic); err != nil {
+		return err
+	}
+	if _, id, err = local.leader(ctx, p.dst.topic, p.n); err != nil {
+		return err
+	}
+	if rec = p.mirror.record(); !rec.sameTopic(id) {
 		return topicGone(rec, "was deleted and made anew by somebody else")
 	}
 	return nil
