@@ -15,18 +15,21 @@ import (
 
 // operate runs a runbook and insists on its outcome.
 func (s *story) operate(ctx context.Context, verb string, args ...string) (workflows.Result, error) {
+	return s.operation(ctx, harness.Operation{Verb: verb, Args: args})
+}
+
+func (s *story) operation(ctx context.Context, op harness.Operation) (workflows.Result, error) {
 	ctx, cancel := within(ctx, 10*time.Minute)
 	defer cancel()
-	got, err := s.sys.Operate(ctx, harness.Operation{
-		Verb: verb, Args: args, Progress: s.table.progress(),
-		Answered: func(w workflows.Waiting) {
-			taken := ""
-			if len(w.Overrides) > 0 {
-				taken = "; named overrides: " + strings.Join(w.Overrides, ", ")
-			}
-			s.table.printf("      > %s approves: %s%s\n", harness.Approver, w.Text, taken)
-		},
-	})
+	op.Progress = s.table.progress()
+	op.Answered = func(w workflows.Waiting) {
+		taken := ""
+		if len(w.Overrides) > 0 {
+			taken = "; named overrides: " + strings.Join(w.Overrides, ", ")
+		}
+		s.table.printf("      > %s approves: %s%s\n", harness.Approver, w.Text, taken)
+	}
+	got, err := s.sys.Operate(ctx, op)
 	if err != nil {
 		return got, err
 	}

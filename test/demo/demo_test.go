@@ -61,10 +61,24 @@ func TestTheTutorialAccountsForEveryRecord(t *testing.T) {
 	}
 }
 
-func TestASwitchoverThereAndBackLosesAndRepeatsNothing(t *testing.T) {
-	for _, kind := range []local.KafkaKind{local.KFake, local.Apache} {
-		t.Run(string(kind), func(t *testing.T) {
-			ok, r, said := played(t, Options{Kind: kind, Seed: 1, Story: switchoverStory})
+// A full drill is a switchover there and back, so that each of the two stories is
+// played on one Kafka, and on the other in the long run.
+func TestPlannedMovesThereAndBackLoseAndRepeatNothing(t *testing.T) {
+	for _, tc := range []struct {
+		kind  local.KafkaKind
+		story string
+		long  bool
+	}{
+		{local.KFake, drillStory, false},
+		{local.Apache, switchoverStory, false},
+		{local.KFake, switchoverStory, true},
+		{local.Apache, drillStory, true},
+	} {
+		if tc.long && os.Getenv("DRAWBRIDGE_LONG") == "" {
+			continue
+		}
+		t.Run(fmt.Sprintf("%s %s", tc.story, tc.kind), func(t *testing.T) {
+			ok, r, said := played(t, Options{Kind: tc.kind, Seed: 1, Story: tc.story})
 			if !ok || r.Lost+r.Duplicates+r.Redelivered != 0 {
 				t.Fatalf("lost %d, twice %d, again %d: %v\n%s", r.Lost, r.Duplicates, r.Redelivered, r.Faults, said)
 			}

@@ -4,14 +4,14 @@
 // in out/demo.json. It exits with 0 only if every record is accounted for.
 //
 // STORY=switchover plays a planned move there and back instead, with every
-// client at full speed.
+// client at full speed; STORY=drill the three kinds of drills.
 //
 // KAFKA=real plays it on Apache Kafka, DEMO_SEED=n varies the traffic on topic
 // clicks, KEEP=1 leaves everything up until Ctrl-C, and DRAWBRIDGE_MUTANT=… runs
 // engines that are wrong on purpose.
 //
 // The stories are in story.go, in their order, each step in acts.go or
-// switchover.go; package check
+// switchover.go and drill.go; package check
 // judges; package clients are the applications, which this program is too
 // (demo client …).
 package main
@@ -85,9 +85,12 @@ type Options struct {
 }
 
 // stories are what STORY may name.
-var stories = []string{"tutorial", switchoverStory}
+var stories = []string{"tutorial", switchoverStory, drillStory}
 
-const switchoverStory = "switchover"
+const (
+	switchoverStory = "switchover"
+	drillStory      = "drill"
+)
 
 func options(args []string, getenv func(string) string) (Options, error) {
 	o := Options{Kind: local.KFake, Seed: 1, Mutant: getenv("DRAWBRIDGE_MUTANT"), Report: reportFile, Replicas: 2}
@@ -105,7 +108,7 @@ func options(args []string, getenv func(string) string) (Options, error) {
 	if story := getenv("STORY"); slices.Contains(stories, story) {
 		o.Story = story
 	} else if story != "" {
-		faults = append(faults, fmt.Errorf("STORY=%s: there is no such story; there is: %s (active/passive: set up, fail over, recover, fail back), %s (planned, there and back)", story, stories[0], stories[1]))
+		faults = append(faults, fmt.Errorf("STORY=%s: there is no such story; there is: %s (active/passive: set up, fail over, recover, fail back), %s (planned, there and back), %s (each kind of drill)", story, stories[0], stories[1], stories[2]))
 	}
 	if seed := getenv("DEMO_SEED"); seed != "" {
 		n, err := strconv.ParseUint(seed, 10, 64)

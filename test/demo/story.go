@@ -25,7 +25,7 @@ const (
 )
 
 // story is what is played on a running system: the tutorial, or a switchover
-// there and back (switchover.go).
+// there and back (switchover.go), or drills (drill.go).
 type story struct {
 	opts  Options
 	table *table
@@ -74,6 +74,9 @@ func play(ctx context.Context, opts Options, out io.Writer) (ok bool, err error)
 	what := "the active/passive tutorial"
 	if s.planned() {
 		what, s.traffic = "a switchover there and back at full speed", fullSpeed(opts.Seed)
+	}
+	if opts.Story == drillStory {
+		what = "three kinds of drills at full speed"
 	}
 	s.table.printf("Drawbridge: %s on %s, seed %d\ndata and logs: %s\n", what, opts.Kind, opts.Seed, dir)
 	defer func() {
@@ -135,6 +138,9 @@ func (s *story) tell(ctx context.Context, dir string) (check.Report, error) {
 	acts := s.theTutorial
 	if s.planned() {
 		acts = s.theSwitchover
+	}
+	if s.opts.Story == drillStory {
+		acts = s.theDrill
 	}
 	var failed error
 	for _, step := range append([]act{

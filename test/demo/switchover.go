@@ -11,21 +11,15 @@ import (
 	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
 )
 
-func (s *story) planned() bool { return s.opts.Story == switchoverStory }
+// planned: nobody dies in the story.
+func (s *story) planned() bool { return s.opts.Story == switchoverStory || s.opts.Story == drillStory }
 
 // theSwitchover moves everybody to the standby and home again, while producers
 // and consumers of both topics go on as fast as they can.
 func (s *story) theSwitchover(flowing context.Context) []act {
 	home, standby := func() *harness.Site { return s.sys.Home }, func() *harness.Site { return s.sys.Standby }
 	return []act{
-		{"clients start under drctl exec; records flow to both topics", func(context.Context) (string, error) {
-			err := errors.Join(s.tutorial.start(), s.clicks.start())
-			if err == nil {
-				s.flow(flowing, s.tutorial)
-				s.flow(flowing, s.clicks)
-			}
-			return fmt.Sprintf("%d records a second to each topic", s.traffic.PerSecond), err
-		}},
+		s.startFlowing(flowing),
 		{"records flow at home and are read there", func(ctx context.Context) (string, error) { return s.flowsAt(ctx, home()) }},
 		{"drctl switchover --dry-run", s.dryMove},
 		{"drctl switchover to the standby, approved by a second person", func(ctx context.Context) (string, error) {
@@ -36,6 +30,17 @@ func (s *story) theSwitchover(flowing context.Context) []act {
 		{"drctl switchover home, approved by a second person", func(ctx context.Context) (string, error) { return s.moveTo(ctx, home(), &s.failback) }},
 		{"records flow at home again; then they end, and all are read and mirrored", s.movedHome},
 	}
+}
+
+func (s *story) startFlowing(flowing context.Context) act {
+	return act{"clients start under drctl exec; records flow to both topics", func(context.Context) (string, error) {
+		err := errors.Join(s.tutorial.start(), s.clicks.start())
+		if err == nil {
+			s.flow(flowing, s.tutorial)
+			s.flow(flowing, s.clicks)
+		}
+		return fmt.Sprintf("%d records a second to each topic", s.traffic.PerSecond), err
+	}}
 }
 
 // flowsAt waits until this many more records of each topic are acknowledged at a

@@ -22,6 +22,8 @@ type Operation struct {
 	By, Approver string
 	// Progress gets what drctl says while it follows the run; nil for nobody.
 	Progress io.Writer
+	// Before is called before each approval; its error ends the operation. Nil: nothing.
+	Before func(context.Context, workflows.Waiting) error
 	// Answered is told of each approval that was given; nil for nobody.
 	Answered func(workflows.Waiting)
 }
@@ -83,6 +85,11 @@ func (s *System) answer(ctx context.Context, op Operation) error {
 		key := st.Detail.OpID + w.Text
 		if given[key] {
 			continue
+		}
+		if op.Before != nil {
+			if err := op.Before(ctx, w); err != nil {
+				return fmt.Errorf("before %s is approved: %w", op.Verb, err)
+			}
 		}
 		args := []string{"approve", s.Pair(), "--key", s.Key(op.Approver), "--op", st.Detail.OpID, "--reason", "read and agreed"}
 		for _, o := range w.Overrides {

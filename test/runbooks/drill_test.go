@@ -109,7 +109,6 @@ func TestDrillsArePlayedBySchedulesAndRefusedBesideAFailover(t *testing.T) {
 	// By hand, and readiness knows of it.
 	out, err := p.Drctl.Run(ctx, "drill", p.Pair(), "--kind", runbook.DrillTabletop)
 	p.must(err)
-	t.Log(out)
 	if !strings.Contains(out, "failover: fail over") || !strings.Contains(out, "switchover: promote") {
 		t.Errorf("it says %s", out)
 	}
