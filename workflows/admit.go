@@ -24,7 +24,7 @@ func (s *story) admit(ctx workflow.Context) error {
 		}
 		s.known = append(s.known, h)
 	}
-	if text, flaps := s.plan.Flapping(s.rec.Moves, s.op, workflow.Now(ctx)); flaps {
+	if text, flaps := s.plan.Flapping(s.rec.Moves, s.op, workflow.Now(ctx)); flaps && s.report.Drill == "" { // a drill goes there and back
 		if err := s.flapping(text); err != nil {
 			return err
 		}

@@ -45,7 +45,7 @@ type canaryDrill struct {
 
 func (c *canaryDrill) orient(ctx workflow.Context) error {
 	pair := c.plan.Pair
-	f := runbook.ReadyFacts{Now: workflow.Now(ctx), Plan: c.plan, Truth: &c.truth}
+	f := runbook.ReadyFacts{Now: workflow.Now(ctx), Plan: c.plan, Truth: &c.truth, Holds: c.holds}
 	if r := runbook.MayDrill(runbook.DrillCanary, f, runbook.Readiness{}); r != nil {
 		return refuse(r.Code, "%s", r.Text)
 	}

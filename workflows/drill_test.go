@@ -208,7 +208,13 @@ func TestADrillIsRefusedAndPeopleAreTold(t *testing.T) {
 		"a Consul is silent":          {runbook.DrillCanary, func(w *world) { w.down[away+" consul"] = true }, ErrPrecondition, "consul west do not answer"},
 		"nobody set it up":            {runbook.DrillCanary, func(w *world) { w.consul = map[string]*record.Record{} }, ErrPrecondition, "drctl setup orders"},
 		"readiness is red":            {runbook.DrillFull, func(w *world) { w.mirrors["there"]["a"] = "FAILED" }, ErrPrecondition, "mirror a is FAILED"},
-		"the request is forged":       {runbook.DrillCanary, nil, ErrCommandForged, "not their signature"},
+		"somebody holds it": {runbook.DrillTabletop, func(w *world) {
+			w.kill = map[string]runbook.Hold{home: {Held: true, Seq: 1, By: "bob", Reason: "audit", Since: time.Unix(5, 0)}}
+		}, ErrHeld, "held by bob"},
+		"a change freeze": {runbook.DrillCanary, func(w *world) {
+			w.plan.Freezes = []runbook.Freeze{{Name: "year end", From: "2000-01-01T00:00:00Z", To: "2100-01-01T00:00:00Z"}}
+		}, ErrHeld, "year end"},
+		"the request is forged": {runbook.DrillCanary, nil, ErrCommandForged, "not their signature"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := calm()
@@ -311,6 +317,7 @@ func TestATabletopDrillLooksAndSaysWhatWouldBeDone(t *testing.T) {
 func TestAFullDrillMovesThePairAndComesBack(t *testing.T) {
 	w := calm()
 	w.topics[away] = w.topics[home]
+	w.plan.Limits.AntiFlapSeconds = 3600 // going there and back is what it is for
 	s := drilling(t, w, runbook.DrillFull, agree)
 	s.env.ExecuteWorkflow(Drill, drillOf(runbook.DrillFull))
 	if err := s.env.GetWorkflowError(); err != nil {

@@ -161,6 +161,12 @@ func MayDrill(kind string, f ReadyFacts, ready Readiness) *Refusal {
 		d := t.Record.FenceDebt[0]
 		return no(RefusePrecondition, "%d debts are open, first %s owed to %s since %s (%s): pay them with drctl recover %s --debts-only", len(t.Record.FenceDebt), d.Kind, d.Site, stamp(d.Since), d.Reason, pair)
 	}
+	if held, _ := ReadHold(f.Holds); len(held) > 0 {
+		return no(RefuseHeld, "%s", held[0].Text(pair))
+	}
+	if text, frozen := f.Plan.FreezeText(f.Now); frozen {
+		return no(RefuseHeld, "%s", text)
+	}
 	if kind == DrillTabletop {
 		return nil
 	}
