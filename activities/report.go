@@ -13,7 +13,10 @@ import (
 
 // SaveReport writes both files whole or not at all; a second attempt writes the
 // same again. A relative folder begins at the worker's reports folder.
-func (a *Activities) SaveReport(_ context.Context, in workflows.SaveReportInput) (workflows.SaveReportResult, error) {
+//
+// Offsets that were too many for the run's history are read from the engine now:
+// it keeps those of ended mirrors. Without an answer the report says so.
+func (a *Activities) SaveReport(ctx context.Context, in workflows.SaveReportInput) (workflows.SaveReportResult, error) {
 	var out workflows.SaveReportResult
 	id := in.Report.OpID
 	if id == "" || id != filepath.Base(id) || strings.HasPrefix(id, ".") {
@@ -26,6 +29,13 @@ func (a *Activities) SaveReport(_ context.Context, in workflows.SaveReportInput)
 		out.PlanChanged = err != nil || hash != in.Report.PlanHash
 	}
 	in.Report.PlanChanged = out.PlanChanged
+	if in.Offsets != nil {
+		if risk, err := a.risk(ctx, *in.Offsets); err == nil {
+			in.Report.Stops, in.Report.Offsets = risk.Partitions, risk.Groups
+		} else {
+			in.Report.Findings = append(in.Report.Findings, fmt.Sprintf("the stop offsets are here by topic only, engine %s has them by partition and did not give them: %v", in.Offsets.Site.Name, err))
+		}
+	}
 	body, err := in.Report.JSON()
 	if err != nil {
 		return out, settle(fmt.Errorf("report of %s: %w", id, err))

@@ -43,18 +43,24 @@ func (a *Activities) AttestOutage(ctx context.Context, in workflows.AttestOutage
 // MeasureRisk reads progress and offset sync. Now is this worker's clock: the
 // engine's API tells no time of its own.
 func (a *Activities) MeasureRisk(ctx context.Context, in workflows.MeasureRiskInput) (workflows.MeasureRiskResult, error) {
+	risk, err := a.risk(ctx, in)
+	return workflows.MeasureRiskResult{Risk: risk.Condense(runbook.RowLimit)}, settle(err)
+}
+
+// risk is the whole of it, however large the link.
+func (a *Activities) risk(ctx context.Context, in workflows.MeasureRiskInput) (runbook.Risk, error) {
 	p, by, err := a.progress(ctx, in.Site, in.Link)
 	if err != nil {
-		return workflows.MeasureRiskResult{}, settle(err)
+		return runbook.Risk{}, err
 	}
 	now := time.Now().UTC()
 	e, err := a.engine(in.Site)
 	if err != nil {
-		return workflows.MeasureRiskResult{}, settle(err)
+		return runbook.Risk{}, err
 	}
 	groups, err := e.Groups(ctx, in.Link.Name)
 	if err != nil {
-		return workflows.MeasureRiskResult{}, settle(fmt.Errorf("offset sync of link %s: %w", in.Link.Name, err))
+		return runbook.Risk{}, fmt.Errorf("offset sync of link %s: %w", in.Link.Name, err)
 	}
 	risk := runbook.Risk{
 		Link: in.Link.Name, Now: now, SourceReachable: p.SourceReachable, LastContact: p.LastContact,
@@ -77,5 +83,5 @@ func (a *Activities) MeasureRisk(ctx context.Context, in workflows.MeasureRiskIn
 			})
 		}
 	}
-	return workflows.MeasureRiskResult{Risk: risk}, nil
+	return risk, nil
 }

@@ -63,6 +63,19 @@ func (w World) Stuck(topic string, revoked bool) World {
 	return w
 }
 
+// Large is a pair in its steady state, its home lost, with that many topics of
+// that many partitions, in waves of fifty.
+func Large(topics, partitions int) World {
+	w := lost()
+	w.wide, w.plan.Limits.WaveTopics = partitions, 200
+	w.plan.Topics, w.mirrors["there"] = nil, map[string]string{}
+	for i := range topics {
+		t := fmt.Sprintf("a-topic-of-a-name-of-usual-length-%04d", i)
+		w.plan.Topics, w.mirrors["there"][t] = append(w.plan.Topics, t), "ACTIVE"
+	}
+	return worldOf(w)
+}
+
 // Active is the site that clients are sent to, by the newest copy.
 func (w World) Active() string {
 	w.w.mu.Lock()

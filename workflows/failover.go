@@ -148,14 +148,13 @@ func (f *failover) forecast(ctx workflow.Context) error {
 		}
 		f.demand(v)
 		cast := runbook.Foresee(got.Risk)
-		f.status.Forecast = &cast
-		f.report.RPOEstimate = &cast.AtRisk
+		f.foresee(ctx, cast)
 		f.topics, f.pivotLink = got.Risk.Topics(), f.link.Name
 		f.report.Planned = nil
 		if f.status.DryRun {
 			f.report.Planned = runbook.FailoverSteps(f.plan, f.link, f.topics, cast)
 		}
-		return fmt.Sprintf("%d records at risk in %d topics, blind for %.1f s", cast.AtRisk, len(cast.Topics), cast.BlindSeconds), nil
+		return f.cast.Text(), nil
 	})
 	for _, o := range f.need {
 		f.find("needs the override %s", o)
@@ -164,8 +163,16 @@ func (f *failover) forecast(ctx workflow.Context) error {
 	return err
 }
 
+// foresee keeps a forecast: whole for the report, cut for answers to queries.
+func (f *failover) foresee(ctx workflow.Context, cast runbook.Forecast) {
+	cast.Remember(f.past, workflow.Now(ctx))
+	top := cast.Top(statusRows)
+	f.cast, f.status.Forecast = &cast, &top
+	f.report.RPOEstimate = &cast.AtRisk
+}
+
 func (f *failover) askFirst(ctx workflow.Context) error {
-	text := fmt.Sprintf("fail over from %s to %s, giving up about %d records; %s", f.lost.Name, f.survivor.Name, f.status.Forecast.AtRisk, strings.Join(f.why, "; "))
+	text := fmt.Sprintf("fail over from %s to %s, giving up %s; %s", f.lost.Name, f.survivor.Name, f.cast.Text(), strings.Join(f.why, "; "))
 	err := f.approve(ctx, "approve", text, f.need, false)
 	f.mark(ctx, "approve")
 	return err
@@ -225,9 +232,13 @@ func (f *failover) waves(ctx workflow.Context) error {
 		}
 	}
 	err := f.do(ctx, "stop offsets", func(ctx workflow.Context) (string, error) {
-		got, err := run(with(ctx, kindProbe, "stop offsets"), steps.MeasureRisk, MeasureRiskInput{Call: f.call("stop offsets"), Site: f.survivor, Link: f.link})
+		in := MeasureRiskInput{Call: f.call("stop offsets"), Site: f.survivor, Link: f.link}
+		got, err := run(with(ctx, kindProbe, "stop offsets"), steps.MeasureRisk, in)
 		f.report.Stops, f.report.Offsets = got.Risk.Partitions, got.Risk.Groups
-		return fmt.Sprintf("%d partitions", len(got.Risk.Partitions)), err
+		if got.Risk.Condensed {
+			f.offsets = &in
+		}
+		return fmt.Sprintf("%d partitions", got.Risk.Counted()), err
 	})
 	f.mark(ctx, "mirrors")
 	return err
@@ -251,12 +262,11 @@ func (f *failover) wave(ctx workflow.Context, name string, topics []string) (str
 		return "", refuse(ErrHalted, "%s", v.Text())
 	}
 	for _, t := range runbook.Failed(all) {
-		f.find("mirror %s was not failed over: %s", t.Topic, t.Error)
+		f.find("mirror %s was not failed over and stays read-only at %s: %s; drctl mirror failover %s %s tries again", t.Topic, f.survivor.Name, t.Error, f.link.Name, t.Topic)
 	}
-	for _, t := range stopped.Topics {
-		if t.OK && t.WriterFence != "" && t.WriterFence != "enforced" {
-			f.find("mirror %s: the fence on the engine's own writer is %s", t.Topic, t.WriterFence)
-		}
+	f.topics = accepted(f.topics, runbook.Failed(all)) // the rest does not wait for them
+	for _, loose := range runbook.Loose(stopped.Topics) {
+		f.find("%s", loose)
 	}
 	return fmt.Sprintf("%d of %d mirrors STOPPED", len(stopped.Topics)-len(runbook.Failed(stopped.Topics)), len(topics)), nil
 }

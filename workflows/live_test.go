@@ -35,6 +35,8 @@ type live struct {
 	w workflows.World
 	// fails is the error type that a run may end with, "" for none.
 	fails string
+	// every is how often people look, each time a replay of the run; 0 for 100 ms.
+	every time.Duration
 }
 
 func start(t *testing.T, w workflows.World) *live {
@@ -82,7 +84,7 @@ func (l *live) play(name, workflow string, in any, people func(workflows.Status)
 	done := make(chan error, 1)
 	var res workflows.Result
 	go func() { done <- r.Get(ctx, &res) }()
-	tick := time.NewTicker(100 * time.Millisecond)
+	tick := time.NewTicker(max(l.every, 100*time.Millisecond))
 	defer tick.Stop()
 	for {
 		select {

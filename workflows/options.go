@@ -94,3 +94,7 @@ func with(ctx workflow.Context, k kind, summary string) workflow.Context {
 	}
 	return workflow.WithActivityOptions(ctx, o)
 }
+
+// statusRows of a forecast, topics and groups each, are in the status: it answers
+// queries, which have a bound as histories have.
+const statusRows = 50

@@ -93,6 +93,9 @@ type SaveReportInput struct {
 	Call   Call           `json:"call"`
 	Folder string         `json:"folder"`
 	Report runbook.Report `json:"report"`
+	// Offsets is where the stop offsets and group offsets are that were too many
+	// for the run's history: the file gets them from there. Nil: the report has all.
+	Offsets *MeasureRiskInput `json:"offsets,omitempty"`
 }
 
 // SaveReportResult names the files.

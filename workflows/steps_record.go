@@ -135,7 +135,8 @@ type MeasureRiskInput struct {
 	Link runbook.Link `json:"link"`
 }
 
-// MeasureRiskResult is the risk as the engine knows it.
+// MeasureRiskResult is the risk as the engine knows it, condensed to
+// runbook.RowLimit rows of each kind.
 type MeasureRiskResult struct {
 	Risk runbook.Risk `json:"risk"`
 }

@@ -52,6 +52,9 @@ type story struct {
 	report runbook.Report
 	marks  time.Time // end of the last RTO segment
 
+	cast      *runbook.Forecast     // whole; the status has the worst of it
+	past      runbook.PastRuns      // what the kept reports of the pair tell
+	offsets   *MeasureRiskInput     // where the offsets are that the report lacks, nil if it has all
 	unsure    *record.Record        // a write whose outcome is not known
 	topics    []string              // mirrors that this run ends
 	pivotLink string                // the link that they belong to
@@ -310,13 +313,13 @@ func (s *story) close(ctx workflow.Context, err error) (Result, error) {
 		r.Error = said(err)
 	}
 	r.Steps, r.Approvals, r.Findings, r.Fences = s.status.Steps, s.status.Approvals, s.status.Findings, s.status.Fences
-	r.Forecast, r.Ledger, r.Move, r.Turned = s.status.Forecast, s.status.Ledger, s.status.Move, s.status.Turned
+	r.Forecast, r.Ledger, r.Move, r.Turned = s.cast, s.status.Ledger, s.status.Move, s.status.Turned
 	if s.rec.Pair != "" {
 		r.EpochAfter, r.Active, r.DebtsOpen = s.rec.Epoch, s.rec.Active, s.rec.FenceDebt
 	}
 	res := Result{OpID: s.id, Outcome: outcome, Epoch: r.EpochAfter, Active: r.Active}
 	if !s.status.DryRun {
-		saved, serr := run(with(ctx, kindPaper, "report"), steps.SaveReport, SaveReportInput{Call: s.call("save report"), Folder: s.plan.Reports, Report: *r})
+		saved, serr := run(with(ctx, kindPaper, "report"), steps.SaveReport, SaveReportInput{Call: s.call("save report"), Folder: s.plan.Reports, Report: *r, Offsets: s.offsets})
 		if serr != nil {
 			s.find("the report could not be kept: %s; it is in this run's result", said(serr))
 			r.Findings = s.status.Findings

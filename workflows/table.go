@@ -157,6 +157,9 @@ func (s *story) search(ctx workflow.Context) {
 	}
 }
 
+// shownFindings bounds the live details, as people's eyes do.
+const shownFindings = 30
+
 // show writes the live details of the Temporal UI.
 func (s *story) show(ctx workflow.Context) {
 	text := fmt.Sprintf("**%s** %s, asked for by %s, epoch %d\n\n", s.status.Phase, s.status.Outcome, s.requester, s.status.Epoch)
@@ -168,7 +171,11 @@ func (s *story) show(ctx workflow.Context) {
 		text += "\n\n"
 	}
 	text += runbook.Table(s.status.Steps)
-	for _, f := range s.status.Findings {
+	for i, f := range s.status.Findings {
+		if i == shownFindings {
+			text += fmt.Sprintf("\n- and %d more: see the report", len(s.status.Findings)-i)
+			break
+		}
 		text += "\n- " + f
 	}
 	workflow.SetCurrentDetails(ctx, text)

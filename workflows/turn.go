@@ -173,7 +173,7 @@ func (f *failover) forecastRest(ctx workflow.Context) error {
 		got.Risk.Partitions = slices.DeleteFunc(got.Risk.Partitions, func(p runbook.PartitionRisk) bool { return slices.Contains(ended, p.Topic) })
 		got.Risk.Groups = slices.DeleteFunc(got.Risk.Groups, func(g runbook.GroupRisk) bool { return slices.Contains(ended, g.Topic) })
 		cast := runbook.Foresee(got.Risk)
-		f.status.Forecast, f.report.RPOEstimate = &cast, &cast.AtRisk
+		f.foresee(ctx, cast)
 		f.topics = accepted(f.topics, results(ended))
 		return fmt.Sprintf("%d mirrors are STOPPED; %d records at risk in the other %d topics, blind for %.1f s", len(ended), cast.AtRisk, len(f.topics), cast.BlindSeconds), nil
 	})

@@ -41,6 +41,10 @@ type world struct {
 	busy    []string                  // groups that never stop
 	shapes  map[string]int            // partitions at the standby, where they differ from 1
 	kill    map[string]runbook.Hold   // site → hold on the pair in its Consul
+	refuses map[string]string         // mirrors that cannot be failed over, and why
+	stunted map[string]string         // mirrors that cannot be grown, and why
+	proven  *[]string                 // topics that writing was asked of
+	wide    int                       // partitions of each mirror, 0 for one
 
 	findings []Finding
 	synced   []runbook.GroupRisk
@@ -324,11 +328,13 @@ func (w *world) MeasureRisk(_ context.Context, in MeasureRiskInput) (MeasureRisk
 	r := runbook.Risk{Link: in.Link.Name, Now: time.Unix(100, 0), LastContact: time.Unix(98, 0), SourceReachable: w.heard && !w.down[in.Link.Source+" kafka"]}
 	for _, t := range append(slices.Clone(w.plan.Topics), runbook.CanaryTopic(w.plan.Pair)) {
 		if st := w.mirrors[in.Link.Name][t]; st != "" {
-			r.Partitions = append(r.Partitions, runbook.PartitionRisk{Topic: t, Status: st, LagRecords: 3, SourceSeen: true, RecordsPerSecond: 1, Guard: "proven"})
+			for p := range max(1, w.wide) {
+				r.Partitions = append(r.Partitions, runbook.PartitionRisk{Topic: t, Partition: int32(p), Status: st, LagRecords: 3, SourceSeen: true, RecordsPerSecond: 1, Guard: "proven"})
+			}
 		}
 	}
 	r.Groups = []runbook.GroupRisk{{Group: "g", Topic: "a", SourceOffset: 5, Wanted: 5, Dest: 5, DestEnd: 10, Owned: true}}
-	return MeasureRiskResult{Risk: r}, err
+	return MeasureRiskResult{Risk: r.Condense(runbook.RowLimit)}, err
 }
 
 func (w *world) CheckPrivileges(_ context.Context, in CheckPrivilegesInput) (CheckPrivilegesResult, error) {
@@ -392,14 +398,30 @@ func (w *world) AwaitMirrors(_ context.Context, in AwaitMirrorsInput) (AwaitMirr
 }
 
 func (w *world) GrowMirrors(_ context.Context, in MirrorsInput) (MirrorsResult, error) {
-	return MirrorsResult{}, w.enter("GrowMirrors", in.Call)
+	var out MirrorsResult
+	for _, t := range in.Topics {
+		out.Topics = append(out.Topics, runbook.TopicResult{Topic: t, OK: w.stunted[t] == "", Error: w.stunted[t]})
+	}
+	return out, w.enter("GrowMirrors", in.Call)
 }
 
 func (w *world) FailoverMirrors(_ context.Context, in MirrorsInput) (MirrorsResult, error) {
 	if err := w.enter("FailoverMirrors", in.Call); err != nil {
 		return MirrorsResult{}, err
 	}
-	return w.set(in.Link.Name, in.Topics, "STOPPED"), nil
+	var ask, not []string
+	for _, t := range in.Topics {
+		if w.refuses[t] == "" {
+			ask = append(ask, t)
+		} else {
+			not = append(not, t)
+		}
+	}
+	out := w.set(in.Link.Name, ask, "STOPPED")
+	for _, t := range not {
+		out.Topics = append(out.Topics, runbook.TopicResult{Topic: t, Status: "FAILED", Error: w.refuses[t]})
+	}
+	return out, nil
 }
 
 func (w *world) PromoteMirrors(_ context.Context, in MirrorsInput) (MirrorsResult, error) {
@@ -487,6 +509,9 @@ func (w *world) ProveWritable(_ context.Context, in ProveWritableInput) (ProveWr
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.proven != nil {
+		*w.proven = append(*w.proven, in.Topics...)
+	}
 	return ProveWritableResult{Writable: len(w.fences[in.Site.Name]) == 0 || w.deaf, Brokers: 1}, err
 }
 

@@ -161,7 +161,8 @@ func planChanged(yes bool) string {
 }
 
 func forecastTable(w io.Writer, f runbook.Forecast) {
-	fmt.Fprintf(w, "a failover now: %d records at risk, source not heard of for %.1f s\n", f.AtRisk, f.BlindSeconds)
+	fmt.Fprintln(w, "a failover now:", f.Text())
+	f = f.Top(forecastRows)
 	lines := [][]string{{"TOPIC", "AT RISK", "KNOWN", "BLIND", "LAG S", "REDELIVERED"}}
 	for _, t := range f.Topics {
 		lines = append(lines, []string{
@@ -175,7 +176,13 @@ func forecastTable(w io.Writer, f runbook.Forecast) {
 			fmt.Fprintf(w, "group %s, topic %s: %s\n", g.Group, g.Topic, g.Problem)
 		}
 	}
+	if f.InTopics > 0 {
+		fmt.Fprintf(w, "the worst of %d topics; --output json and the report have more\n", f.InTopics)
+	}
 }
+
+// forecastRows fit on a screen.
+const forecastRows = 20
 
 func ledgerTable(w io.Writer, ledger []runbook.LedgerLine) {
 	lines := [][]string{{"TOPIC", "PARTITION", "LAGGED", "FROM", "TO", "UNRECOVERABLE", "DECISION", "APPENDED"}}

@@ -52,6 +52,11 @@ type PartitionRisk struct {
 	// Guard is how far the mirror is known to be read-only for others: "none",
 	// "set", "proven" or "released".
 	Guard string `json:"guard,omitempty"`
+	// Of counts the partitions that a condensed row stands for, 0 for its own
+	// alone; Partition is then the one that lags longest, Unseen how many were
+	// never seen at the source, and there are no offsets.
+	Of     int `json:"of,omitempty"`
+	Unseen int `json:"unseen,omitempty"`
 }
 
 // GroupRisk is one group and partition as the offset sync sees it.
@@ -70,6 +75,8 @@ type GroupRisk struct {
 	DestEnd int64  `json:"dest_end"`
 	Owned   bool   `json:"owned"`
 	Problem string `json:"problem,omitempty"`
+	// Sum stands in the place of offsets in a condensed row (Partition -1).
+	Sum *GroupSum `json:"sum,omitempty"`
 }
 
 // Risk is what MeasureRisk found on one link.
@@ -81,6 +88,8 @@ type Risk struct {
 	GroupsSyncedAt  time.Time       `json:"groups_synced_at"`
 	Partitions      []PartitionRisk `json:"partitions"`
 	Groups          []GroupRisk     `json:"groups"`
+	// Condensed: rows stand for several partitions; the offsets are with the engine.
+	Condensed bool `json:"condensed,omitempty"`
 }
 
 // Topics of the risk, each once, in order of appearance.

@@ -140,6 +140,26 @@ func Failed(results []TopicResult) []TopicResult {
 	return out
 }
 
+// Loose says of which mirrors the engine's own late batches are not known to be
+// fenced out: one line per level, however many they are.
+func Loose(results []TopicResult) []string {
+	first, n, levels := map[string]string{}, map[string]int{}, []string{}
+	for _, r := range results {
+		if !r.OK || r.WriterFence == "" || r.WriterFence == "enforced" {
+			continue
+		}
+		if n[r.WriterFence]++; n[r.WriterFence] == 1 {
+			first[r.WriterFence] = r.Topic
+			levels = append(levels, r.WriterFence)
+		}
+	}
+	var out []string
+	for _, l := range levels {
+		out = append(out, fmt.Sprintf("the fence on the engine's own writer is %s for %d mirrors of a wave, first %s", l, n[l], first[l]))
+	}
+	return out
+}
+
 // Waves cuts topics into waves of size, in order.
 func Waves(topics []string, size int) [][]string {
 	if size < 1 {

@@ -96,23 +96,31 @@ func (r Report) numbers(line func(string, ...any)) {
 		line("Copied by rebuild: %d records, %d bytes", r.CopyRecords, r.CopyBytes)
 	}
 	if f := r.Forecast; f != nil && len(f.Topics) > 0 {
-		line("\n### Forecast: %d records at risk, blind for %.1f s\n", f.AtRisk, f.BlindSeconds)
+		whole := *f
+		f := f.Top(markdownRows)
+		line("\n### Forecast: %d records at risk, blind for %.1f s\n\n%s.\n", f.AtRisk, f.BlindSeconds, cell(whole.Text()))
 		line("| topic | known | since then, about | lag s | read again at most |\n|---|---|---|---|---|")
 		for _, t := range f.Topics {
 			line("| %s | %d | %d | %.1f | %d |", cell(t.Topic), t.Known, t.Blind, t.LagSeconds, t.Redeliver)
 		}
 		groups(line, f.Groups)
+		if f.InTopics+f.InGroups > 0 {
+			line("\nThe worst of %d topics and %d groups on topics; the JSON report has all.", len(whole.Topics), len(whole.Groups))
+		}
 	}
 	groups(line, r.RecoveryForecast)
 }
+
+// markdownRows of a forecast are for people; the JSON report has all.
+const markdownRows = 50
 
 func groups(line func(string, ...any), list []GroupForecast) {
 	if len(list) == 0 {
 		return
 	}
-	line("\n| group | topic | read again at most | note |\n|---|---|---|---|")
+	line("\n| group | topic | read again at least | at most | skipped | note |\n|---|---|---|---|---|---|")
 	for _, g := range list {
-		line("| %s | %s | %d | %s |", cell(g.Group), cell(g.Topic), g.Redelivered, cell(g.Problem))
+		line("| %s | %s | %d | %d | %d | %s |", cell(g.Group), cell(g.Topic), g.Again, g.Redelivered, g.Skipped, cell(g.Problem))
 	}
 }
 

@@ -121,15 +121,15 @@ func TestForecastAddsBlindTimeAndBoundsRedelivery(t *testing.T) {
 		},
 		Groups: []runbook.GroupRisk{
 			{Group: "g", Topic: "a", Wanted: 6, Dest: 2, DestEnd: 10, Owned: true},
-			{Group: "g", Topic: "a", Partition: 1, Wanted: 9, Dest: 4, DestEnd: 10, Owned: false, Problem: "foreign"},
+			{Group: "g", Topic: "a", Partition: 1, SourceOffset: 11, Wanted: 9, Dest: 5, DestEnd: 10, Owned: false, Problem: "foreign"},
 			{Group: "h", Topic: "a", Wanted: -1, Dest: -1, DestEnd: 10, Owned: true},
 			{Group: "i", Topic: "a", Wanted: 12, DestEnd: 10, Owned: true},
 		},
 	}
 	want := runbook.Forecast{
-		AtRisk: 28, BlindSeconds: 2.5,
-		Topics: []runbook.TopicForecast{{Topic: "a", Known: 3, Blind: 25, AtRisk: 28, LagSeconds: 4, Redeliver: 20}, {Topic: "b", Unseen: 1}},
-		Groups: []runbook.GroupForecast{{Group: "g", Topic: "a", Redelivered: 10, Problem: "foreign"}, {Group: "h", Topic: "a", Redelivered: 10}, {Group: "i", Topic: "a"}},
+		AtRisk: 28, Known: 3, Blind: 25, BlindSeconds: 2.5, Again: 4, AtMost: 19,
+		Topics: []runbook.TopicForecast{{Topic: "a", Known: 3, Blind: 25, AtRisk: 28, LagSeconds: 4, Redeliver: 19}, {Topic: "b", Unseen: 1}},
+		Groups: []runbook.GroupForecast{{Group: "g", Topic: "a", Again: 4, Redelivered: 9, Problem: "foreign"}, {Group: "h", Topic: "a", Redelivered: 10}, {Group: "i", Topic: "a"}},
 	}
 	if d := cmp.Diff(want, runbook.Foresee(r)); d != "" {
 		t.Errorf("-want +got:\n%s", d)

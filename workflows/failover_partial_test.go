@@ -1,0 +1,75 @@
+package workflows
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
+)
+
+func TestATopicThatCannotBeFailedOverIsNamedAndHoldsUpNoOther(t *testing.T) {
+	w := lost()
+	w.plan.Limits.HaltPercent = 50
+	w.refuses = map[string]string{"b": "partition 3 has no leader"}
+	w.stunted = map[string]string{"a": "the controller does not answer"}
+	var proven []string
+	w.proven = &proven
+	s := newStage(t, w)
+	s.react = agree
+	s.run(Failover, FailoverInput{Start: request(runbook.OpFailover)})
+	s.outcome(runbook.Partly)
+	s.clean()
+	if w.consul[away].Active[0] != away {
+		t.Errorf("record %+v", w.consul[away])
+	}
+	for topic, want := range map[string]string{"a": "STOPPED", "b": "ACTIVE", runbook.CanaryTopic("orders"): "STOPPED"} {
+		if got := w.mirrors["there"][topic]; got != want {
+			t.Errorf("mirror %s is %s, want %s", topic, got, want)
+		}
+	}
+	said := strings.Join(s.res.Report.Findings, "\n")
+	for _, want := range []string{"mirror b was not failed over and stays read-only at west: partition 3 has no leader; drctl mirror failover there b", "mirror a could not be grown: the controller"} {
+		if !strings.Contains(said, want) {
+			t.Errorf("not found: %q in\n%s", want, said)
+		}
+	}
+	if slices.Contains(proven, "b") || !slices.Contains(proven, "a") {
+		t.Errorf("writing was asked of %v: a mirror that was left is read-only", proven)
+	}
+}
+
+// More failures than the plan allows stop for a person, with nothing more ended
+// meanwhile; a retry goes on where it was.
+func TestAWaveWithTooManyFailuresWaitsForAPerson(t *testing.T) {
+	w := lost()
+	w.refuses = map[string]string{"b": "partition 3 has no leader"} // half of the first wave, allowed are 20 %
+	s := newStage(t, w)
+	var text, canary string
+	s.react = func(st Status) []runbook.Command {
+		if st.Waiting != nil && st.Waiting.For == WaitPerson {
+			text, canary = st.Waiting.Text, w.mirrors["there"][runbook.CanaryTopic("orders")]
+			delete(w.refuses, "b")
+			c := signed(st, "bob", runbook.Retry)
+			c.Step = st.Waiting.Step
+			return []runbook.Command{c}
+		}
+		return agree(st)
+	}
+	s.run(Failover, FailoverInput{Start: request(runbook.OpFailover)})
+	s.outcome(runbook.Partly)
+	if !strings.Contains(text, "fail over wave 1") || !strings.Contains(text, "1 of 2 mirrors of this wave failed, more than 20 %") || !strings.Contains(text, "b: partition 3") {
+		t.Errorf("people read %q", text)
+	}
+	if canary != "ACTIVE" {
+		t.Errorf("the next wave's mirror was %s while people were asked", canary)
+	}
+	for topic, got := range w.mirrors["there"] {
+		if got != "STOPPED" {
+			t.Errorf("mirror %s is %s", topic, got)
+		}
+	}
+	if f := strings.Join(s.res.Report.Findings, " "); strings.Contains(f, "not failed over") {
+		t.Errorf("findings of a cured wave: %s", f)
+	}
+}
