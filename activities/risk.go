@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
@@ -11,8 +12,8 @@ import (
 	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
 )
 
-// AttestOutage asks the worker's own eyes and the other site's engine, at the
-// same time.
+// AttestOutage asks the worker's own eyes, the other site's engine and the plan's
+// probes, at the same time and each within its own bound.
 func (a *Activities) AttestOutage(ctx context.Context, in workflows.AttestOutageInput) (workflows.AttestOutageResult, error) {
 	engine := make(chan runbook.Vantage, 1)
 	go func() {
@@ -25,6 +26,11 @@ func (a *Activities) AttestOutage(ctx context.Context, in workflows.AttestOutage
 		}
 		engine <- v
 	}()
+	probes := make([]runbook.Vantage, len(in.Probes))
+	var asked sync.WaitGroup
+	for i, p := range in.Probes {
+		asked.Go(func() { probes[i] = a.probe(ctx, p) })
+	}
 	own := runbook.Vantage{From: "worker", Known: true}
 	k, err := a.kafka(in.Site)
 	if err == nil {
@@ -37,7 +43,8 @@ func (a *Activities) AttestOutage(ctx context.Context, in workflows.AttestOutage
 		// A worker that cannot log in has not seen an outage.
 		own.Known = retryable(err)
 	}
-	return workflows.AttestOutageResult{Vantages: []runbook.Vantage{own, <-engine}}, ctx.Err()
+	asked.Wait()
+	return workflows.AttestOutageResult{Vantages: append([]runbook.Vantage{own, <-engine}, probes...)}, ctx.Err()
 }
 
 // MeasureRisk reads progress and offset sync. Now is this worker's clock: the

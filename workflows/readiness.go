@@ -104,7 +104,7 @@ func (l *readyLook) rest(ctx workflow.Context) {
 	}
 	look(runbook.PartRights, l.rights)
 	look(runbook.PartOutage, func(ctx workflow.Context) error {
-		got, err := run(with(ctx, kindProbe, "does "+from.Name+" answer?"), steps.AttestOutage, AttestOutageInput{Call: l.call("attest outage"), Site: from, Other: to, Link: link})
+		got, err := run(with(ctx, kindProbe, "does "+from.Name+" answer?"), steps.AttestOutage, AttestOutageInput{Call: l.call("attest outage"), Site: from, Other: to, Link: link, Probes: p.ProbesOf(from.Name)})
 		l.facts.Vantages = got.Vantages
 		return err
 	})

@@ -121,6 +121,8 @@ type AttestOutageInput struct {
 	Site  runbook.Site `json:"site"`
 	Other runbook.Site `json:"other"`
 	Link  runbook.Link `json:"link"`
+	// Probes are asked too, those of the plan that look at Site.
+	Probes []runbook.Probe `json:"probes,omitempty"`
 }
 
 // AttestOutageResult is what each vantage point sees.

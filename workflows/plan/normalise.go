@@ -24,6 +24,7 @@ const (
 	DefaultReadiness     = 1200
 	DefaultAntiFlap      = 3600
 	DefaultDebts         = 60
+	DefaultMargin        = 300
 )
 
 // Operations that an approval rule may be given for, with the number of
@@ -68,6 +69,15 @@ func (p Plan) Normalise() Plan {
 		}
 	}
 	slices.SortStableFunc(p.Groups, func(a, b Group) int { return cmp.Compare(a.Name, b.Name) })
+	p.Probes = slices.Clone(p.Probes)
+	slices.SortStableFunc(p.Probes, func(a, b Probe) int { return cmp.Compare(a.Name, b.Name) })
+	p.Pipelines = slices.Clone(p.Pipelines)
+	for i := range p.Pipelines {
+		l := &p.Pipelines[i]
+		l.Inputs, l.Outputs = sortedCopy(l.Inputs), sortedCopy(l.Outputs)
+		def(&l.MarginSeconds, DefaultMargin)
+	}
+	slices.SortStableFunc(p.Pipelines, func(a, b Pipeline) int { return cmp.Compare(a.Group, b.Group) })
 	p.People = slices.Clone(p.People)
 	for i := range p.People {
 		p.People[i].Roles = sortedCopy(p.People[i].Roles)

@@ -18,6 +18,11 @@ type Plan struct {
 	Topics []string `json:"topics"`
 	Groups []Group  `json:"groups"`
 
+	// Probes are vantage points beside the worker and the engines; Pipelines are
+	// groups whose outputs are mirrored too.
+	Probes    []Probe    `json:"probes,omitempty"`
+	Pipelines []Pipeline `json:"pipelines,omitempty"`
+
 	Objectives Objectives      `json:"objectives"`
 	Limits     Limits          `json:"limits"`
 	People     []Person        `json:"people"`
@@ -98,6 +103,26 @@ type Link struct {
 type Group struct {
 	Name string `json:"name"`
 	Move string `json:"move"`
+}
+
+// Probe is a third point of view of a site: a URL that answers in the text format
+// of a Prometheus blackbox exporter, probe_success 1 or 0. The exporter stands
+// somewhere else and dials a broker of the site from there.
+type Probe struct {
+	Name string `json:"name"`
+	Site string `json:"site"` // that it looks at
+	URL  string `json:"url"`
+}
+
+// Pipeline is a group that reads inputs and writes what comes of them to outputs.
+// An unplanned failover places it no later than its last mirrored output:
+// MarginSeconds (default 300) is by how much an output may be younger than the
+// input it came of, with the time that records wait before they are processed.
+type Pipeline struct {
+	Group         string   `json:"group"`
+	Inputs        []string `json:"inputs"`
+	Outputs       []string `json:"outputs"`
+	MarginSeconds int64    `json:"margin_seconds"`
 }
 
 // Objectives of the pair; LagRecords (default 1000) is the lag per partition

@@ -39,6 +39,8 @@ func (p Plan) faults() []Fault {
 	c.links(p)
 	c.topics(p.Topics)
 	c.groups(p.Groups)
+	c.probes(p)
+	c.pipelines(p)
 	c.numbers(p)
 	c.freezes(p.Freezes)
 	c.duty(p.Debts)

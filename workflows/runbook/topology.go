@@ -22,6 +22,9 @@ type Plan struct {
 	Topics []string `json:"topics"`
 	Groups []Group  `json:"groups"`
 
+	Probes    []Probe    `json:"probes,omitempty"`
+	Pipelines []Pipeline `json:"pipelines,omitempty"`
+
 	Objectives Objectives          `json:"objectives"`
 	Limits     Limits              `json:"limits"`
 	People     []Person            `json:"people"`
@@ -110,6 +113,33 @@ const (
 type Group struct {
 	Name string `json:"name"`
 	Move string `json:"move"`
+}
+
+// Probe is a vantage point beside worker and engines; see plan.Probe.
+type Probe struct {
+	Name string `json:"name"`
+	Site string `json:"site"`
+	URL  string `json:"url"`
+}
+
+// ProbesOf are those that look at a site.
+func (p Plan) ProbesOf(site string) []Probe {
+	var out []Probe
+	for _, o := range p.Probes {
+		if o.Site == site {
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
+// Pipeline is a group that reads inputs and writes outputs, all of them mirrored;
+// see plan.Pipeline.
+type Pipeline struct {
+	Group         string   `json:"group"`
+	Inputs        []string `json:"inputs"`
+	Outputs       []string `json:"outputs"`
+	MarginSeconds int64    `json:"margin_seconds"`
 }
 
 // Objectives of the pair.
