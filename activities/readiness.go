@@ -1,6 +1,7 @@
 package activities
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -79,16 +80,21 @@ func (a *Activities) PastRuns(ctx context.Context, in workflows.PastRunsInput) (
 	if err != nil {
 		return out, settle(err)
 	}
+	var runs []runbook.RunTimes
 	for _, file := range files {
 		if ctx.Err() != nil {
 			return out, ctx.Err()
 		}
 		raw, err := os.ReadFile(file)
-		var r struct {
+		var r struct { // not all of a report: one of a large link is megabytes
 			Pair, Operation, Outcome, Drill, Error string
 
-			DryRun bool `json:"dry_run"`
+			OpID   string `json:"op_id"`
+			DryRun bool   `json:"dry_run"`
 			Ended  time.Time
+			Turned *runbook.Signed `json:"turned_into_failover"`
+			Steps  []runbook.StepLine
+			RTO    []runbook.Segment
 		}
 		if err == nil {
 			err = json.Unmarshal(raw, &r)
@@ -107,7 +113,15 @@ func (a *Activities) PastRuns(ctx context.Context, in workflows.PastRunsInput) (
 		}
 		if r.Operation == runbook.OpDrill {
 			out.Past.Drills = drilled(out.Past.Drills, r.Drill, r.Outcome, r.Error, r.Ended)
+		} else if whole {
+			runs = append(runs, runbook.Times(runbook.Report{OpID: r.OpID, Operation: r.Operation, Ended: r.Ended, Turned: r.Turned, Steps: r.Steps, RTO: r.RTO}))
 		}
+	}
+	slices.SortFunc(runs, func(a, b runbook.RunTimes) int {
+		return cmp.Or(b.Ended.Compare(a.Ended), cmp.Compare(a.OpID, b.OpID))
+	})
+	if in.Times > 0 {
+		out.Past.Runs = runs[:min(in.Times, len(runs))]
 	}
 	return out, nil
 }

@@ -110,7 +110,7 @@ func (f *failover) orient(ctx workflow.Context) error {
 func (f *failover) attest(ctx workflow.Context) error {
 	err := f.do(ctx, "attest outage", func(ctx workflow.Context) (string, error) {
 		got, err := run(with(ctx, kindProbe, "is "+f.lost.Name+" lost?"), steps.AttestOutage,
-			AttestOutageInput{Call: f.call("attest outage"), Site: f.lost, Other: f.survivor, Link: f.link})
+			AttestOutageInput{Call: f.call("attest outage"), Site: f.lost, Other: f.survivor, Link: f.link, Probes: f.plan.ProbesOf(f.lost.Name)})
 		if err != nil {
 			return "", err
 		}
@@ -147,12 +147,12 @@ func (f *failover) forecast(ctx workflow.Context) error {
 			return "", refuse(ErrPrecondition, "%s", v.Text())
 		}
 		f.demand(v)
-		cast := runbook.Foresee(got.Risk)
-		f.foresee(ctx, cast)
 		f.topics, f.pivotLink = got.Risk.Topics(), f.link.Name
+		f.remember(ctx)
+		f.foresee(ctx, runbook.Foresee(got.Risk))
 		f.report.Planned = nil
 		if f.status.DryRun {
-			f.report.Planned = runbook.FailoverSteps(f.plan, f.link, f.topics, cast)
+			f.report.Planned = runbook.FailoverSteps(f.plan, f.link, f.topics, *f.cast, f.past.Runs)
 		}
 		return f.cast.Text(), nil
 	})
@@ -161,6 +161,19 @@ func (f *failover) forecast(ctx workflow.Context) error {
 	}
 	f.mark(ctx, "attest") // the forecast is part of it
 	return err
+}
+
+// remember reads how earlier runs went. Without an answer there is no estimate,
+// and the run goes on.
+func (f *failover) remember(ctx workflow.Context) {
+	got, err := run(with(ctx, kindGlance, "reports of earlier runs"), steps.PastRuns,
+		PastRunsInput{Call: f.call("earlier runs"), Folder: f.plan.Reports, Times: pastRuns})
+	if err != nil {
+		f.find("the reports of earlier runs could not be read, so there is no estimate of the time: %s", brief(err))
+	}
+	f.past = got.Past
+	eta := runbook.Estimate(got.Past.Runs, len(runbook.Waves(f.topics, f.plan.Limits.WaveTopics)), f.plan.Objectives.RTOSeconds)
+	f.eta, f.etaFrom = &eta, len(f.report.RTO)
 }
 
 // foresee keeps a forecast: whole for the report, cut for answers to queries.
@@ -173,6 +186,12 @@ func (f *failover) foresee(ctx workflow.Context, cast runbook.Forecast) {
 
 func (f *failover) askFirst(ctx workflow.Context) error {
 	text := fmt.Sprintf("fail over from %s to %s, giving up %s; %s", f.lost.Name, f.survivor.Name, f.cast.Text(), strings.Join(f.why, "; "))
+	if e := f.expect(ctx); e != nil {
+		text += "; time: " + e.Text()
+		if parts := e.Parts(); parts != "" {
+			text += " (" + parts + ")"
+		}
+	}
 	err := f.approve(ctx, "approve", text, f.need, false)
 	f.mark(ctx, "approve")
 	return err

@@ -24,7 +24,7 @@ const (
 
 func TestFailoverOfTwoThousandTopicsFitsIntoAHistory(t *testing.T) {
 	l := start(t, workflows.Large(2000, 12))
-	l.every = 2 * time.Second
+	l.every, l.unkept = 2*time.Second, true
 	res := l.play("large", workflows.NameFailover, workflows.FailoverInput{Start: workflows.RequestBy("ann", runbook.OpFailover)}, workflows.Agree)
 	if res.Active[0] != "west" || len(res.Report.Forecast.Topics) != 2000 || len(res.Report.Stops) != 2000 || res.Report.Stops[0].Of != 12 {
 		t.Fatalf("%s: %s", res.Outcome, res.Report.Error)

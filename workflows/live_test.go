@@ -34,7 +34,8 @@ type live struct {
 	c client.Client
 	w workflows.World
 	// fails is the error type that a run may end with, "" for none.
-	fails string
+	fails  string
+	unkept bool // its histories are not recorded
 	// every is how often people look, each time a replay of the run; 0 for 100 ms.
 	every time.Duration
 }
@@ -136,7 +137,7 @@ func (l *live) save(ctx context.Context, name string, r client.WorkflowRun) {
 	if err := replay(h); err != nil {
 		l.t.Errorf("replay of %s: %v", name, err)
 	}
-	if *record == "" {
+	if *record == "" || l.unkept {
 		return
 	}
 	b, err := protojson.Marshal(h)

@@ -233,6 +233,9 @@ type Status struct {
 
 	Approvals []runbook.Signed  `json:"approvals,omitempty"`
 	Forecast  *runbook.Forecast `json:"forecast,omitempty"`
+	// ETA of a failover, from earlier runs; its Done moves when a segment takes
+	// longer than they did.
+	ETA *runbook.ETA `json:"eta,omitempty"`
 	// Move is the forecast of a planned move, Turned the command that made a
 	// failover of a switchover.
 	Move     *runbook.MoveForecast `json:"move,omitempty"`

@@ -41,6 +41,8 @@ var (
 	// long, because the RTO runs. Heartbeats. The second try is for a worker that
 	// died in the first: else a fence that stands would count as not proven.
 	kindOnce = kind{start: 30 * time.Second, whole: 30 * time.Second, heartbeat: true, attempts: 2, interval: time.Second, hold: true}
+	// kindGlance is a look that a run does without if it does not come at once.
+	kindGlance = kind{start: 3 * time.Second, whole: 5 * time.Second, attempts: 2, interval: time.Second}
 	// kindReady is a long look that nobody waits for: a readiness comes anyway.
 	kindReady = kind{start: 2 * time.Minute, whole: 3 * time.Minute, attempts: 2, interval: time.Second}
 	// kindDrill is a step of a canary drill: bounded, because a drill holds the pair's
@@ -94,6 +96,9 @@ func with(ctx workflow.Context, k kind, summary string) workflow.Context {
 	}
 	return workflow.WithActivityOptions(ctx, o)
 }
+
+// pastRuns is of how many earlier runs the durations are looked at.
+const pastRuns = 20
 
 // statusRows of a forecast, topics and groups each, are in the status: it answers
 // queries, which have a bound as histories have.

@@ -24,6 +24,8 @@ type InspectLinkResult struct {
 type PastRunsInput struct {
 	Call   Call   `json:"call"`
 	Folder string `json:"folder"`
+	// Times is of how many runs to tell how long they took.
+	Times int `json:"times,omitempty"`
 }
 
 // PastRunsResult is what the kept reports of the pair tell.

@@ -54,6 +54,8 @@ type story struct {
 
 	cast      *runbook.Forecast     // whole; the status has the worst of it
 	past      runbook.PastRuns      // what the kept reports of the pair tell
+	eta       *runbook.ETA          // as estimated; the status has it as of now
+	etaFrom   int                   // segments before this one are not the failover's
 	offsets   *MeasureRiskInput     // where the offsets are that the report lacks, nil if it has all
 	unsure    *record.Record        // a write whose outcome is not known
 	topics    []string              // mirrors that this run ends
@@ -313,6 +315,7 @@ func (s *story) close(ctx workflow.Context, err error) (Result, error) {
 		r.Error = said(err)
 	}
 	r.Steps, r.Approvals, r.Findings, r.Fences = s.status.Steps, s.status.Approvals, s.status.Findings, s.status.Fences
+	r.ETA = s.eta
 	r.Forecast, r.Ledger, r.Move, r.Turned = s.cast, s.status.Ledger, s.status.Move, s.status.Turned
 	if s.rec.Pair != "" {
 		r.EpochAfter, r.Active, r.DebtsOpen = s.rec.Epoch, s.rec.Active, s.rec.FenceDebt

@@ -160,9 +160,22 @@ func (s *story) search(ctx workflow.Context) {
 // shownFindings bounds the live details, as people's eyes do.
 const shownFindings = 30
 
+// expect is the estimate as of now, nil where there is none.
+func (s *story) expect(ctx workflow.Context) *runbook.ETA {
+	if s.eta == nil || s.status.DryRun {
+		return nil
+	}
+	e := s.eta.At(workflow.Now(ctx), s.report.RTO[min(s.etaFrom, len(s.report.RTO)):], s.marks, s.report.RTOMillis)
+	return &e
+}
+
 // show writes the live details of the Temporal UI.
 func (s *story) show(ctx workflow.Context) {
+	s.status.ETA = s.expect(ctx)
 	text := fmt.Sprintf("**%s** %s, asked for by %s, epoch %d\n\n", s.status.Phase, s.status.Outcome, s.requester, s.status.Epoch)
+	if e := s.status.ETA; e != nil {
+		text += "**time**: " + e.Text() + "\n\n"
+	}
 	if w := s.status.Waiting; w != nil {
 		text += fmt.Sprintf("**waits for %s** (question %q): %s", w.For, w.Question, w.Text)
 		if !w.Deadline.IsZero() {

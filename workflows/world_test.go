@@ -43,8 +43,9 @@ type world struct {
 	kill    map[string]runbook.Hold   // site → hold on the pair in its Consul
 	refuses map[string]string         // mirrors that cannot be failed over, and why
 	stunted map[string]string         // mirrors that cannot be grown, and why
-	proven  *[]string                 // topics that writing was asked of
-	wide    int                       // partitions of each mirror, 0 for one
+	earlier []runbook.RunTimes
+	proven  *[]string // topics that writing was asked of
+	wide    int       // partitions of each mirror, 0 for one
 
 	findings []Finding
 	synced   []runbook.GroupRisk
@@ -646,7 +647,7 @@ func (w *world) InspectLink(_ context.Context, in InspectLinkInput) (InspectLink
 }
 
 func (w *world) PastRuns(_ context.Context, in PastRunsInput) (PastRunsResult, error) {
-	return PastRunsResult{Past: runbook.PastRuns{Exercised: time.Now().Add(-time.Hour), Operation: "failover", Drills: w.drill.past}}, w.enter("PastRuns", in.Call)
+	return PastRunsResult{Past: runbook.PastRuns{Exercised: time.Now().Add(-time.Hour), Operation: "failover", Drills: w.drill.past, Runs: w.earlier}}, w.enter("PastRuns", in.Call)
 }
 
 func (w *world) SaveReadiness(_ context.Context, in SaveReadinessInput) (SaveReadinessResult, error) {

@@ -42,6 +42,8 @@ func (a *app) tell(e operator.Event) {
 			took = millis(e.Step.Millis)
 		}
 		fmt.Fprintf(a.stderr, "%s  %-32s %-8s %8s  %s\n", at, e.Step.Name, e.Step.State, took, e.Step.Detail)
+	case e.ETA != nil:
+		fmt.Fprintf(a.stderr, "%s  time: %s\n", at, e.ETA.Text())
 	case e.Waiting != nil:
 		fmt.Fprintf(a.stderr, "%s  waiting for %s\n", at, waitingLine(*e.Waiting))
 	default:
@@ -98,7 +100,7 @@ func resultTable(w io.Writer, r workflows.Result) {
 		}
 		return strconv.FormatInt(*n, 10)
 	}
-	rto := millis(rep.RTOMillis)
+	rto := millis(rep.RTOMillis) + runbook.Against(rep.RTOMillis, rep.RTOSeconds)
 	if rep.DryRun {
 		rto = "" // it would be the dry run's own time
 	}
@@ -120,14 +122,17 @@ func resultTable(w io.Writer, r workflows.Result) {
 		fmt.Fprintln(w)
 		ledgerTable(w, rep.Ledger)
 	}
+	if e := rep.ETA; e != nil && rep.DryRun {
+		fmt.Fprintln(w, "\ntime:", e.Expect())
+	}
 	if len(rep.Planned) > 0 {
-		lines := [][]string{{"WOULD DO", "WHAT"}}
+		lines := [][]string{{"WOULD DO", "TIME", "WHAT"}}
 		for _, p := range rep.Planned {
 			name := p.Name
 			if p.Pivot {
 				name += " (no undo from here on)"
 			}
-			lines = append(lines, []string{name, p.What})
+			lines = append(lines, []string{name, p.Time(), p.What})
 		}
 		fmt.Fprintln(w)
 		rows(w, lines)

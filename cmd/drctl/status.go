@@ -251,6 +251,9 @@ func runTable(w io.Writer, st operator.Status) {
 	}
 	fmt.Fprintln(w)
 	rows(w, lines)
+	if d.ETA != nil && st.Open() {
+		fmt.Fprintln(w, "\ntime:", d.ETA.Text())
+	}
 	if d.Waiting != nil && st.Open() {
 		fmt.Fprintln(w, "\nwaiting for", waitingLine(*d.Waiting))
 	}

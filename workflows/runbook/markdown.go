@@ -35,6 +35,9 @@ func (r Report) Markdown() string {
 	for _, p := range r.Pauses {
 		line("- paused by %s for %.1f s before step %s, %s%s", p.By, float64(p.Millis)/1000, cell(p.Before), cell(p.EndedBy), because(cell(p.Reason)))
 	}
+	if r.ETA != nil && r.DryRun {
+		line("\nTime: %s", cell(r.ETA.Expect()))
+	}
 	if len(r.Planned) > 0 {
 		line("\n## What would be done\n\n```\n%s```", Render(r.Planned))
 	}
@@ -67,10 +70,10 @@ func (r Report) numbers(line func(string, ...any)) {
 		line("\n## Numbers\n")
 	}
 	if len(r.RTO) > 0 {
-		line("RTO %.1f s, objective %d s\n", float64(r.RTOMillis)/1000, r.RTOSeconds)
-		line("| segment | seconds |\n|---|---|")
+		line("RTO %.1f s%s\n", float64(r.RTOMillis)/1000, Against(r.RTOMillis, r.RTOSeconds))
+		line("| segment | seconds | expected |\n|---|---|---|")
 		for _, s := range r.RTO {
-			line("| %s | %.1f |", s.Name, float64(s.Millis)/1000)
+			line("| %s | %.1f | %s |", s.Name, float64(s.Millis)/1000, r.ETA.expected(s.Name))
 		}
 		line("")
 	}

@@ -117,6 +117,9 @@ type PastRuns struct {
 	Operation string    `json:"operation,omitempty"`
 	// Drills, by kind.
 	Drills []PastDrill `json:"drills,omitempty"`
+	// Runs are the newest ones, newest first, with how long they took; only where
+	// that was asked for.
+	Runs []RunTimes `json:"runs,omitempty"`
 }
 
 // Summary is one line for people: what is worst.

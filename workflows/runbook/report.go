@@ -40,6 +40,8 @@ type Report struct {
 
 	// Pauses that people asked for and that held the run.
 	Pauses []PauseLine `json:"pauses,omitempty"`
+	// ETA is what was expected of the RTO when people were asked.
+	ETA *ETA `json:"eta,omitempty"`
 
 	// Planned is the step list of a dry run.
 	Planned []PlannedStep `json:"planned,omitempty"`

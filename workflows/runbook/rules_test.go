@@ -294,7 +294,7 @@ func TestReportReadsWellAndHoldsItsTable(t *testing.T) {
 		RPOEstimate: &n, RPOExact: &x, RPOByTopic: map[string]int64{"b": 1, "a": 2}, PlanChanged: true,
 		Fences:    []runbook.FenceLine{{Site: "east", Level: runbook.LevelUnreachable, Reason: "dead"}},
 		Approvals: []runbook.Signed{{By: "bob", Decision: runbook.Approve, At: at, Reason: "go", Overrides: []string{"unproven-fence"}}},
-		Planned:   runbook.FailoverSteps(plan(), runbook.Link{Name: "there", Source: "east", Destination: "west"}, []string{"a", "b", "c"}, runbook.Forecast{AtRisk: 15}),
+		Planned:   runbook.FailoverSteps(plan(), runbook.Link{Name: "there", Source: "east", Destination: "west"}, []string{"a", "b", "c"}, runbook.Forecast{AtRisk: 15}, nil),
 		DebtsOpen: []record.FenceDebt{{Kind: record.DebtFence, Site: "east", Since: at, Reason: "dead"}},
 	}
 	got := r.Markdown()

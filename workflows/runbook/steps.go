@@ -10,22 +10,49 @@ type PlannedStep struct {
 	Name  string `json:"name"`
 	What  string `json:"what"`
 	Pivot bool   `json:"pivot,omitempty"` // there is no undo from here on
+	// Millis is the median of Runs earlier runs; without any there is no number.
+	Millis int64 `json:"expected_ms,omitempty"`
+	Runs   int   `json:"expected_from_runs,omitempty"`
 }
 
-// FailoverSteps is what a failover from lost to survivor would do.
-func FailoverSteps(p Plan, link Link, topics []string, f Forecast) []PlannedStep {
-	waves := Waves(topics, p.Limits.WaveTopics)
-	return []PlannedStep{
-		{Name: "approve", What: approvals(p.Approvals[OpFailover])},
-		{Name: "lock", What: fmt.Sprintf("take the operation lock at %s (engine, then record of truth)", link.Destination)},
-		{Name: "fence", What: fmt.Sprintf("fence producers and groups on %s as far as it answers, and prove it", link.Source)},
-		{Name: "grow mirrors", What: "bring mirrors to the source's last known partition count"},
-		{Name: "fail over", What: fmt.Sprintf("end %d mirrors of link %s in %d waves, giving up about %d records", len(topics), link.Name, len(waves), f.AtRisk), Pivot: true},
-		{Name: "prove writable", What: "the canary is let through by every broker of " + link.Destination},
-		{Name: "flip", What: fmt.Sprintf("write the record of truth: %s is active; its own Consul first, %s's is owed if it is silent", link.Destination, link.Source)},
-		{Name: "move clients", What: fmt.Sprintf("wait up to %d s for %d groups on %s", p.Limits.ClientsSeconds, len(p.Groups), link.Destination)},
-		{Name: "report", What: "keep the report, give the locks back"},
+// Time says how long the step took in earlier runs, "" if nobody knows.
+func (s PlannedStep) Time() string {
+	if s.Runs == 0 {
+		return ""
 	}
+	return fmt.Sprintf("about %s (%d runs)", seconds(s.Millis), s.Runs)
+}
+
+// FailoverSteps is what a failover from lost to survivor would do, in the names
+// that its steps have; the waves are one line. Times are those of earlier runs.
+func FailoverSteps(p Plan, link Link, topics []string, f Forecast, past []RunTimes) []PlannedStep {
+	waves := len(Waves(topics, p.Limits.WaveTopics))
+	ending := waveStep + " 1"
+	if waves > 1 {
+		ending = fmt.Sprintf("%ss 1 to %d", waveStep, waves)
+	}
+	to := link.Destination
+	steps := []PlannedStep{
+		{Name: "approve", What: approvals(p.Approvals[OpFailover])},
+		{Name: "lock engine " + to, What: "take the operation lock in its state topic"},
+		{Name: "lock record", What: fmt.Sprintf("take the operation lock in the record of truth at %s, phase moving", to)},
+		{Name: "begin operation on " + link.Name, What: "only this run may change the link's mirrors from here on"},
+		{Name: "fence " + link.Source, What: fmt.Sprintf("fence producers and groups on %s as far as it answers, and prove it", link.Source)},
+		{Name: "grow mirrors", What: "bring mirrors to the source's last known partition count"},
+		{Name: ending, What: fmt.Sprintf("end %d mirrors of link %s in %d waves, giving up about %d records", len(topics), link.Name, waves, f.AtRisk), Pivot: true},
+		{Name: "stop offsets", What: "keep where each mirror and group ended"},
+		{Name: "prove writable " + to, What: "the canary is let through by every broker of " + to},
+		{Name: "canary record " + to, What: "a record is written and read on " + CanaryTopic(p.Pair)},
+		{Name: "flip", What: fmt.Sprintf("write the record of truth: %s is active; its own Consul first, %s's is owed if it is silent", to, link.Source)},
+		{Name: "move clients", What: fmt.Sprintf("wait up to %d s for %d groups on %s", p.Limits.ClientsSeconds, len(p.Groups), to)},
+		{Name: "end operation on " + link.Name, What: "give the link back"},
+		{Name: "unlock record", What: "phase open"},
+		{Name: "unlock engine " + to, What: "give its lock back, keep the report"},
+	}
+	for i := range steps {
+		steps[i].Millis, steps[i].Runs = StepTime(past, steps[i].Name, waves)
+	}
+	return steps
 }
 
 // FailbackSteps is what a failback from away to home would do.
@@ -83,7 +110,11 @@ func Render(steps []PlannedStep) string {
 		if s.Pivot {
 			mark = " [point of no return]"
 		}
-		fmt.Fprintf(&b, "%2d. %s: %s%s\n", i+1, s.Name, s.What, mark)
+		took := s.Time()
+		if took != "" {
+			took = ", " + took
+		}
+		fmt.Fprintf(&b, "%2d. %s: %s%s%s\n", i+1, s.Name, s.What, took, mark)
 	}
 	return b.String()
 }

@@ -9,13 +9,15 @@ import (
 	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
 )
 
-// Event is one thing that has changed in a run; exactly one of Step, Waiting and Problem is set.
+// Event is one thing that has changed in a run; exactly one of Step, Waiting, ETA and Problem is set.
 type Event struct {
 	At time.Time // when it was seen
 	// Step has entered the state that it says.
 	Step *runbook.StepLine
 	// Waiting is what the run now asks of people.
 	Waiting *workflows.Waiting
+	// ETA of a failover; told when another segment runs, or the end has moved by etaMoves.
+	ETA *runbook.ETA
 	// Problem: the run could not be asked; it goes on whether or not somebody looks. Told once until it answers again.
 	Problem string
 }
@@ -25,6 +27,9 @@ const followPause = 400 * time.Millisecond
 
 // detailPause is the least time between two tellings of a running step whose detail alone has changed (a lag, a count).
 const detailPause = 5 * time.Second
+
+// etaMoves is how far the expected end moves before it is told again.
+const etaMoves = 15 * time.Second
 
 // Follow tells every change of a run until it ends, then returns its result as Result does. When ctx ends it returns
 // ctx.Err(), and the run goes on.
@@ -65,6 +70,7 @@ type changes struct {
 	steps   []runbook.StepLine // as last told
 	told    map[int]time.Time  // when, by index
 	waiting workflows.Waiting
+	eta     runbook.ETA
 	problem bool
 }
 
@@ -79,6 +85,10 @@ func (c *changes) look(st workflows.Status, err error) {
 		return
 	}
 	c.problem = false
+	if e := st.ETA; e != nil && (e.Running != c.eta.Running || e.Done.Sub(c.eta.Done).Abs() >= etaMoves) {
+		c.eta = *e
+		c.tell(Event{At: now, ETA: e})
+	}
 	for i, s := range st.Steps {
 		if i < len(c.steps) {
 			last := c.steps[i]
