@@ -37,7 +37,7 @@ func (f *failover) act(ctx workflow.Context) error {
 	if ctx, err = f.cross(ctx); err != nil { // no way back from here on
 		return err
 	}
-	return inOrder(ctx, f.waves, f.prove, f.flip, f.move, f.done)
+	return inOrder(ctx, f.waves, f.place, f.prove, f.flip, f.move, f.done)
 }
 
 type failover struct {
@@ -179,6 +179,7 @@ func (f *failover) remember(ctx workflow.Context) {
 // foresee keeps a forecast: whole for the report, cut for answers to queries.
 func (f *failover) foresee(ctx workflow.Context, cast runbook.Forecast) {
 	cast.Remember(f.past, workflow.Now(ctx))
+	f.foreseePipelines(ctx, &cast)
 	top := cast.Top(statusRows)
 	f.cast, f.status.Forecast = &cast, &top
 	f.report.RPOEstimate = &cast.AtRisk

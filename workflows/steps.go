@@ -128,6 +128,11 @@ type Steps interface {
 	SyncGroups(context.Context, LinkGroupsInput) (SyncGroupsResult, error)
 	// OwnGroups makes the link's engine own the offsets on its destination.
 	OwnGroups(context.Context, LinkGroupsInput) (SyncGroupsResult, error)
+	// InspectPipeline reads record times of a pipeline's outputs, or by such a time
+	// where its group stands on the inputs.
+	InspectPipeline(context.Context, InspectPipelineInput) (InspectPipelineResult, error)
+	// PlaceGroup commits a group's places where it stands later, and reads them back.
+	PlaceGroup(context.Context, PlaceGroupInput) (PlaceGroupResult, error)
 	// AwaitClientsMoved waits for Kafka's evidence, bounded.
 	AwaitClientsMoved(context.Context, AwaitClientsMovedInput) (AwaitClientsMovedResult, error)
 

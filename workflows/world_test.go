@@ -44,6 +44,7 @@ type world struct {
 	refuses map[string]string         // mirrors that cannot be failed over, and why
 	stunted map[string]string         // mirrors that cannot be grown, and why
 	earlier []runbook.RunTimes
+	placed  []runbook.Placement
 	proven  *[]string // topics that writing was asked of
 	wide    int       // partitions of each mirror, 0 for one
 
@@ -677,4 +678,23 @@ func (w *world) Notify(_ context.Context, in NotifyInput) (NotifyResult, error) 
 	defer w.mu.Unlock()
 	w.notes = append(w.notes, in)
 	return NotifyResult{Slack: "sent"}, err
+}
+
+func (w *world) InspectPipeline(_ context.Context, in InspectPipelineInput) (InspectPipelineResult, error) {
+	err := w.enter("InspectPipeline", in.Call)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if in.Since.IsZero() {
+		return InspectPipelineResult{Outputs: []runbook.OutputEnd{{Topic: "b", Youngest: time.Unix(500, 0)}, {Topic: "b", Partition: 1, Empty: true}}}, err
+	}
+	by := in.Since.Unix() - 400 // one record a second
+	return InspectPipelineResult{Inputs: []runbook.InputPlace{{Topic: "a", Synced: 90, End: 100, ByTime: by}, {Topic: "a", Partition: 1, Synced: -1, End: 5, ByTime: 2}}}, err
+}
+
+func (w *world) PlaceGroup(_ context.Context, in PlaceGroupInput) (PlaceGroupResult, error) {
+	err := w.enter("PlaceGroup", in.Call)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.placed = in.Places
+	return PlaceGroupResult{Written: 1, Standing: 1}, err
 }

@@ -25,6 +25,8 @@ type Forecast struct {
 	Again             int64   `json:"read_again_at_least"`
 	AtMost            int64   `json:"read_again_at_most"`
 	GroupsSeenSeconds float64 `json:"groups_seen_seconds_ago,omitempty"`
+	// Pipelines are groups that are placed earlier than their commits.
+	Pipelines []PipelineForecast `json:"pipelines,omitempty"`
 	// InTopics and InGroups count the rows before Top cut them; 0 where it did not.
 	InTopics int `json:"in_topics,omitempty"`
 	InGroups int `json:"in_groups,omitempty"`
@@ -59,6 +61,13 @@ type GroupForecast struct {
 	Redelivered int64  `json:"redelivered"`
 	Skipped     int64  `json:"skipped,omitempty"`
 	Problem     string `json:"problem,omitempty"`
+}
+
+// PipelineForecast is how many records a pipeline's group reads again, so that
+// none is lost of what it made of them.
+type PipelineForecast struct {
+	Group   string `json:"group"`
+	Repeats int64  `json:"repeats"`
 }
 
 // Foresee turns what the engine knows into a forecast.
@@ -186,6 +195,9 @@ func (f Forecast) Text() string {
 	text += list(rows, max(top.InGroups, f.InGroups)-len(rows), "rows")
 	if f.GroupsSeenSeconds > 0 {
 		text += fmt.Sprintf(", commits seen %.1f s ago", f.GroupsSeenSeconds)
+	}
+	for _, p := range f.Pipelines {
+		text += fmt.Sprintf("; pipeline %s reads %d again", p.Group, p.Repeats)
 	}
 	return text + "; " + f.exerciseText()
 }

@@ -134,6 +134,12 @@ func (r Report) evidence(line func(string, ...any)) {
 			line("- %s: **%s**%s, %d entries", f.Site, f.Level, because(cell(f.Reason)), f.Evidence.Entries)
 		}
 	}
+	if len(r.Pipelines) > 0 {
+		line("\n## Pipelines\n\n| group | topic | partition | committed | placed | read again |\n|---|---|---|---|---|---|")
+		for _, p := range r.Pipelines {
+			line("| %s | %s | %d | %d | %d%s | %d |", cell(p.Group), cell(p.Topic), p.Partition, p.Synced, p.At, because(cell(p.Skipped)), p.Repeats)
+		}
+	}
 	if len(r.Clients) > 0 {
 		line("\n## Clients\n\n| group | on the old site | on the new site | moved |\n|---|---|---|---|")
 		for _, c := range r.Clients {

@@ -65,6 +65,7 @@ type Report struct {
 	// Export is the topic that lagged records were archived in.
 	Export    string            `json:"export,omitempty"`
 	Offsets   []GroupRisk       `json:"group_offsets,omitempty"`
+	Pipelines []Placement       `json:"pipelines,omitempty"`
 	Clients   []ClientMove      `json:"clients,omitempty"`
 	EndedTxns []OpenTransaction `json:"ended_transactions,omitempty"`
 	Stops     []PartitionRisk   `json:"stop_offsets,omitempty"`

@@ -2,6 +2,7 @@ package runbook
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -48,6 +49,10 @@ func FailoverSteps(p Plan, link Link, topics []string, f Forecast, past []RunTim
 		{Name: "end operation on " + link.Name, What: "give the link back"},
 		{Name: "unlock record", What: "phase open"},
 		{Name: "unlock engine " + to, What: "give its lock back, keep the report"},
+	}
+	if len(p.Pipelines) > 0 {
+		i := slices.IndexFunc(steps, func(s PlannedStep) bool { return s.Name == "stop offsets" })
+		steps = slices.Insert(steps, i+1, PlannedStep{Name: "place pipeline groups", What: fmt.Sprintf("put %d pipelines no later than their last mirrored output", len(p.Pipelines))})
 	}
 	for i := range steps {
 		steps[i].Millis, steps[i].Runs = StepTime(past, steps[i].Name, waves)
