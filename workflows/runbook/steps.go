@@ -40,6 +40,7 @@ func FailoverSteps(p Plan, link Link, topics []string, f Forecast, past []RunTim
 		{Name: "begin operation on " + link.Name, What: "only this run may change the link's mirrors from here on"},
 		{Name: "fence " + link.Source, What: fmt.Sprintf("fence producers and groups on %s as far as it answers, and prove it", link.Source)},
 		{Name: "grow mirrors", What: "bring mirrors to the source's last known partition count"},
+		{Name: "nobody holds the pair?", What: "a last look at the hold in Consul before the point of no return"},
 		{Name: ending, What: fmt.Sprintf("end %d mirrors of link %s in %d waves, giving up about %d records", len(topics), link.Name, waves, f.AtRisk), Pivot: true},
 		{Name: "stop offsets", What: "keep where each mirror and group ended"},
 		{Name: "prove writable " + to, What: "the canary is let through by every broker of " + to},
