@@ -13,7 +13,7 @@ TAGS_LONG := real,chaos
 # How long each fuzz target runs in `make test-long`.
 FUZZTIME ?= 60s
 
-.PHONY: help build check fmt format vet lint workflowcheck deps test test-long test-exactly-once fuzz demo bench tools servers ground java-ground clean
+.PHONY: help build check fmt format vet lint workflowcheck deps test test-long test-exactly-once fuzz demo bench bench-failover tools servers ground java-ground clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-17s %s\n", $$1, $$2 }'
@@ -85,6 +85,12 @@ demo: ground servers ## the whole story: two clusters, failover, recovery, failb
 bench: ground java-ground ## race against MirrorMaker 2 on Apache Kafka (QUICK=1: under ten minutes; CASES=none_1k,tiny,…)
 	@go build -o bin/bench ./test/bench
 	@exec bin/bench
+
+# QUICK=1, CASES=100,1000,…, REPEATS=n and KAFKA=real reach it through the environment.
+bench-failover: ground servers ## what a failover of 1 to 1,000 topics takes: out/bench-failover.json (QUICK=1, CASES=100,1000, KAFKA=real)
+	@if [ "$${KAFKA:-}" = real ]; then $(MAKE) --no-print-directory java-ground; fi
+	@go build -o bin/bench-failover ./test/bench/failover
+	@exec bin/bench-failover
 
 # ---- what the machine needs
 
