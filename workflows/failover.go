@@ -76,7 +76,7 @@ func (s *story) cross(ctx workflow.Context) (workflow.Context, error) {
 	if ctx.Err() != nil || s.aborted != nil || s.expired {
 		return ctx, workflow.ErrCanceled
 	}
-	s.pastPivot, s.forward = true, true
+	s.pastPivot, s.forward, s.status.PastPivot = true, true, true
 	s.noTurn = "the run is past the point of no return"
 	s.undo.forget()
 	free, _ := workflow.NewDisconnectedContext(ctx)

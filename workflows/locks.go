@@ -72,9 +72,14 @@ func (s *story) lock(ctx workflow.Context, sites []runbook.Site, ruling string, 
 		}
 	}
 	s.undo.once("lock record", func(ctx workflow.Context) error {
-		// The lock may have been written though its step failed: look.
+		// The lock, or its end, may have been written though its step failed: look.
+		tried := s.unsure
 		if err := s.reread(ctx, kindUndo); err != nil {
 			return err
+		}
+		landed := tried != nil && s.rec.SHA256 == tried.SHA256
+		if s.rec.Lock == nil && landed {
+			return s.offerAll(ctx, "undo lock record", s.rec) // cut off between the copies
 		}
 		if s.rec.Lock == nil || s.rec.Lock.OpID != s.id {
 			return nil
@@ -103,6 +108,9 @@ func (s *story) write(ctx workflow.Context, k kind, what, name string, next reco
 			return err
 		}
 	}
+	if err := s.resolve(ctx, k, ruling); err != nil {
+		return err
+	}
 	in := WriteRecordInput{Call: s.call(name), Kind: what, Site: ruling, Record: next, Base: s.base[s.ruling]}
 	if _, err := run(with(ctx, k, fmt.Sprintf("record at %s: %s", s.ruling, what)), steps.WriteRecord, in); err != nil {
 		// It may be written all the same, the answer lost.
@@ -112,6 +120,11 @@ func (s *story) write(ctx workflow.Context, k kind, what, name string, next reco
 	s.rec, s.base[s.ruling] = next, next.SHA256
 	s.status.Debts = next.FenceDebt
 	s.report.EpochAfter, s.report.Active = next.Epoch, next.Active
+	return s.offerAll(ctx, name, next)
+}
+
+// offerAll offers a record to the sites that do not rule; who does not take it is owed. It fails never.
+func (s *story) offerAll(ctx workflow.Context, name string, next record.Record) error {
 	for _, site := range s.plan.Sites {
 		if site.Name == s.ruling {
 			continue
@@ -154,9 +167,36 @@ func (s *story) offer(ctx workflow.Context, site runbook.Site, name string, next
 	free, _ := workflow.NewDisconnectedContext(ctx)
 	in := WriteRecordInput{Call: s.call(name + " copy"), Kind: WriteCopy, Site: site, Record: next, Base: s.base[site.Name], Follow: true}
 	if _, err := run(with(free, kindCopy, "copy of the record at "+site.Name), steps.WriteRecord, in); err != nil {
+		if s.doubts == nil {
+			s.doubts = map[string][]string{}
+		}
+		s.doubts[site.Name] = append(s.doubts[site.Name], next.SHA256)
 		return err
 	}
 	s.base[site.Name] = next.SHA256
+	delete(s.doubts, site.Name)
+	return nil
+}
+
+// resolve learns, before a site rules, which of the copies stands there whose
+// answers were lost: a write on the base that was known before would be refused
+// for ever. What is none of ours is somebody else's, and is refused rightly.
+func (s *story) resolve(ctx workflow.Context, k kind, site runbook.Site) error {
+	if len(s.doubts[site.Name]) == 0 {
+		return nil
+	}
+	got, err := run(with(ctx, k, "which copy stands at "+site.Name), steps.ReadRecord, ReadRecordInput{Call: s.call("read back copy"), Sites: []runbook.Site{site}})
+	if err != nil {
+		return err
+	}
+	c := runbook.CopyOf(got.Copies, site.Name)
+	if !c.Reachable {
+		return fmt.Errorf("consul of %s does not answer: %s", site.Name, c.Problem)
+	}
+	if c.Record != nil && slices.Contains(s.doubts[site.Name], c.Record.SHA256) {
+		s.base[site.Name] = c.Record.SHA256
+	}
+	delete(s.doubts, site.Name)
 	return nil
 }
 

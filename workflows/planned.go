@@ -199,7 +199,7 @@ func (m *plannedMove) promote(ctx workflow.Context) (workflow.Context, error) {
 	tokens := m.tokens
 	stopped, rerr := m.revoke(free, m.topics)
 	if rerr == nil && len(stopped) == 0 {
-		m.pastPivot, m.forward, m.undo = false, false, undo
+		m.pastPivot, m.forward, m.status.PastPivot, m.undo = false, false, false, undo
 		return free, err
 	}
 	m.find("promoting failed half way: %s; %d mirrors are STOPPED, so that the run only goes on", brief(err), len(stopped))

@@ -58,6 +58,7 @@ type story struct {
 	etaFrom   int                   // segments before this one are not the failover's
 	offsets   *MeasureRiskInput     // where the offsets are that the report lacks, nil if it has all
 	unsure    *record.Record        // a write whose outcome is not known
+	doubts    map[string][]string   // site → digests of copies that may stand there: their answers were lost
 	topics    []string              // mirrors that this run ends
 	pivotLink string                // the link that they belong to
 	tokens    []OperationTokenInput // begun and neither ended nor revoked
@@ -121,7 +122,7 @@ func open(ctx workflow.Context, op string, in Start, dry bool) (*story, error) {
 	s.phase(ctx, PhaseLooking)
 	if err := s.look(ctx, in); err != nil {
 		s.ended = true
-		return nil, failure(err)
+		return nil, failure(s.cause(err))
 	}
 	return s, nil
 }
