@@ -123,13 +123,17 @@ func (s *story) write(ctx workflow.Context, k kind, what, name string, next reco
 	return s.offerAll(ctx, name, next)
 }
 
-// offerAll offers a record to the sites that do not rule; who does not take it is owed. It fails never.
+// offerAll offers a record to the sites that do not rule; who does not take it is owed. It fails only when a site has
+// another's newer record while there is a way back: what was read at the start is no longer so.
 func (s *story) offerAll(ctx workflow.Context, name string, next record.Record) error {
 	for _, site := range s.plan.Sites {
 		if site.Name == s.ruling {
 			continue
 		}
 		if err := s.offer(ctx, site, name, next); err != nil {
+			if ErrorType(err) == ErrEpochConflict && !s.pastPivot && !s.undoing {
+				return fmt.Errorf("another operation has written the record of truth at %s since this run read it: %w", site.Name, err)
+			}
 			s.owed[site.Name] = brief(err)
 		} else {
 			delete(s.owed, site.Name)

@@ -390,7 +390,8 @@ func (w *watcher) intrude(moved bool) {
 func (w *watcher) mend() {
 	w.w.mu.Lock()
 	defer w.w.mu.Unlock()
-	for site := range w.w.consul {
+	for site, r := range w.tale.world().consul {
+		w.w.consul[site] = r
 		for _, in := range w.w.writes {
 			if in.Site.Name == site {
 				r := in.Record
