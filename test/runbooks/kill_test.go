@@ -22,6 +22,32 @@ type death struct{ row, place string }
 // deaths by operation. Those of one row stand together; round they go over the
 // pairs, so that a run has several deaths far apart.
 var deaths = map[string][]death{
+	"setup": {
+		{"load plan", "after LoadPlan load plan"},
+		{"read record", "after ReadRecord read record"},
+		{"verify request", "after VerifySignature verify request"},
+		{"check privileges", "after CheckPrivileges check privileges"},
+		{"list topics east", "after ListDRTopics list topics east"},
+		{"lock engine west", "after EngineLock lock engine west"},
+		{"lock engine east", "after EngineLock lock engine east"},
+		{"lock record", "after WriteRecord lock record"},
+		{"lock record", "after WriteRecord lock record copy"},
+		{"canary topic", "after EnsureCanaryTopic canary topic"},
+		{"link LINK", "after EnsureLink link *"},
+		{"begin operation on LINK", "after BeginOperation begin operation on *"},
+		{"mirrors on LINK", "after EnsureMirrors mirrors on *"},
+		{"catch up", "after AwaitMirrors catch up"},
+		{"prove writable east", "after ProveWritable prove writable east"},
+		{"canary record east", "after ProduceConsumeCanary canary record east"},
+		{"record of truth", "before WatchReadiness watch readiness"},
+		{"watch readiness", "after WatchReadiness watch readiness"},
+		{"end operation on LINK", "after EndOperation end operation on *"},
+		{"unlock record", "after WriteRecord unlock record"},
+		{"unlock record", "after WriteRecord unlock record copy"},
+		{"unlock engine west", "after EngineUnlock unlock engine west"},
+		{"unlock engine east", "after EngineUnlock unlock engine east"},
+		{"report", "after SaveReport save report"},
+	},
 	"failover": {
 		{"load plan", "after LoadPlan load plan"},
 		{"read record", "after ReadRecord read record"},
@@ -188,6 +214,11 @@ func TestAWorkerKilledAtAnyStepChangesNothing(t *testing.T) {
 		return // who failed has told
 	}
 	right(t, whole)
+	for n := range mortals {
+		for _, d := range share("setup", n) {
+			t.Logf("setup: killed -9 at %-26s %-52s ended as done; what it left is in all that follows", d.row, d.place)
+		}
+	}
 	for i, o := range operations {
 		covered(t, o[0], whole[i])
 		var table strings.Builder
@@ -284,16 +315,30 @@ func cycle(t *testing.T, name string, befalls func(verb string) []death) []pictu
 		}
 		t.Logf("pair %s: the worker was started again %d times", name, restarts)
 	})
-	p.steady()
+	places := func(verb string) (out []string) {
+		if befalls != nil {
+			for _, d := range befalls(verb) {
+				out = append(out, d.place)
+			}
+		}
+		return out
+	}
+	p.must(p.KillWorkerAt(places("setup")...))
+	setup := p.outcome(runbook.Done, "setup")
+	p.died(places("setup"), p.killed())
+	if befalls == nil {
+		var steps []string
+		for _, l := range setup.Report.Steps {
+			steps = append(steps, l.Name+": "+l.State)
+		}
+		p.anonymous(steps)
+		covered(t, "setup", picture{Steps: steps})
+	}
+	p.fill()
 	p.lag("lag1", "lag2")
 	var out []picture
 	for i, o := range operations {
-		var places []string
-		if befalls != nil {
-			for _, d := range befalls(o[0]) {
-				places = append(places, d.place)
-			}
-		}
+		places := places(o[0])
 		p.must(p.KillWorkerAt(places...))
 		before := p.killed()
 		out = append(out, p.picture(p.outcome(runbook.Done, o[0], o[1:]...)))

@@ -423,6 +423,12 @@ func (p *pair) lag(values ...string) {
 func (p *pair) steady() {
 	p.Helper()
 	p.outcome(runbook.Done, "setup")
+	p.fill()
+}
+
+// fill gives a pair that is set up what steady says.
+func (p *pair) fill() {
+	p.Helper()
 	p.produce(p.Home, "1", "2", "3")
 	p.read(p.Home, 2)
 	p.mirrored(p.Home, p.Standby)
