@@ -65,6 +65,7 @@ var deaths = map[string][]death{
 		{"fence east", "after FenceGroups fence groups east"},
 		{"fence east", "after ProveFence prove fence east"},
 		{"grow mirrors", "after GrowMirrors grow mirrors"},
+		{"nobody holds the pair?", "after ReadHold read hold"},
 		{"fail over wave 1", "after FailoverMirrors fail over wave 1"},
 		{"fail over wave 1", "after AwaitStopped fail over wave 1 stopped"},
 		{"prove writable west", "after ProveWritable prove writable west"},
