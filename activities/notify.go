@@ -169,6 +169,9 @@ func slackText(in workflows.NotifyInput) string {
 	if in.Text != "" {
 		text += "\n" + escape(in.Text)
 	}
+	if len(in.Mention) > 0 {
+		text += "\n<@" + strings.Join(in.Mention, "> <@") + ">"
+	}
 	return text + "\n" + escape(fmt.Sprintf("pair %s, operation %s", in.Call.Pair, in.Call.OperationID))
 }
 
@@ -193,10 +196,24 @@ func (a *Activities) tellPagerDuty(ctx context.Context, in workflows.NotifyInput
 	case !in.Page && in.Kind != workflows.NotifyFinished && in.Kind != workflows.NotifyReadyAgain:
 		return errNotAsked
 	}
-	key, err := resolve(cfg.RoutingKey)
-	if err != nil {
-		return err
+	// An incident of those whom things are escalated to ends with the run too.
+	keys := []string{cfg.RoutingKey}
+	if cfg.EscalationRoutingKey != "" && (in.Wide || !in.Page) {
+		keys = append(keys, cfg.EscalationRoutingKey)
 	}
+	var errs []error
+	for _, ref := range keys {
+		key, err := resolve(ref)
+		if err == nil {
+			err = a.event(ctx, key, in)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// event sends what PagerDuty is told to the service of a routing key.
+func (a *Activities) event(ctx context.Context, key string, in workflows.NotifyInput) error {
 	ev := &pagerduty.V2Event{RoutingKey: key, Action: "trigger", DedupKey: "drawbridge/" + in.Call.Pair + "/" + in.Call.OperationID, Client: "Drawbridge"}
 	if in.Kind == workflows.NotifyMove {
 		ev.DedupKey += "/" + in.Title

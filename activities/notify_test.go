@@ -191,3 +191,27 @@ func TestADeadOrRefusingServerNeverFailsARunNorTellsASecret(t *testing.T) {
 		t.Errorf("a wrong token gives %+v", got)
 	}
 }
+
+// An escalation names people in Slack and pages a second service, whose incident
+// ends with the run as the first one's does.
+func TestAnEscalationReachesThosePeopleToo(t *testing.T) {
+	n := notifying(t)
+	n.to.PagerDuty.EscalationRoutingKey = secretFileFor(t, "second-key")
+	n.tell(t, workflows.NotifyApproval, "needs you", true)
+	in := workflows.NotifyInput{Call: call("notify"), Notify: n.to, Kind: workflows.NotifyEscalated, Title: "still", Page: true, Wide: true, Mention: []string{"U1", "U2"}}
+	if _, err := n.Notify(t.Context(), in); err != nil {
+		t.Fatal(err)
+	}
+	if text := slackText(in); !strings.Contains(text, "<@U1> <@U2>") {
+		t.Errorf("nobody is named: %q", text)
+	}
+	n.tell(t, workflows.NotifyFinished, "done", false)
+	var got []string
+	for _, e := range n.pager.events {
+		got = append(got, fmt.Sprintf("%v %v", e["event_action"], e["routing_key"]))
+	}
+	want := []string{"trigger routing-key", "trigger routing-key", "trigger second-key", "resolve routing-key", "resolve second-key"}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("pagerduty (-want +got)\n%s", d)
+	}
+}

@@ -22,6 +22,7 @@ type gate struct {
 	need      int
 	from      int // approvals before this one do not count here
 	overrides []string
+	escalated bool   // more people were told, and may approve if the plan says so
 	verdict   string // the decision that opened it, "" while it is shut
 	by        runbook.Signed
 	choose    func(map[string]string, string) error
@@ -44,16 +45,24 @@ func (s *story) approve(ctx workflow.Context, name, text string, overrides []str
 		wait := runbook.Seconds(rule.DeadlineSeconds)
 		g.deadline = workflow.Now(ctx).Add(wait)
 		before := s.status.Phase
-		s.wait(ctx, PhaseApproval, g, Waiting{
+		w := Waiting{
 			For: WaitApproval, Text: text, Deadline: g.deadline, Have: runbook.Count(s.status.Approvals[g.from:], overrides), Need: need, Roles: rule.Roles, Overrides: overrides,
-		})
+		}
+		after := runbook.EscalateAfter(rule)
+		if after > 0 {
+			w.Escalates = workflow.Now(ctx).Add(after)
+		}
+		s.wait(ctx, PhaseApproval, g, w)
 		defer s.resume(ctx, before)
 		s.notify(ctx, NotifyApproval, fmt.Sprintf("%s of %s needs %d approvals", s.path, s.status.Pair, need), text, s.path == runbook.OpFailover)
-		// Half the time gone without an answer: everybody is told again, louder.
-		ok, err := workflow.AwaitWithTimeout(ctx, wait/2, g.opened)
+		ok, err := false, error(nil)
+		if after > 0 {
+			if ok, err = workflow.AwaitWithTimeout(ctx, after, g.opened); err == nil && !ok {
+				s.escalate(ctx, g, rule, text)
+			}
+		}
 		if err == nil && !ok {
-			s.notify(ctx, NotifyApproval, fmt.Sprintf("%s of %s still needs approvals", s.path, s.status.Pair), text, true)
-			ok, err = workflow.AwaitWithTimeout(ctx, wait-wait/2, g.opened)
+			ok, err = workflow.AwaitWithTimeout(ctx, wait-after, g.opened)
 		}
 		switch {
 		case err != nil:
@@ -66,6 +75,22 @@ func (s *story) approve(ctx workflow.Context, name, text string, overrides []str
 		s.overrides = nil // later approvals of this run are about something else
 		return s.approvers(g.from), nil
 	})
+}
+
+// escalate tells more people of a question that is not answered yet.
+func (s *story) escalate(ctx workflow.Context, g *gate, rule runbook.Approval, text string) {
+	people := runbook.EscalatedTo(rule, s.plan.People)
+	e := runbook.Escalation{Question: g.question, At: workflow.Now(ctx), MayApprove: rule.EscalatedMayApprove, Have: s.status.Waiting.Have, Need: g.need}
+	for _, who := range people {
+		e.To = append(e.To, who.Name)
+	}
+	g.escalated = true
+	s.status.Waiting.EscalatedTo = e.To
+	s.status.Escalations = append(s.status.Escalations, e)
+	s.report.Escalations = s.status.Escalations
+	s.page(ctx, NotifyEscalated, fmt.Sprintf("%s of %s still needs approvals (%d of %d)", s.path, s.status.Pair, e.Have, e.Need),
+		fmt.Sprintf("%s; until %s; escalated to %s", text, g.deadline.UTC().Format(time.RFC3339), strings.Join(e.To, ", ")), people)
+	s.show(ctx)
 }
 
 // overridden tells whether enough approvals of this run name an override.

@@ -13,7 +13,12 @@ import (
 
 // handle registers the query and the Updates, before anything blocks.
 func (s *story) handle(ctx workflow.Context) error {
-	if err := workflow.SetQueryHandler(ctx, QueryStatus, func() (Status, error) { return s.status, nil }); err != nil {
+	status := func() (Status, error) {
+		st := s.status
+		st.PastPivot = s.pastPivot
+		return st, nil
+	}
+	if err := workflow.SetQueryHandler(ctx, QueryStatus, status); err != nil {
 		return err
 	}
 	for _, name := range []string{UpdateApprove, UpdateDeny, UpdateRetry, UpdateSkip, UpdateAbort, UpdateDecide, UpdateIntoFailover, UpdatePause, UpdateResume} {
@@ -104,11 +109,11 @@ func (s *story) entitled(name string, c runbook.Command, who runbook.Person, g g
 	rule := s.rule()
 	switch name {
 	case runbook.Approve:
-		if r := runbook.MayApprove(c, who.Roles, rule, s.requester, g.overrides, s.status.Approvals[g.from:]); r != nil {
+		if r := runbook.MayApprove(c, runbook.RolesFor(rule, who, g.escalated), rule, s.requester, g.overrides, s.status.Approvals[g.from:]); r != nil {
 			return refuse(r.Code, "%s", r.Text)
 		}
 	case runbook.Deny:
-		if !runbook.HasRole(rule, who.Roles) && c.By != s.requester {
+		if !runbook.HasRole(rule, runbook.RolesFor(rule, who, g.escalated)) && c.By != s.requester {
 			return refuse(ErrNotAllowed, "%s has none of the roles that may deny: %s", c.By, strings.Join(rule.Roles, ", "))
 		}
 	case runbook.Retry, runbook.Skip:

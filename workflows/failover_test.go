@@ -153,7 +153,7 @@ func TestApprovalDeadlineEndsTheRunAfterAReminder(t *testing.T) {
 	s.outcome(runbook.NoChange)
 	asked := 0
 	for _, n := range w.notes {
-		if n.Kind == NotifyApproval {
+		if n.Kind == NotifyApproval || n.Kind == NotifyEscalated && n.Page && n.Wide {
 			asked++
 		}
 	}

@@ -225,6 +225,8 @@ type Status struct {
 	PastPivot bool      `json:"past_pivot"`
 	Outcome   string    `json:"outcome,omitempty"`
 
+	// Escalations of questions, this run's so far.
+	Escalations []runbook.Escalation `json:"escalations,omitempty"`
 	// Paused by a person: asked for, or under way.
 	Paused *runbook.PauseLine `json:"paused,omitempty"`
 
@@ -270,6 +272,9 @@ type Waiting struct {
 	Overrides []string `json:"overrides,omitempty"`
 	// Topics that still need a decision.
 	Topics []string `json:"topics,omitempty"`
+	// Escalated to these people, and when or since when.
+	EscalatedTo []string  `json:"escalated_to,omitempty"`
+	Escalates   time.Time `json:"escalates,omitzero"`
 	// Commands that are accepted now.
 	Commands []string `json:"commands"`
 }

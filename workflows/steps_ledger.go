@@ -112,6 +112,8 @@ const (
 	NotifyPaused   = "paused"
 	NotifyFinished = "finished"
 	NotifyMove     = "move" // a group that moves by page
+	// NotifyEscalated: a question went to more people.
+	NotifyEscalated = "escalated"
 	// Of Readiness: each is a message of its own, and the second ends the first's page.
 	NotifyUnready    = "unready"
 	NotifyReadyAgain = "ready again"
@@ -128,6 +130,10 @@ type NotifyInput struct {
 	Title  string         `json:"title"`
 	Text   string         `json:"text"`
 	Page   bool           `json:"page"`
+	// Wide pages those too whom the plan escalates to.
+	Wide bool `json:"wide,omitempty"`
+	// Mention are Slack ids.
+	Mention []string `json:"mention,omitempty"`
 }
 
 // NotifyResult says what happened per channel ("slack", "pagerduty"):

@@ -73,6 +73,12 @@ func waitingLine(w workflows.Waiting) string {
 	if !w.Deadline.IsZero() {
 		s += "; until " + stamp(w.Deadline)
 	}
+	switch {
+	case len(w.EscalatedTo) > 0:
+		s += "; escalated to " + joined(w.EscalatedTo)
+	case !w.Escalates.IsZero():
+		s += "; goes to more people at " + stamp(w.Escalates)
+	}
 	if len(w.Commands) > 0 {
 		s += "; answer with: " + joined(w.Commands)
 	}

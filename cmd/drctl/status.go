@@ -257,6 +257,9 @@ func runTable(w io.Writer, st operator.Status) {
 	if d.Waiting != nil && st.Open() {
 		fmt.Fprintln(w, "\nwaiting for", waitingLine(*d.Waiting))
 	}
+	for _, e := range d.Escalations {
+		fmt.Fprintln(w, e.Text())
+	}
 	if p := d.Paused; p != nil && p.Since.IsZero() {
 		fmt.Fprintf(w, "\npause asked for by %s at %s: it holds the run before its next step%s\n", p.By, stamp(p.Asked), because(p.Reason))
 	}

@@ -105,13 +105,17 @@ func (p Plan) Normalise() Plan {
 	rules := make(map[string]Rule, len(operations))
 	for _, op := range operations {
 		if _, ok := p.Approvals[op.name]; !ok {
-			rules[op.name] = Rule{Count: op.count, DeadlineSeconds: DefaultDeadline}
+			rules[op.name] = Rule{Count: op.count, DeadlineSeconds: DefaultDeadline, EscalateSeconds: DefaultDeadline / 2}
 		}
 	}
 	for name, a := range p.Approvals {
 		def(&a.DeadlineSeconds, DefaultDeadline)
+		def(&a.EscalateSeconds, a.DeadlineSeconds/2)
 		if len(a.Roles) > 0 {
 			a.Roles = sortedCopy(a.Roles)
+		}
+		if len(a.EscalateTo) > 0 {
+			a.EscalateTo = sortedCopy(a.EscalateTo)
 		}
 		rules[name] = a
 	}

@@ -195,6 +195,12 @@ type Rule struct {
 	Roles           []string `json:"roles,omitempty"`
 	SelfApproval    bool     `json:"self_approval,omitempty"`
 	DeadlineSeconds int64    `json:"deadline_seconds"`
+	// EscalateSeconds without enough answers and EscalateTo, roles or people, are
+	// told and paged too: default half the deadline and everybody; -1 for never.
+	// With EscalatedMayApprove they may approve then, whatever their roles.
+	EscalateSeconds     int64    `json:"escalate_seconds,omitempty"`
+	EscalateTo          []string `json:"escalate_to,omitempty"`
+	EscalatedMayApprove bool     `json:"escalated_may_approve,omitempty"`
 }
 
 // Notify: an absent part is not configured, and nothing is sent there.
@@ -210,7 +216,10 @@ type Slack struct {
 	Channel string `json:"channel,omitempty"`
 }
 
-// PagerDuty Events v2, routing key by reference.
+// PagerDuty Events v2, routing keys by reference. EscalationRoutingKey is of the
+// service whose people are paged too when something is escalated or the glass is
+// broken.
 type PagerDuty struct {
-	RoutingKey string `json:"routing_key"`
+	RoutingKey           string `json:"routing_key"`
+	EscalationRoutingKey string `json:"escalation_routing_key,omitempty"`
 }

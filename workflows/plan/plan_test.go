@@ -173,6 +173,33 @@ func TestLoadRefusesAFileUnderAnotherName(t *testing.T) {
 	}
 }
 
+func TestAnEscalationNamesPeopleOfThePlanAndComesBeforeTheDeadline(t *testing.T) {
+	p := example(t)
+	if r := p.Approvals["failback"]; r.EscalateSeconds != r.DeadlineSeconds/2 {
+		t.Errorf("by default half the deadline of %d s, not %d s", r.DeadlineSeconds, r.EscalateSeconds)
+	}
+	for _, c := range []struct {
+		seconds int64
+		to      string
+		fault   string
+	}{
+		{300, "operator", ""},
+		{300, "eve", ""},
+		{-1, "operator", ""},
+		{300, "ceo", "approvals.failover.escalate_to"},
+		{1800, "operator", "approvals.failover.escalate_seconds"},
+		{-2, "operator", "approvals.failover.escalate_seconds"},
+	} {
+		r := p.Approvals["failover"]
+		r.EscalateSeconds, r.EscalateTo = c.seconds, []string{c.to}
+		p.Approvals["failover"] = r
+		err := p.Normalise().Validate()
+		if (err == nil) != (c.fault == "") || err != nil && !strings.Contains(err.Error(), c.fault) {
+			t.Errorf("%d s to %s: %v", c.seconds, c.to, err)
+		}
+	}
+}
+
 func TestSignatureBindsEveryFieldAndThePerson(t *testing.T) {
 	pub, priv, err := plan.NewKey()
 	if err != nil {

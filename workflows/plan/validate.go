@@ -302,6 +302,14 @@ func (c *checker) approvals(p Plan) {
 		if a.DeadlineSeconds < 1 {
 			c.bad(key+".deadline_seconds", a.DeadlineSeconds, "write the seconds that approvers have")
 		}
+		if a.EscalateSeconds != -1 && (a.EscalateSeconds < 0 || a.EscalateSeconds >= max(a.DeadlineSeconds, 1)) {
+			c.bad(key+".escalate_seconds", a.EscalateSeconds, "write seconds below deadline_seconds (%d), or -1 for never", a.DeadlineSeconds)
+		}
+		for _, to := range a.EscalateTo {
+			if !slices.ContainsFunc(p.People, func(who Person) bool { return who.Name == to || slices.Contains(who.Roles, to) }) {
+				c.bad(key+".escalate_to", to, "nobody of the plan has this name or role: correct it, or add a person")
+			}
+		}
 		able := int64(0)
 		for _, who := range p.People {
 			if len(a.Roles) == 0 || slices.ContainsFunc(a.Roles, func(r string) bool { return slices.Contains(who.Roles, r) }) {
@@ -330,5 +338,6 @@ func (c *checker) notify(n Notify) {
 			c.bad("notify.pagerduty.routing_key", "", "give the integration's routing key as a reference")
 		}
 		c.secret("notify.pagerduty.routing_key", n.PagerDuty.RoutingKey)
+		c.secret("notify.pagerduty.escalation_routing_key", n.PagerDuty.EscalationRoutingKey)
 	}
 }

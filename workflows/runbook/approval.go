@@ -105,6 +105,39 @@ func HasRole(rule Approval, roles []string) bool {
 	return len(rule.Roles) == 0 || slices.ContainsFunc(rule.Roles, func(r string) bool { return slices.Contains(roles, r) })
 }
 
+// EscalateAfter is when a question that nobody has answered enough is escalated, 0
+// for never.
+func EscalateAfter(rule Approval) time.Duration {
+	switch after := rule.EscalateSeconds; {
+	case after < 0, after >= rule.DeadlineSeconds:
+		return 0
+	case after == 0:
+		return Seconds(rule.DeadlineSeconds) / 2
+	default:
+		return Seconds(after)
+	}
+}
+
+// EscalatedTo is whom a rule escalates to: everybody, where it names nobody.
+func EscalatedTo(rule Approval, people []Person) []Person {
+	var out []Person
+	for _, who := range people {
+		if len(rule.EscalateTo) == 0 || slices.ContainsFunc(rule.EscalateTo, func(to string) bool { return to == who.Name || slices.Contains(who.Roles, to) }) {
+			out = append(out, who)
+		}
+	}
+	return out
+}
+
+// RolesFor are the roles that a person has for a question: by an escalation that
+// lets them approve, those that approvers need.
+func RolesFor(rule Approval, who Person, escalated bool) []string {
+	if escalated && rule.EscalatedMayApprove && len(EscalatedTo(rule, []Person{who})) > 0 {
+		return slices.Concat(who.Roles, rule.Roles)
+	}
+	return who.Roles
+}
+
 // Count is how many of the given approvals name all overrides.
 func Count(given []Signed, overrides []string) int {
 	n := 0

@@ -2,6 +2,8 @@ package runbook
 
 import (
 	"encoding/json"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/drawbridge-dr/drawbridge/client/record"
@@ -38,6 +40,8 @@ type Report struct {
 	RTOMillis  int64     `json:"rto_ms,omitempty"`
 	RTOSeconds int64     `json:"rto_objective_seconds,omitempty"`
 
+	// Escalations of questions that nobody had answered enough.
+	Escalations []Escalation `json:"escalations,omitempty"`
 	// Pauses that people asked for and that held the run.
 	Pauses []PauseLine `json:"pauses,omitempty"`
 	// ETA is what was expected of the RTO when people were asked.
@@ -116,6 +120,27 @@ type Signed struct {
 	Step      string    `json:"step,omitempty"`
 	// Question that it answered, "" for none.
 	Question string `json:"question,omitempty"`
+}
+
+// Escalation is a question that went to more people.
+type Escalation struct {
+	Question string    `json:"question"`
+	At       time.Time `json:"at"`
+	To       []string  `json:"to"` // people
+	// MayApprove: they were allowed to approve it.
+	MayApprove bool `json:"may_approve,omitempty"`
+	// Have and Need are the approvals at that time.
+	Have int `json:"have"`
+	Need int `json:"need"`
+}
+
+// Text says it for people.
+func (e Escalation) Text() string {
+	may := ""
+	if e.MayApprove {
+		may = ", who may approve it too"
+	}
+	return fmt.Sprintf("question %q had %d of %d approvals at %s and was escalated to %s%s", e.Question, e.Have, e.Need, stamp(e.At), strings.Join(e.To, ", "), may)
 }
 
 // PauseLine is a person's hold on a run between two steps.

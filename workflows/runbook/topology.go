@@ -194,6 +194,12 @@ type Approval struct {
 	SelfApproval bool `json:"self_approval,omitempty"`
 	// DeadlineSeconds from the request to the last approval that counts.
 	DeadlineSeconds int64 `json:"deadline_seconds"`
+	// EscalateSeconds after which EscalateTo (roles or people; empty: everybody)
+	// are told and paged too: 0 is half the deadline, negative never.
+	EscalateSeconds int64    `json:"escalate_seconds,omitempty"`
+	EscalateTo      []string `json:"escalate_to,omitempty"`
+	// EscalatedMayApprove: from then on they may approve, whatever their roles.
+	EscalatedMayApprove bool `json:"escalated_may_approve,omitempty"`
 }
 
 // Notify says where notifications go; an absent part is not configured.
@@ -212,6 +218,8 @@ type Slack struct {
 // PagerDuty Events v2.
 type PagerDuty struct {
 	RoutingKey string `json:"routing_key"` // reference
+	// EscalationRoutingKey is of those who are paged by an escalation; a reference.
+	EscalationRoutingKey string `json:"escalation_routing_key,omitempty"`
 }
 
 // CanaryTopic is the pair's own mirrored topic, the only one that a runbook

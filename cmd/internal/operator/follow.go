@@ -107,7 +107,7 @@ func (c *changes) look(st workflows.Status, err error) {
 	if st.Waiting != nil {
 		waiting = *st.Waiting
 	}
-	if st.Waiting != nil && (waiting.For != c.waiting.For || waiting.Text != c.waiting.Text || waiting.Have != c.waiting.Have || waiting.Step != c.waiting.Step) {
+	if st.Waiting != nil && (waiting.For != c.waiting.For || waiting.Text != c.waiting.Text || waiting.Have != c.waiting.Have || waiting.Step != c.waiting.Step || waiting.Question != c.waiting.Question || len(waiting.EscalatedTo) != len(c.waiting.EscalatedTo)) {
 		c.tell(Event{At: now, Waiting: &waiting})
 	}
 	c.waiting = waiting
