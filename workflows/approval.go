@@ -22,6 +22,7 @@ type gate struct {
 	need      int
 	from      int // approvals before this one do not count here
 	overrides []string
+	glass     string // who broke the glass for this question
 	escalated bool   // more people were told, and may approve if the plan says so
 	verdict   string // the decision that opened it, "" while it is shut
 	by        runbook.Signed
@@ -33,10 +34,20 @@ type gate struct {
 func (s *story) approve(ctx workflow.Context, name, text string, overrides []string, fresh bool) error {
 	rule := s.rule()
 	overrides = append(slices.Clone(overrides), runbook.Missing(s.overrides, overrides)...)
-	need := runbook.Needed(rule, s.requester, overrides)
+	need, glass := s.needed(overrides)
 	g := &gate{name: name, accepts: []string{runbook.Approve, runbook.Deny}, need: need, overrides: overrides, from: s.from}
 	if fresh {
 		g.from = len(s.status.Approvals)
+	}
+	if glass {
+		s.grant(overrides)
+	}
+	if glass && need == 0 {
+		s.overrides = nil // as below
+		return s.do(ctx, name, func(workflow.Context) (string, error) { return s.unapproved(overrides), nil })
+	}
+	if s.breakable() {
+		g.accepts = append(g.accepts, runbook.BreakGlass)
 	}
 	if runbook.Count(s.status.Approvals[g.from:], overrides) >= need {
 		return nil
@@ -68,11 +79,15 @@ func (s *story) approve(ctx workflow.Context, name, text string, overrides []str
 		case err != nil:
 			return "", err
 		case !ok:
-			return "", refuse(ErrNotApproved, "the deadline %s passed with %d of %d approvals", g.deadline.UTC().Format(time.RFC3339), runbook.Count(s.status.Approvals[g.from:], overrides), need)
+			return "", refuse(ErrNotApproved, "the deadline %s passed with %d of %d approvals", g.deadline.UTC().Format(time.RFC3339), runbook.Count(s.status.Approvals[g.from:], overrides), g.need)
 		case g.verdict == runbook.Deny:
 			return "", refuse(ErrNotApproved, "denied by %s: %s", g.by.By, g.by.Reason)
 		}
 		s.overrides = nil // later approvals of this run are about something else
+		if g.glass != "" {
+			s.grant(overrides)
+			return "the glass was broken by " + g.glass + "; approved " + s.approvers(g.from), nil
+		}
 		return s.approvers(g.from), nil
 	})
 }
@@ -95,8 +110,8 @@ func (s *story) escalate(ctx workflow.Context, g *gate, rule runbook.Approval, t
 
 // overridden tells whether enough approvals of this run name an override.
 func (s *story) overridden(name string) bool {
-	need := runbook.Needed(s.rule(), s.requester, []string{name})
-	return runbook.Count(s.status.Approvals[s.from:], []string{name}) >= need
+	need, _ := s.needed([]string{name})
+	return slices.Contains(s.granted, s.path+" "+name) || runbook.Count(s.status.Approvals[s.from:], []string{name}) >= need
 }
 
 // rule is what the plan says of approvals of the path.
@@ -119,6 +134,9 @@ func (s *story) approvers(from int) string {
 		if a.Decision == runbook.Approve {
 			who = append(who, a.By)
 		}
+	}
+	if len(who) == 0 {
+		return "by nobody"
 	}
 	return "by " + strings.Join(who, ", ")
 }

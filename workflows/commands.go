@@ -21,7 +21,7 @@ func (s *story) handle(ctx workflow.Context) error {
 	if err := workflow.SetQueryHandler(ctx, QueryStatus, status); err != nil {
 		return err
 	}
-	for _, name := range []string{UpdateApprove, UpdateDeny, UpdateRetry, UpdateSkip, UpdateAbort, UpdateDecide, UpdateIntoFailover, UpdatePause, UpdateResume} {
+	for _, name := range []string{UpdateApprove, UpdateDeny, UpdateRetry, UpdateSkip, UpdateAbort, UpdateDecide, UpdateIntoFailover, UpdatePause, UpdateResume, UpdateBreakGlass} {
 		err := workflow.SetUpdateHandlerWithOptions(ctx, name,
 			func(ctx workflow.Context, c runbook.Command) (Ack, error) { return s.command(ctx, name, c) },
 			workflow.UpdateHandlerOptions{
@@ -109,6 +109,9 @@ func (s *story) entitled(name string, c runbook.Command, who runbook.Person, g g
 	rule := s.rule()
 	switch name {
 	case runbook.Approve:
+		if g.glass == c.By {
+			return refuse(ErrNotAllowed, "%s broke the glass: the approvals that remain are other people's", c.By)
+		}
 		if r := runbook.MayApprove(c, runbook.RolesFor(rule, who, g.escalated), rule, s.requester, g.overrides, s.status.Approvals[g.from:]); r != nil {
 			return refuse(r.Code, "%s", r.Text)
 		}
@@ -127,6 +130,16 @@ func (s *story) entitled(name string, c runbook.Command, who runbook.Person, g g
 		// Anybody of the plan, as with an abort: who sees the danger stops it.
 		if c.Reason == "" {
 			return refuse(ErrNotAllowed, "a pause needs a reason: others must know what to look for, and it goes into the report")
+		}
+	case runbook.BreakGlass:
+		if g.glass != "" {
+			return refuse(ErrNotAllowed, "the glass was broken already, by %s", g.glass)
+		}
+		if slices.ContainsFunc(s.status.Approvals[g.from:], func(a runbook.Signed) bool { return a.By == c.By && a.Decision == runbook.Approve }) {
+			return refuse(ErrNotAllowed, "%s has approved this: the approvals that remain are other people's, so another must break the glass", c.By)
+		}
+		if r := runbook.MayBreakGlass(c, who.Roles, s.path, s.plan.BreakGlass, g.overrides); r != nil {
+			return refuse(r.Code, "%s", r.Text)
 		}
 	case runbook.Resume:
 		return s.mayResume(c, who)
@@ -183,6 +196,9 @@ func (s *story) command(ctx workflow.Context, name string, c runbook.Command) (A
 			s.report.Overrides = append(s.report.Overrides, o)
 		}
 	}
+	if name == runbook.Approve && len(c.Overrides) > 0 {
+		s.notify(ctx, NotifyOverride, fmt.Sprintf("%s of %s: %s overrides %s", s.path, s.status.Pair, c.By, strings.Join(c.Overrides, ", ")), c.Reason, true)
+	}
 	defer s.show(ctx)
 	ack, err := s.apply(ctx, name, c, signed)
 	if err == nil {
@@ -198,6 +214,9 @@ func (s *story) apply(ctx workflow.Context, name string, c runbook.Command, sign
 		s.aborted = &signed
 		s.cancel()
 		ack.Text = "aborted: what was done is being undone"
+	case runbook.BreakGlass:
+		ack.Text = s.breakGlass(ctx, signed)
+		ack.Have, ack.Need = s.status.Waiting.Have, s.gate.need
 	case runbook.Pause:
 		ack.Text = s.hold(ctx, signed)
 	case runbook.Resume:

@@ -56,6 +56,7 @@ const (
 	UpdateIntoFailover = "into-failover"
 	UpdatePause        = "pause"
 	UpdateResume       = "resume"
+	UpdateBreakGlass   = "break-glass"
 	QueryStatus        = "status"
 )
 
@@ -95,7 +96,7 @@ type Start struct {
 	// PlanHash is the hash of the starter's copy of the plan, empty if it has
 	// none; a difference to the worker's is refused.
 	PlanHash string `json:"plan_hash,omitempty"`
-	// Request is the signed request: Decision "request", Pair, Operation,
+	// Request is the signed request: Decision "request" or "break-glass", Pair, Operation,
 	// PlanHash, Epoch (the epoch that the requester sees), By, Reason, Expires.
 	// Without it the requester is "unsigned", which costs one approval more.
 	Request *runbook.Command `json:"request,omitempty"`
@@ -225,6 +226,8 @@ type Status struct {
 	PastPivot bool      `json:"past_pivot"`
 	Outcome   string    `json:"outcome,omitempty"`
 
+	// BreakGlass: commands that lessened the approvals.
+	BreakGlass []runbook.Signed `json:"break_glass,omitempty"`
 	// Escalations of questions, this run's so far.
 	Escalations []runbook.Escalation `json:"escalations,omitempty"`
 	// Paused by a person: asked for, or under way.

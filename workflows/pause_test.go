@@ -87,7 +87,11 @@ func TestAPauseHoldsTheRunBetweenStepsOnlyAndChangesNothingElse(t *testing.T) {
 				s.run(c.workflow, c.input)
 				s.outcome(plain.res.Outcome)
 				s.clean()
-				if diff := cmp.Diff(want, calls(s.w)); diff != "" {
+				was, is := want, calls(s.w)
+				if at == "ReadHold" { // the last look before the pivot, which is taken again behind the pause
+					was, is = slices.Compact(slices.Clone(was)), slices.Compact(is)
+				}
+				if diff := cmp.Diff(was, is); diff != "" {
 					t.Errorf("%s: other calls:\n%s", at, diff)
 				}
 				r := s.res.Report

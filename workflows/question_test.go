@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"go.temporal.io/sdk/workflow"
+
 	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
 )
 
@@ -93,5 +95,20 @@ func TestTheSameCommandTwiceCountsOnce(t *testing.T) {
 	s.refused(ErrCommandForged, 1)
 	if len(s.nays) != 1 || len(s.acks) != 3 || !s.acks[1].Duplicate || s.acks[1].Have != 1 || len(s.res.Report.Approvals) != 2 {
 		t.Errorf("refusals %v, answers %+v, %d approvals", s.nays, s.acks, len(s.res.Report.Approvals))
+	}
+}
+
+// A run that only goes forward lets people skip a failed step, but never a
+// question that was denied or not answered.
+func TestNobodySkipsAQuestion(t *testing.T) {
+	s := newStage(t, calm())
+	s.env.ExecuteWorkflow(func(ctx workflow.Context) (string, error) {
+		st := &story{forward: true, op: runbook.OpFailback}
+		err := st.do(ctx, "approve", func(workflow.Context) (string, error) { return "", refuse(ErrNotApproved, "denied by bob: no") })
+		return ErrorType(err), nil
+	})
+	got := ""
+	if err := s.env.GetWorkflowResult(&got); err != nil || got != ErrNotApproved {
+		t.Errorf("%q, %v", got, err)
 	}
 }

@@ -112,6 +112,10 @@ const (
 	NotifyPaused   = "paused"
 	NotifyFinished = "finished"
 	NotifyMove     = "move" // a group that moves by page
+	// NotifyOverride: an approval takes something upon itself; NotifyBreakGlass: a run
+	// goes on without its approvals.
+	NotifyOverride   = "override"
+	NotifyBreakGlass = "break-glass"
 	// NotifyEscalated: a question went to more people.
 	NotifyEscalated = "escalated"
 	// Of Readiness: each is a message of its own, and the second ends the first's page.

@@ -74,6 +74,8 @@ type story struct {
 	mu      workflow.Mutex
 	cancel  workflow.CancelFunc
 	gate    *gate
+	glass   *runbook.Signed    // the request, if it broke the glass
+	granted []string           // overrides taken by breaking it, by path
 	asked   int                // questions so far
 	taken   map[string]Ack     // what was answered to commands, by their content
 	held    *runbook.PauseLine // asked for by a person, or under way
@@ -209,15 +211,19 @@ func (s *story) verifyRequest(ctx workflow.Context, in Start) error {
 		return nil
 	}
 	return s.do(ctx, "verify request", func(ctx workflow.Context) (string, error) {
-		if c.Decision != runbook.Request {
+		glass := c.Decision == runbook.BreakGlass
+		if c.Decision != runbook.Request && !glass {
 			return "", refuse(ErrCommandStale, "the request is signed as %q, not as %q", c.Decision, runbook.Request)
+		}
+		if len(c.Overrides) > 0 && c.Reason == "" {
+			return "", refuse(ErrNotAllowed, "a request that names overrides needs a reason: it goes into the report")
 		}
 		want := s.bound()
 		want.OpID = "" // a request cannot know it
-		if c.Epoch == 0 {
+		if c.Epoch == 0 && !glass {
 			want.Epoch = 0 // the requester stated no epoch
 		}
-		if c.PlanHash == "" {
+		if c.PlanHash == "" && !glass {
 			want.PlanHash = ""
 		}
 		if in.Drill != "" && s.op != runbook.OpDrill {
@@ -234,6 +240,13 @@ func (s *story) verifyRequest(ctx workflow.Context, in Start) error {
 		}
 		if !got.Valid {
 			return "", refuse(ErrCommandForged, "the request by %s: %s", c.By, got.Problem)
+		}
+		if glass {
+			if r := runbook.MayBreakGlass(*c, s.rolesOf(c.By), s.op, s.plan.BreakGlass, nil); r != nil {
+				return "", refuse(r.Code, "%s", r.Text)
+			}
+			s.glass = &runbook.Signed{By: c.By, Decision: c.Decision, At: workflow.Now(ctx), Reason: c.Reason, Overrides: c.Overrides}
+			s.glassed(ctx, *s.glass)
 		}
 		s.requester, s.request, s.choices = c.By, c.Overrides, c.Choices
 		if c.Reason != "" {

@@ -38,6 +38,9 @@ func (s *story) step(ctx workflow.Context, name string, skippable bool, body act
 		if err == nil || !s.forward || s.over(ctx) {
 			return err
 		}
+		if ErrorType(err) == ErrNotApproved {
+			return err // an answer, no failure: nobody may skip it
+		}
 		choice, why, perr := s.pause(ctx, name, err, skippable)
 		if perr != nil {
 			return perr

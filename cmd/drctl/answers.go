@@ -42,6 +42,17 @@ func (a *app) approveCommand() *cobra.Command {
 	return cmd
 }
 
+func (a *app) breakGlassCommand() *cobra.Command {
+	var ans answer
+	cmd := a.answerCommand(runbook.BreakGlass, "answer for approvers who cannot be reached, where the plan allows it (needs --reason)", &ans)
+	cmd.Long = "break-glass answers the open question of approval with the approvals that the plan's break_glass leaves, often none. It takes one of the plan's\n" +
+		"roles for it, a reason, and each override that is asked for by its name. Everybody is paged, and the report begins with it. Split brain, the\n" +
+		"epoch and the fence registers are no overrides: no glass reaches them. drctl failover --break-glass does the same for a whole run."
+	cmd.Example = "  drctl break-glass orders --reason \"nobody answers the pager\" --override unproven-fence"
+	cmd.Flags().StringSliceVar(&ans.Overrides, "override", nil, "an override that the run asks for, named one by one")
+	return cmd
+}
+
 func (a *app) denyCommand() *cobra.Command {
 	return a.answerCommand(runbook.Deny, "deny what the open run asks; it ends without a change (needs --reason)", &answer{})
 }
@@ -147,5 +158,8 @@ func (ans *answer) signing(who string, st workflows.Status, c runbook.Command) {
 	fmt.Fprintf(ans.stderr, "drctl: signing %s as %s for %s of pair %s, epoch %d\n", c.Decision, who, st.OpID, c.Pair, c.Epoch)
 	if c.Question != "" && st.Waiting != nil {
 		fmt.Fprintf(ans.stderr, "drctl: question %q: %s\n", c.Question, st.Waiting.Text)
+	}
+	for _, o := range c.Overrides {
+		fmt.Fprintf(ans.stderr, "drctl: you take upon yourself %s: %s\n", o, runbook.OverrideMeaning(o))
 	}
 }

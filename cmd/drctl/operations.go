@@ -23,7 +23,7 @@ type start struct {
 	planFile, keyFile, reason string
 	unsigned, detach, yes     bool
 	epoch                     int64
-	dryRun                    bool
+	dryRun, breakGlass        bool
 	overrides                 []string
 }
 
@@ -38,7 +38,8 @@ func (a *app) startCommand(verb, short string, s *start, run func(*cobra.Command
 	f.StringVar(&s.keyFile, "key", "", keyUsage)
 	f.BoolVar(&s.unsigned, "unsigned", false, "start without a signature: costs one approval more")
 	f.StringVar(&s.reason, "reason", "", "why, for the report")
-	f.StringSliceVar(&s.overrides, "override", nil, "an override that the start itself must name, such as break-lock; needs a signature")
+	f.StringSliceVar(&s.overrides, "override", nil, "an override that the start itself must name, such as break-lock; needs a signature and a --reason")
+	f.BoolVar(&s.breakGlass, "break-glass", false, "go on with the approvals that the plan leaves for a broken glass (often none): needs a signature, --reason and each --override; everybody is paged")
 	f.Int64Var(&s.epoch, "epoch", -1, "the record's epoch that you go by (default: read from the plan's Consuls)")
 	f.BoolVar(&s.detach, "detach", false, "return when it has started; the default, --wait, follows it to its end")
 	f.Bool("wait", true, "follow the run to its end (Ctrl-C stops following, not the run)")
@@ -156,7 +157,13 @@ func (s *start) run(ctx context.Context, r operator.Request, question string) er
 }
 
 func (s *start) start(ctx context.Context, r operator.Request, question string, begin func(*operator.Operator, operator.Request) (operator.Run, error)) error {
-	r.Reason, r.Overrides = s.reason, s.overrides
+	r.Reason, r.Overrides, r.BreakGlass = s.reason, s.overrides, s.breakGlass
+	if s.breakGlass && (s.unsigned || s.reason == "") {
+		return usagef("--break-glass needs a signature and a --reason: everybody is paged with it, and it is kept in the report")
+	}
+	if len(s.overrides) > 0 && s.reason == "" && !s.unsigned {
+		return usagef("--override needs a --reason: it is kept in the report")
+	}
 	if s.unsigned && len(s.overrides) > 0 {
 		return usagef("--override counts only in a signed request: leave out --unsigned")
 	}

@@ -317,12 +317,14 @@ func TestRunsAreStartedAnsweredFollowedAndRefused(t *testing.T) {
 	}
 
 	// Answers that do not count say why.
-	s.want(s.drctl(append([]string{"approve", "orders", "--override", runbook.OverrideFence}, s.as("ann")...)...), 3, "refused")
+	s.want(s.drctl(append([]string{"approve", "orders", "--reason", "seen", "--override", runbook.OverrideFence}, s.as("ann")...)...), 3, "refused")
 	s.want(s.drctl(append([]string{"approve", "orders"}, s.as("bob")...)...), 3, runbook.OverrideFence)
+	s.want(s.drctl(append([]string{"approve", "orders", "--override", runbook.OverrideFence}, s.as("bob")...)...), 3, "needs a reason")
+	s.want(s.drctl(append([]string{"break-glass", "orders", "--reason", "nobody answers"}, s.as("bob")...)...), 3, "none of the roles that may break the glass")
 	s.want(s.drctl(append([]string{"approve", "orders", "--op", "failover-0"}, s.as("bob")...)...), 3, "you named operation failover-0")
 	s.want(s.drctl("approve", "orders", "--key", s.keys["bob"], "--plan", other), 3, "your plan has hash")
-	s.want(s.drctl("approve", "orders", "--override", runbook.OverrideFence, "--key", stranger), 3, "refused")
-	s.want(s.drctl(append([]string{"approve", "orders", "--expires", "1ns", "--override", runbook.OverrideFence}, s.as("bob")...)...), 3, "expired")
+	s.want(s.drctl("approve", "orders", "--reason", "seen", "--override", runbook.OverrideFence, "--key", stranger), 3, "refused")
+	s.want(s.drctl(append([]string{"approve", "orders", "--expires", "1ns", "--reason", "seen", "--override", runbook.OverrideFence}, s.as("bob")...)...), 3, "expired")
 	s.want(s.drctl(append([]string{"retry", "orders"}, s.as("bob")...)...), 3, "does not wait for", "shows which commands")
 	s.want(s.drctl(append([]string{"deny", "orders"}, s.as("bob")...)...), 3, "needs a reason")
 	s.want(s.drctl(append([]string{"into-failover", "orders"}, s.as("bob")...)...), 3, "needs a reason")
@@ -521,12 +523,15 @@ func TestUnfenceLiftsAfterAnApprovalAndIsFollowed(t *testing.T) {
 	s.want(s.drctl(args...), 4, "still locked by failover-gone at engine west", "break-lock")
 	s.want(s.drctl(append(args, "--unsigned", "--override", "break-lock")...), 2, "only in a signed request")
 
+	s.want(s.drctl(append(args, "--override", "break-lock")...), 2, "needs a --reason")
 	var followed said
 	var wg sync.WaitGroup
-	wg.Go(func() { followed = s.drctl(append(args, "--override", "break-lock")...) })
+	wg.Go(func() {
+		followed = s.drctl(append(args, "--reason", "its host is gone", "--override", "break-lock")...)
+	})
 	s.untilStatus("lift what failover-gone fenced at east: clients can write there again")
 	s.want(s.drctl(append([]string{"approve", "orders"}, s.as("bob")...)...), 3, "break-lock")
-	s.want(s.drctl(append([]string{"approve", "orders", "--override", "break-lock"}, s.as("bob")...)...), 0, "approved")
+	s.want(s.drctl(append([]string{"approve", "orders", "--reason", "its host is gone", "--override", "break-lock"}, s.as("bob")...)...), 0, "approved")
 	wg.Wait()
 	s.want(followed, 0, "lift fence east of failover-gone", "1 entries removed", "prove writable east", "outcome")
 	f.mu.Lock()

@@ -257,6 +257,9 @@ func runTable(w io.Writer, st operator.Status) {
 	if d.Waiting != nil && st.Open() {
 		fmt.Fprintln(w, "\nwaiting for", waitingLine(*d.Waiting))
 	}
+	for _, g := range d.BreakGlass {
+		fmt.Fprintf(w, "BREAK-GLASS by %s at %s%s; overrides: %s\n", g.By, stamp(g.At), because(g.Reason), joined(g.Overrides))
+	}
 	for _, e := range d.Escalations {
 		fmt.Fprintln(w, e.Text())
 	}

@@ -49,6 +49,9 @@ func (s *start) unfence(ctx context.Context, pair, confirm string, list bool, to
 	if err != nil {
 		return err
 	}
+	if len(s.overrides) > 0 && s.reason == "" && !s.unsigned {
+		return usagef("--override needs a --reason: it is kept in the report")
+	}
 	if s.unsigned && len(s.overrides) > 0 {
 		return usagef("--override counts only in a signed request: leave out --unsigned")
 	}

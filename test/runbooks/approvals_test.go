@@ -88,9 +88,9 @@ func TestApprovalsThatDoNotCountAreRefusedAndTheRunWaitsOn(t *testing.T) {
 		}
 	}
 	// drctl too says no, by its exit code.
-	_, err = p.Drctl.Run(p.within(time.Minute), "approve", p.Pair(), "--key", p.Key(harness.Requester), "--override", runbook.OverrideAlive)
+	_, err = p.Drctl.Run(p.within(time.Minute), "approve", p.Pair(), "--key", p.Key(harness.Requester), "--reason", "read", "--override", runbook.OverrideAlive)
 	p.refused(err, codeRefused, harness.Requester)
-	_, err = p.Drctl.Run(p.within(time.Minute), "approve", p.Pair(), "--key", p.Key(harness.Approver), "--override", runbook.OverrideAlive, "--question", "7 approve")
+	_, err = p.Drctl.Run(p.within(time.Minute), "approve", p.Pair(), "--key", p.Key(harness.Approver), "--reason", "read", "--override", runbook.OverrideAlive, "--question", "7 approve")
 	p.refused(err, codeRefused, st.Waiting.Question)
 	// Held by one of the plan between two steps, and let go again.
 	_, err = p.Drctl.Run(p.within(time.Minute), "pause", p.Pair(), "--key", p.Key(harness.Requester), "--reason", "let me look")

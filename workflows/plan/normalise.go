@@ -120,6 +120,14 @@ func (p Plan) Normalise() Plan {
 		rules[name] = a
 	}
 	p.Approvals = rules
+	if p.BreakGlass != nil {
+		g := *p.BreakGlass
+		g.Roles, g.Operations = sortedCopy(g.Roles), sortedCopy(g.Operations)
+		if len(g.Operations) == 0 {
+			g.Operations = []string{"failover"}
+		}
+		p.BreakGlass = &g
+	}
 	if p.Reports == "" {
 		p.Reports = DefaultReports
 	}

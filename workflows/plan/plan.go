@@ -32,6 +32,8 @@ type Plan struct {
 	Debts      Duty            `json:"debts"`
 	Freezes    []Freeze        `json:"freezes,omitempty"`
 	Drills     []Drill         `json:"drills,omitempty"`
+	// BreakGlass says who may act without the approvals; leave it out and nobody may.
+	BreakGlass *BreakGlass `json:"break_glass,omitempty"`
 	// Reports is the worker's folder for reports, default "reports".
 	Reports string `json:"reports"`
 }
@@ -201,6 +203,14 @@ type Rule struct {
 	EscalateSeconds     int64    `json:"escalate_seconds,omitempty"`
 	EscalateTo          []string `json:"escalate_to,omitempty"`
 	EscalatedMayApprove bool     `json:"escalated_may_approve,omitempty"`
+}
+
+// BreakGlass: people with one of Roles may carry out Operations (default failover)
+// with Approvals (0, the default, or 1) in place of the rule's.
+type BreakGlass struct {
+	Roles      []string `json:"roles"`
+	Approvals  int64    `json:"approvals"`
+	Operations []string `json:"operations"`
 }
 
 // Notify: an absent part is not configured, and nothing is sent there.

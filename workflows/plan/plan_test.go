@@ -200,6 +200,26 @@ func TestAnEscalationNamesPeopleOfThePlanAndComesBeforeTheDeadline(t *testing.T)
 	}
 }
 
+func TestBreakGlassIsForRolesThatSomebodyHasAndLeavesOneApprovalAtMost(t *testing.T) {
+	for fault, g := range map[string]*plan.BreakGlass{
+		"":                       {Roles: []string{"operator"}, Approvals: 1},
+		"break_glass.roles":      {},
+		"break_glass.roles: \"x": {Roles: []string{"x"}},
+		"break_glass.approvals":  {Roles: []string{"operator"}, Approvals: 2},
+		"break_glass.operations": {Roles: []string{"operator"}, Operations: []string{"dance"}},
+	} {
+		p := example(t)
+		p.BreakGlass = g
+		p = p.Normalise()
+		if err := p.Validate(); (err == nil) != (fault == "") || err != nil && !strings.Contains(err.Error(), fault) {
+			t.Errorf("%s: %v", fault, err)
+		}
+		if len(g.Operations) == 0 && !slices.Equal(p.BreakGlass.Operations, []string{"failover"}) {
+			t.Errorf("for %v", p.BreakGlass.Operations)
+		}
+	}
+}
+
 func TestSignatureBindsEveryFieldAndThePerson(t *testing.T) {
 	pub, priv, err := plan.NewKey()
 	if err != nil {

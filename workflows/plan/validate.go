@@ -47,6 +47,7 @@ func (p Plan) faults() []Fault {
 	c.drills(p.Drills)
 	c.people(p)
 	c.approvals(p)
+	c.breakGlass(p)
 	c.notify(p.Notify)
 	return c.found
 }
@@ -318,6 +319,29 @@ func (c *checker) approvals(p Plan) {
 		}
 		if able < a.Count {
 			c.bad(key+".count", a.Count, "only %d of the plan's people may approve this: add people or roles, or lower the count", able)
+		}
+	}
+}
+
+func (c *checker) breakGlass(p Plan) {
+	g := p.BreakGlass
+	if g == nil {
+		return
+	}
+	if g.Approvals < 0 || g.Approvals > 1 {
+		c.bad("break_glass.approvals", g.Approvals, "write 0 or 1: how many approvals remain when the glass is broken")
+	}
+	if len(g.Roles) == 0 {
+		c.bad("break_glass.roles", "", "name the roles that may break the glass, or leave break_glass out and nobody may")
+	}
+	for _, r := range g.Roles {
+		if !slices.ContainsFunc(p.People, func(who Person) bool { return slices.Contains(who.Roles, r) }) {
+			c.bad("break_glass.roles", r, "nobody of the plan has this role: correct it, or add a person")
+		}
+	}
+	for _, op := range g.Operations {
+		if _, ok := p.Approvals[op]; !ok {
+			c.bad("break_glass.operations", op, "no such operation: use failover, or others that approvals are given for")
 		}
 	}
 }

@@ -2,6 +2,7 @@ package runbook
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -96,6 +97,35 @@ func MayApprove(c Command, roles []string, rule Approval, requester string, over
 	}
 	if missing := Missing(overrides, c.Overrides); len(missing) > 0 {
 		return no("this approval must name the overrides %s one by one (--override): they say what is taken upon oneself", strings.Join(missing, ", "))
+	}
+	if len(c.Overrides) > 0 && c.Reason == "" {
+		return no("an approval that overrides %s needs a reason (--reason): it goes into the report", strings.Join(c.Overrides, ", "))
+	}
+	return nil
+}
+
+// MayBreakGlass judges whether a verified person may break the glass for an
+// operation, and does it as it must be done. Need are the overrides that are
+// asked for.
+func MayBreakGlass(c Command, roles []string, operation string, rule *BreakGlassRule, need []string) *Refusal {
+	no := func(format string, args ...any) *Refusal {
+		return &Refusal{RefuseNotAllowed, fmt.Sprintf(format, args...)}
+	}
+	switch {
+	case rule == nil || !slices.Contains(rule.Operations, operation):
+		return no("the plan has no break_glass for a %s: it needs its approvals", operation)
+	case !slices.ContainsFunc(rule.Roles, func(r string) bool { return slices.Contains(roles, r) }):
+		return no("%s has none of the roles that may break the glass: %s", c.By, strings.Join(rule.Roles, ", "))
+	case c.Reason == "":
+		return no("breaking the glass needs a reason: everybody is told it, and it goes into the report")
+	}
+	for _, o := range c.Overrides {
+		if OverrideMeaning(o) == "" {
+			return no("%q is no override: they are %s; split brain, the epoch and the fence registers cannot be overridden at all", o, strings.Join(slices.Sorted(maps.Keys(meanings)), ", "))
+		}
+	}
+	if missing := Missing(need, c.Overrides); len(missing) > 0 {
+		return no("breaking the glass must name the overrides %s one by one (--override): they say what is taken upon oneself", strings.Join(missing, ", "))
 	}
 	return nil
 }

@@ -56,6 +56,9 @@ const (
 	// Pause holds the run before its next step, Resume lets it go on.
 	Pause  = "pause"
 	Resume = "resume"
+	// BreakGlass is a request, or an answer to a question of approval, that makes do
+	// with the approvals that the plan leaves for it.
+	BreakGlass = "break-glass"
 	// IntoFailover asks to go on as a failover.
 	IntoFailover = "into-failover"
 )

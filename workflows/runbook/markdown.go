@@ -28,6 +28,12 @@ func (r Report) Markdown() string {
 	}
 	line("- active %s, epoch %d → %d", strings.Join(r.Active, ", "), r.EpochBefore, r.EpochAfter)
 	line("- plan `%s`%s", r.PlanHash, map[bool]string{true: " (**plan changed since start**)"}[r.PlanChanged])
+	for _, g := range r.BreakGlass {
+		line("- **BREAK-GLASS** by %s at %s%s", g.By, stamp(g.At), because(cell(g.Reason)))
+		for _, o := range g.Overrides {
+			line("  - override `%s`: %s", cell(o), OverrideMeaning(o))
+		}
+	}
 	if len(r.Overrides) > 0 {
 		line("- overrides taken: %s", strings.Join(r.Overrides, ", "))
 	}

@@ -40,6 +40,8 @@ type Report struct {
 	RTOMillis  int64     `json:"rto_ms,omitempty"`
 	RTOSeconds int64     `json:"rto_objective_seconds,omitempty"`
 
+	// BreakGlass: who lessened the approvals, why, and with which overrides.
+	BreakGlass []Signed `json:"break_glass,omitempty"`
 	// Escalations of questions that nobody had answered enough.
 	Escalations []Escalation `json:"escalations,omitempty"`
 	// Pauses that people asked for and that held the run.

@@ -72,7 +72,7 @@ func TestApprovalCountsOnlyWithRoleOtherPersonAndEveryOverride(t *testing.T) {
 		"unsigned":           {runbook.Unsigned, []string{"approver"}, self, need, false},
 		"nobody":             {"", []string{"approver"}, self, need, false},
 	} {
-		r := runbook.MayApprove(runbook.Command{By: c.by, Overrides: c.overrides}, c.roles, c.rule, "ann", need, given)
+		r := runbook.MayApprove(runbook.Command{By: c.by, Overrides: c.overrides, Reason: "r"}, c.roles, c.rule, "ann", need, given)
 		if (r == nil) != c.ok {
 			t.Errorf("%s: %v", name, r)
 		}

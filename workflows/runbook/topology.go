@@ -37,6 +37,8 @@ type Plan struct {
 	Freezes []Freeze `json:"freezes,omitempty"`
 	// Drills are played by themselves; one entry a kind.
 	Drills []DrillPlan `json:"drills,omitempty"`
+	// BreakGlass is nil where nobody may.
+	BreakGlass *BreakGlassRule `json:"break_glass,omitempty"`
 	// Reports is the folder where the worker keeps reports.
 	Reports string `json:"reports"`
 }
@@ -200,6 +202,14 @@ type Approval struct {
 	EscalateTo      []string `json:"escalate_to,omitempty"`
 	// EscalatedMayApprove: from then on they may approve, whatever their roles.
 	EscalatedMayApprove bool `json:"escalated_may_approve,omitempty"`
+}
+
+// BreakGlassRule is who may act without the plan's approvals, for which
+// operations, and how many approvals remain then (0 or 1).
+type BreakGlassRule struct {
+	Roles      []string `json:"roles"`
+	Approvals  int      `json:"approvals"`
+	Operations []string `json:"operations"`
 }
 
 // Notify says where notifications go; an absent part is not configured.

@@ -15,9 +15,9 @@ import (
 
 // Answer is what a person tells the open run of a pair.
 type Answer struct {
-	Decision string // runbook.Approve, Deny, Retry, Skip, Abort, Decide, IntoFailover, Pause or Resume
-	Reason   string // needed for Deny, Skip, Abort, IntoFailover and Pause
-	// Overrides accepted by an approval, named one by one.
+	Decision string // runbook.Approve, Deny, Retry, Skip, Abort, Decide, IntoFailover, Pause, Resume or BreakGlass
+	Reason   string // needed for Deny, Skip, Abort, IntoFailover, Pause, BreakGlass and overrides
+	// Overrides accepted by an approval or break-glass, named one by one.
 	Overrides []string
 	// Step that a retry or skip speaks of; empty: the one that the run waits at.
 	Step string
@@ -41,6 +41,7 @@ var updates = map[string]string{
 	runbook.Approve: workflows.UpdateApprove, runbook.Deny: workflows.UpdateDeny, runbook.Retry: workflows.UpdateRetry,
 	runbook.Skip: workflows.UpdateSkip, runbook.Abort: workflows.UpdateAbort, runbook.Decide: workflows.UpdateDecide,
 	runbook.IntoFailover: workflows.UpdateIntoFailover, runbook.Pause: workflows.UpdatePause, runbook.Resume: workflows.UpdateResume,
+	runbook.BreakGlass: workflows.UpdateBreakGlass,
 }
 
 // Answer signs a as by, bound to the open run's operation, epoch, plan and question, sends it and waits for what the run says. A
@@ -50,7 +51,10 @@ func (o *Operator) Answer(ctx context.Context, pair string, a Answer, by Signer)
 	if !ok {
 		return workflows.Ack{}, fmt.Errorf("no answer is called %q", a.Decision)
 	}
-	if a.Reason == "" && slices.Contains([]string{runbook.Deny, runbook.Skip, runbook.Abort, runbook.IntoFailover, runbook.Pause}, a.Decision) {
+	if a.Reason == "" && len(a.Overrides) > 0 {
+		return workflows.Ack{}, &RefusedError{Text: a.Decision + " with overrides needs a reason, it is kept in the report"}
+	}
+	if a.Reason == "" && slices.Contains([]string{runbook.Deny, runbook.Skip, runbook.Abort, runbook.IntoFailover, runbook.Pause, runbook.BreakGlass}, a.Decision) {
 		return workflows.Ack{}, &RefusedError{Text: a.Decision + " needs a reason, it is kept in the report"}
 	}
 	st, err := o.Status(ctx, pair)

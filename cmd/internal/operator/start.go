@@ -47,6 +47,8 @@ type Request struct {
 	DryRun bool
 	// Overrides that the request itself must name, such as breaking the lock of a run that is gone for good.
 	Overrides []string
+	// BreakGlass asks for the run with the approvals that the plan leaves for that. It needs a signature and a reason.
+	BreakGlass bool
 	// Target is the site that a Switchover shall make active; empty: the one that is not. One that is active is refused.
 	Target string
 	// DebtsOnly and Decisions belong to RecoverLaggedData. Decisions are part of what is signed.
@@ -138,9 +140,13 @@ func (r Request) start() (workflows.Start, error) {
 	if r.By == nil {
 		return start, nil
 	}
+	decision := runbook.Request
+	if r.BreakGlass {
+		decision = runbook.BreakGlass
+	}
 	signed, err := r.By.sign(runbook.Command{
 		Pair: r.Pair, Operation: r.Operation, Epoch: r.Epoch, PlanHash: r.PlanHash,
-		Decision: runbook.Request, Reason: r.Reason, Overrides: r.Overrides, Choices: r.Decisions, Expires: expiry(r.Expires),
+		Decision: decision, Reason: r.Reason, Overrides: r.Overrides, Choices: r.Decisions, Expires: expiry(r.Expires),
 	})
 	start.Request = &signed
 	return start, err
