@@ -2,7 +2,6 @@ package runbook
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -121,7 +120,7 @@ func MayBreakGlass(c Command, roles []string, operation string, rule *BreakGlass
 	}
 	for _, o := range c.Overrides {
 		if OverrideMeaning(o) == "" {
-			return no("%q is no override: they are %s; split brain, the epoch and the fence registers cannot be overridden at all", o, strings.Join(slices.Sorted(maps.Keys(meanings)), ", "))
+			return no("%q is no override: they are %s; split brain, the epoch and the fence registers cannot be overridden at all", o, overrides())
 		}
 	}
 	if missing := Missing(need, c.Overrides); len(missing) > 0 {

@@ -1,7 +1,7 @@
 package runbook
 
 import (
-	"encoding/json"
+	"fmt"
 	"time"
 )
 
@@ -36,12 +36,8 @@ type Command struct {
 // Content is the same for two commands that say the same, however the signature
 // of each is written down and in whichever zone its expiry: all that was signed.
 func (c Command) Content() string {
-	c.Signature, c.Expires = "", c.Expires.UTC().Round(0)
-	b, err := json.Marshal(c)
-	if err != nil { // an expiry that is no year of ours, and never in time
-		return err.Error()
-	}
-	return string(b)
+	return fmt.Sprintf("%q %q %q %d %q %q %q %q %q %q %q %q %d.%d", c.OpID, c.Pair, c.Operation, c.Epoch, c.PlanHash, c.Decision, c.By,
+		c.Reason, c.Overrides, c.Question, c.Step, c.Choices, c.Expires.Unix(), c.Expires.Nanosecond())
 }
 
 // Decisions of a Command.

@@ -31,21 +31,37 @@ const (
 )
 
 // meanings of the overrides, for those who take them.
-var meanings = map[string]string{
-	OverrideAlive:     "the site that is declared lost still answers somebody",
-	OverrideVantage:   "fewer than two vantage points could be asked: it may be our own network that is cut",
-	OverrideFence:     "the old side is not fenced with proof: its clients may go on writing what will be lost",
-	OverrideLock:      "another operation's lock is broken: its run must be gone for good",
-	OverrideUnhealthy: "mirrors that are not ACTIVE are failed over as they are",
-	OverrideFreeze:    "a planned operation within one of the plan's change freezes",
-	OverrideFlapping:  "the pair was moved by the same kind of operation a moment ago",
-	OverrideHold:      "somebody holds the pair, or all pairs",
-	OverrideWriters:   "clients may write at two sites, or where nobody mirrors it",
+var meanings = []struct{ name, meaning string }{
+	{OverrideAlive, "the site that is declared lost still answers somebody"},
+	{OverrideVantage, "fewer than two vantage points could be asked: it may be our own network that is cut"},
+	{OverrideFence, "the old side is not fenced with proof: its clients may go on writing what will be lost"},
+	{OverrideLock, "another operation's lock is broken: its run must be gone for good"},
+	{OverrideUnhealthy, "mirrors that are not ACTIVE are failed over as they are"},
+	{OverrideFreeze, "a planned operation within one of the plan's change freezes"},
+	{OverrideFlapping, "the pair was moved by the same kind of operation a moment ago"},
+	{OverrideHold, "somebody holds the pair, or all pairs"},
+	{OverrideWriters, "clients may write at two sites, or where nobody mirrors it"},
 }
 
 // OverrideMeaning is what somebody takes upon them by an override, "" for a name
 // that is none.
-func OverrideMeaning(name string) string { return meanings[name] }
+func OverrideMeaning(name string) string {
+	for _, o := range meanings {
+		if o.name == name {
+			return o.meaning
+		}
+	}
+	return ""
+}
+
+// overrides are their names.
+func overrides() string {
+	var names []string
+	for _, o := range meanings {
+		names = append(names, o.name)
+	}
+	return strings.Join(names, ", ")
+}
 
 // Verdict of a gate: go on, or why not and which overrides would allow it.
 type Verdict struct {

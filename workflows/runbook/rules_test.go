@@ -2,6 +2,7 @@ package runbook_test
 
 import (
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/quick"
@@ -79,6 +80,48 @@ func TestApprovalCountsOnlyWithRoleOtherPersonAndEveryOverride(t *testing.T) {
 	}
 	if n := runbook.Count(append(given, runbook.Signed{By: "bob", Decision: runbook.Approve, Overrides: []string{"a"}}, runbook.Signed{By: "kim", Decision: runbook.Retry, Overrides: need}), need); n != 1 {
 		t.Errorf("%d approvals count, want 1", n)
+	}
+}
+
+// Two commands are the same if and only if what is signed of them is.
+func TestTheContentOfACommandIsAllThatIsSignedAndNoMore(t *testing.T) {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
+	good := runbook.Command{OpID: "o", Pair: "p", Operation: "f", Epoch: 2, PlanHash: "h", Decision: "d", By: "b", Reason: "r", Question: "1 a", Step: "s", Expires: at, Signature: "x"}
+	for i, same := range []func(*runbook.Command){
+		func(c *runbook.Command) { c.Signature = "x\n" },
+		func(c *runbook.Command) { c.Expires = at.In(time.FixedZone("z", 3600)) },
+		func(c *runbook.Command) { c.Overrides, c.Choices = []string{}, map[string]string{} },
+	} {
+		c := good
+		if same(&c); c.Content() != good.Content() {
+			t.Errorf("same %d: %s", i, c.Content())
+		}
+	}
+	seen := map[string]bool{good.Content(): true}
+	v := reflect.ValueOf(&good).Elem()
+	for i := range v.NumField() {
+		if v.Type().Field(i).Name == "Signature" {
+			continue
+		}
+		c := good
+		switch f := reflect.ValueOf(&c).Elem().Field(i); f.Interface().(type) {
+		case string:
+			f.SetString(f.String() + "2")
+		case int64:
+			f.SetInt(9)
+		case []string:
+			f.Set(reflect.ValueOf([]string{"a b"}))
+		case map[string]string:
+			f.Set(reflect.ValueOf(map[string]string{"a": "b"}))
+		case time.Time:
+			f.Set(reflect.ValueOf(at.Add(1)))
+		default:
+			t.Fatalf("%s has a type that this test does not know", v.Type().Field(i).Name)
+		}
+		if seen[c.Content()] {
+			t.Errorf("%s is no part of it", v.Type().Field(i).Name)
+		}
+		seen[c.Content()] = true
 	}
 }
 
