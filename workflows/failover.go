@@ -67,11 +67,15 @@ func inOrder(ctx workflow.Context, verbs ...verb) error {
 // people, and a cancel in Temporal no longer reaches the story. An abort that
 // came first wins; a pause holds the run before it, not behind.
 func (s *story) cross(ctx workflow.Context) (workflow.Context, error) {
-	if err := s.boundary(ctx, "the point of no return"); err != nil {
-		return ctx, err
-	}
-	if err := s.stillFree(ctx); err != nil {
-		return ctx, err
+	// A pause that is asked for during the last look holds before the pivot too: a
+	// freeze has no end behind it. Then it is looked again.
+	for again := true; again; again = s.held != nil {
+		if err := s.boundary(ctx, "the point of no return"); err != nil {
+			return ctx, err
+		}
+		if err := s.stillFree(ctx); err != nil {
+			return ctx, err
+		}
 	}
 	if ctx.Err() != nil || s.aborted != nil || s.expired {
 		return ctx, workflow.ErrCanceled

@@ -89,6 +89,9 @@ func TestAPauseHoldsTheRunBetweenStepsOnlyAndChangesNothingElse(t *testing.T) {
 				s.clean()
 				was, is := want, calls(s.w)
 				if at == "ReadHold" { // the last look before the pivot, which is taken again behind the pause
+					if p := s.res.Report.Pauses; len(p) != 1 || p[0].Before != "the point of no return" {
+						t.Errorf("paused %+v", p)
+					}
 					was, is = slices.Compact(slices.Clone(was)), slices.Compact(is)
 				}
 				if diff := cmp.Diff(was, is); diff != "" {
