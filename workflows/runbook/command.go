@@ -35,6 +35,8 @@ type Command struct {
 
 // Content is the same for two commands that say the same, however the signature
 // of each is written down and in whichever zone its expiry: all that was signed.
+//
+//workflowcheck:ignore
 func (c Command) Content() string {
 	return fmt.Sprintf("%q %q %q %d %q %q %q %q %q %q %q %q %d.%d", c.OpID, c.Pair, c.Operation, c.Epoch, c.PlanHash, c.Decision, c.By,
 		c.Reason, c.Overrides, c.Question, c.Step, c.Choices, c.Expires.Unix(), c.Expires.Nanosecond())
