@@ -65,8 +65,11 @@ type Progress struct {
 type MirrorProgress struct {
 	Topic       string `json:"topic"`
 	SourceTopic string `json:"source_topic"`
-	Status      string `json:"status"`
-	Reason      string `json:"reason,omitempty"`
+	// TopicID is the mirror's own topic as it was made; a topic of this name with
+	// another id is not the mirror any more. Empty until the topic is made.
+	TopicID string `json:"topic_id,omitempty"`
+	Status  string `json:"status"`
+	Reason  string `json:"reason,omitempty"`
 	// Reversed: the mirror ended in a planned move and its source mirrors from
 	// here now. What stands behind its stop offsets is not lagged data.
 	Reversed    bool                `json:"reversed,omitempty"`

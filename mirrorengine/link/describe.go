@@ -21,7 +21,7 @@ func (m *Manager) Progress(_ context.Context, name string) (api.Progress, error)
 	for _, mt := range l.all() {
 		rec := mt.record()
 		mp := api.MirrorProgress{
-			Topic: rec.Topic, SourceTopic: rec.SourceTopic, Status: rec.Status, Reason: rec.Reason,
+			Topic: rec.Topic, SourceTopic: rec.SourceTopic, TopicID: rec.TopicID, Status: rec.Status, Reason: rec.Reason,
 			Reversed: rec.Reversed, Guard: rec.Guard, WriterFence: rec.WriterFence, Partitions: []api.PartitionProgress{},
 		}
 		for _, p := range mt.parts() {

@@ -246,7 +246,7 @@ func (c *ledgerCopy) spans(dest int64) {
 // producer makes an idempotent producer and records its id before it writes.
 func (c *ledgerCopy) producer(ctx context.Context) (*kgo.Client, error) {
 	mgr := c.link.mgr
-	limit, err := mgr.messageLimit(ctx, c.into.topic)
+	limit, err := messageLimit(ctx, mgr.local, c.into.topic)
 	if err != nil {
 		return nil, err
 	}
@@ -360,9 +360,9 @@ func (c *ledgerCopy) refused(err error) error {
 // batchLimit bounds what is produced at once where the topic would take more.
 const batchLimit = 64 << 20
 
-// messageLimit is the largest batch that a topic takes.
-func (m *Manager) messageLimit(ctx context.Context, topic string) (int32, error) {
-	text, err := m.topicConfig(ctx, topic, "max.message.bytes")
+// messageLimit is the largest batch that a topic of a cluster takes.
+func messageLimit(ctx context.Context, c *cluster, topic string) (int32, error) {
+	text, err := configOf(ctx, c, topic, "max.message.bytes")
 	if err != nil {
 		return 0, err
 	}

@@ -300,14 +300,18 @@ func (c *computation) count(ctx context.Context, g rangeOf, e *api.LedgerEntry) 
 	return nil
 }
 
-// compacted tells whether the new primary's topic is.
+// compacted tells whether the new primary's topic is; one that was deleted there
+// since is not.
 func (l *Link) compacted(ctx context.Context, topic string) (bool, error) {
-	policy, err := l.mgr.topicConfig(ctx, topic, "cleanup.policy")
+	policy, err := configOf(ctx, l.mgr.local, topic, "cleanup.policy")
+	if errors.Is(err, kerr.UnknownTopicOrPartition) {
+		return false, nil
+	}
 	return slices.Contains(strings.Split(policy, ","), "compact"), err
 }
 
-func (m *Manager) topicConfig(ctx context.Context, topic, key string) (string, error) {
-	res, err := m.local.adm.DescribeTopicConfigs(ctx, topic)
+func configOf(ctx context.Context, c *cluster, topic, key string) (string, error) {
+	res, err := c.adm.DescribeTopicConfigs(ctx, topic)
 	if err == nil {
 		var rc kadm.ResourceConfig
 		if rc, err = res.On(topic, nil); err == nil {

@@ -105,7 +105,10 @@ func (l *Link) ensureExportTopic(ctx context.Context, rec mirrorRecord, topic st
 	}
 	partitions = max(partitions, rec.Partitions)
 	local := l.mgr.local
-	limit, err := l.mgr.messageLimit(ctx, rec.Topic)
+	limit, err := messageLimit(ctx, local, rec.Topic)
+	if errors.Is(err, kerr.UnknownTopicOrPartition) { // deleted here since: the records are of its source
+		limit, err = messageLimit(ctx, l.src, rec.SourceTopic)
+	}
 	if err != nil {
 		return err
 	}

@@ -54,6 +54,24 @@ func TestWhatRetentionTookBehindTheStopIsUnrecoverable(t *testing.T) {
 	}
 }
 
+func TestLedgerOfATopicThatTheNewPrimaryDeletedIsStillDecided(t *testing.T) {
+	t.Parallel()
+	src, dst, m := failedOver(t, 10, nil)
+	src.produce(t, "orders", 0, 10, 5)
+	if _, err := dst.adm.DeleteTopic(t.Context(), "orders"); err != nil {
+		t.Fatal(err)
+	}
+	if e := computed(t, m)[0]; e.Records != 5 || e.Superseded != 0 || e.Compacted || e.Decision != api.LedgerUndecided {
+		t.Errorf("%+v", e)
+	}
+	if _, err := m.AppendLedger(t.Context(), "l", decision); err == nil {
+		t.Error("records were appended to a topic that does not exist")
+	}
+	if got, err := m.ExportLedger(t.Context(), "l", decision); err != nil || got.Records != 5 {
+		t.Errorf("exported %+v, %v", got, err)
+	}
+}
+
 func TestLedgerOfASourceTopicThatIsGoneIsUnrecoverable(t *testing.T) {
 	t.Parallel()
 	src, _, m := failedOver(t, 10, nil)

@@ -2,6 +2,9 @@ package link
 
 import (
 	"context"
+	"errors"
+
+	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/batch"
 )
@@ -44,10 +47,13 @@ func (k *laterKeys) where(ctx context.Context) error {
 		return err
 	}
 	t, _ := local.topic(k.rec.Topic)
-	if t.err != nil {
+	k.at = map[topicPartition]int64{}
+	switch {
+	case errors.Is(t.err, kerr.UnknownTopicOrPartition):
+		return nil // deleted on the new primary since: nothing there is later
+	case t.err != nil:
 		return t.err
 	}
-	k.at = map[topicPartition]int64{}
 	for n := range int32(len(t.leaders)) {
 		if n != k.n && int(k.rec.Partitions) == len(t.leaders) {
 			continue
