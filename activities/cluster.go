@@ -316,26 +316,52 @@ func (a *Activities) MeasureCopy(ctx context.Context, in workflows.MeasureCopyIn
 	if err != nil {
 		return workflows.MeasureCopyResult{}, settle(err)
 	}
-	out := workflows.MeasureCopyResult{Bytes: -1}
-	seen := map[string]bool{}
-	for _, e := range ends {
-		out.Records += max(0, e.High-e.Start)
-		seen[e.Topic] = true
-	}
-	out.Topics = len(seen)
 	parts, err := k.topics(ctx, in.Topics...)
 	if err != nil {
-		return out, settle(err)
+		return workflows.MeasureCopyResult{}, settle(err)
 	}
-	if bytes, err := k.bytes(ctx, parts); err == nil {
-		out.Bytes = bytes
-	} else {
+	sizes, err := k.bytes(ctx, parts)
+	if err != nil {
 		a.logger(in.Call).Info("log sizes are not told", "site", in.Source.Name, "error", err)
 	}
+	out := workflows.MeasureCopyResult{CopySize: runbook.CopySize{Bytes: -1}}
+	if sizes != nil {
+		out.Bytes = 0
+	}
+	for _, t := range in.Topics {
+		if len(parts[t]) == 0 {
+			continue
+		}
+		line := runbook.CopyLine{Topic: t, Records: records(slices.DeleteFunc(slices.Clone(ends), func(e runbook.LogEnd) bool { return e.Topic != t })), Bytes: -1}
+		if sizes != nil {
+			line.Bytes = sizes[t]
+			out.Bytes += line.Bytes
+		}
+		out.Records += line.Records
+		out.Lines = append(out.Lines, line)
+	}
+	out.Topics = len(out.Lines)
+	if out.BytesPerSecond, out.MeasuredBy, err = a.copyRate(in.Call, in.Folder); err != nil {
+		a.logger(in.Call).Warn("the rate of earlier copies is not known", "error", err)
+	}
+	out.CopySize = out.Foresee()
 	return out, nil
 }
 
-func (k *kafka) bytes(ctx context.Context, parts map[string]map[int32]int32) (int64, error) {
+// copyRate is that of the newest kept report that copied something.
+func (a *Activities) copyRate(call workflows.Call, folder string) (rate float64, from string, err error) {
+	all, err := a.kept(call, folder)
+	var newest time.Time
+	for _, r := range all {
+		if !r.DryRun && r.CopyBytes > 0 && r.CopySeconds > 0 && r.Ended.After(newest) {
+			newest, from, rate = r.Ended, r.OpID, float64(r.CopyBytes)/r.CopySeconds
+		}
+	}
+	return rate, from, err
+}
+
+// bytes are the sizes of topics by the logs of their leaders.
+func (k *kafka) bytes(ctx context.Context, parts map[string]map[int32]int32) (map[string]int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	req := kmsg.NewPtrDescribeLogDirsRequest()
@@ -351,11 +377,11 @@ func (k *kafka) bytes(ctx context.Context, parts map[string]map[int32]int32) (in
 	sizes := map[string]map[int32]int64{}
 	for _, shard := range k.client.RequestSharded(ctx, req) {
 		if shard.Err != nil {
-			return 0, shard.Err
+			return nil, shard.Err
 		}
 		for _, d := range shard.Resp.(*kmsg.DescribeLogDirsResponse).Dirs {
 			if err := kerr.ErrorForCode(d.ErrorCode); err != nil {
-				return 0, err
+				return nil, err
 			}
 			for _, t := range d.Topics {
 				for _, p := range t.Partitions {
@@ -369,17 +395,17 @@ func (k *kafka) bytes(ctx context.Context, parts map[string]map[int32]int32) (in
 			}
 		}
 	}
-	var sum int64
+	out := map[string]int64{}
 	for t, ps := range parts {
 		for p := range ps {
 			n, ok := sizes[t][p]
 			if !ok {
-				return 0, fmt.Errorf("no size of %s partition %d", t, p)
+				return nil, fmt.Errorf("no size of %s partition %d", t, p)
 			}
-			sum += n
+			out[t] += n
 		}
 	}
-	return sum, nil
+	return out, nil
 }
 
 // settleACLs bounds how long an ACL change may take to reach every broker.

@@ -153,7 +153,8 @@ func (a *Activities) shrink(ctx context.Context, e *api.Client, r api.Fence, gon
 
 // HandOverFence makes the DENY WRITE entries on a site the guards of the
 // mirrors there. The site's own engine must have the register for that: it is
-// copied there, taken over, and only then closed where it was kept.
+// copied there, taken over, and only then closed where it was kept. Entries on
+// topics that are no mirrors can be no guards: they are taken off the cluster.
 func (a *Activities) HandOverFence(ctx context.Context, in workflows.HandOverFenceInput) (workflows.FenceResult, error) {
 	defer a.beat(ctx)()
 	out := workflows.FenceResult{Reachable: true}
@@ -172,19 +173,34 @@ func (a *Activities) HandOverFence(ctx context.Context, in workflows.HandOverFen
 	write := func(e api.FenceEntry) bool {
 		return e.ResourceType == onTopic && e.Operation == opWrite && e.PatternType == literal
 	}
+	running, err := a.mirrors(ctx, in.Site, in.Link)
+	if err != nil {
+		return out, settle(err)
+	}
 	for _, r := range mine {
-		var give []api.FenceEntry
+		var give, lift []api.FenceEntry
 		for _, e := range r.Entries {
-			if write(e) {
+			switch s := running[e.ResourceName].MirrorStatus; {
+			case !write(e):
+			case s == "" || s == runbook.StatusStopped:
+				lift = append(lift, e)
+			default:
 				give = append(give, e)
 			}
 		}
-		if len(give) == 0 {
+		if len(give)+len(lift) == 0 {
 			continue
 		}
-		if err := a.takeOver(ctx, taker, in, r, give); err != nil {
+		if len(give) > 0 {
+			if err := a.takeOver(ctx, taker, in, r, give); err != nil {
+				return out, settle(err)
+			}
+		}
+		lifted, err := a.liftStrays(ctx, in.Site, lift)
+		if err != nil {
 			return out, settle(err)
 		}
+		out.Lifted = append(out.Lifted, lifted...)
 		if err := a.shrink(ctx, keeper, r, write); err != nil {
 			return out, settle(err)
 		}
@@ -192,6 +208,31 @@ func (a *Activities) HandOverFence(ctx context.Context, in workflows.HandOverFen
 		out.Operations = append(out.Operations, mainOperation(r.OperationID))
 	}
 	return out, nil
+}
+
+// liftStrays removes entries that we made and names their topics.
+func (a *Activities) liftStrays(ctx context.Context, site runbook.Site, entries []api.FenceEntry) ([]string, error) {
+	if len(entries) == 0 {
+		return nil, nil
+	}
+	k, err := a.kafka(site)
+	if err != nil {
+		return nil, err
+	}
+	var remove []api.ACLEntry
+	var topics []string
+	for _, e := range entries {
+		if !e.ExistedBefore {
+			remove = append(remove, e.ACLEntry)
+		}
+		if !slices.Contains(topics, e.ResourceName) {
+			topics = append(topics, e.ResourceName)
+		}
+	}
+	if err := k.deleteACLs(ctx, remove); err != nil || len(remove) == 0 {
+		return topics, err
+	}
+	return topics, k.awaitACLs(ctx, remove, false)
 }
 
 func (a *Activities) takeOver(ctx context.Context, e *api.Client, in workflows.HandOverFenceInput, r api.Fence, give []api.FenceEntry) error {

@@ -296,9 +296,12 @@ func TestGroupsAreFencedAndLiftedOnTheirOwn(t *testing.T) {
 	if ev := f.prove(t, "op-1", true, "orders"); ev.Entries != 4 {
 		t.Errorf("evidence counts %d entries", ev.Entries)
 	}
-	// Handing over takes the topics' entries and leaves the groups'.
+	// Handing over takes the entries of topics that are mirrors, lifts those of
+	// others and leaves the groups'.
+	f.own.mirrors["orders"] = runbook.StatusActive
+	f.fence(t, "op-1b", "stray")
 	over, err := f.HandOverFence(t.Context(), workflows.HandOverFenceInput{Call: f.call("op-2", "hand over"), Site: f.east, RegisterAt: f.west, Link: runbook.Link{Name: "west-to-east"}})
-	if err != nil || over.Entries != 2 || !slices.Equal(over.Operations, []string{"op-1"}) {
+	if err != nil || over.Entries != 2 || !slices.Equal(over.Operations, []string{"op-1", "op-1b"}) || !slices.Equal(over.Lifted, []string{"stray"}) {
 		t.Fatalf("hand over: %+v, %v", over, err)
 	}
 	if !slices.Equal(f.own.handed, []string{"orders", "orders"}) || !f.own.fences["op-1"].HandedOver {

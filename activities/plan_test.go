@@ -163,3 +163,54 @@ func TestAReportIsKeptAsJSONAndMarkdown(t *testing.T) {
 	_, err = a.SaveReport(t.Context(), in)
 	typed(t, err, workflows.ErrRefused, false)
 }
+
+func TestTheExactRPOIsWrittenIntoTheFailoversReportOnce(t *testing.T) {
+	dir := t.TempDir()
+	a := newActivities(t, Options{ReportsDir: dir})
+	estimate := int64(9)
+	keep := func(r runbook.Report) {
+		t.Helper()
+		if _, err := a.SaveReport(t.Context(), workflows.SaveReportInput{Call: workflows.Call{Pair: "orders"}, Report: r}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	failover := runbook.Report{Pair: "orders", Operation: runbook.OpFailover, OpID: "failover-1", EpochBefore: 1, EpochAfter: 2, Active: []string{"west"}, RPOEstimate: &estimate}
+	older, other, dry := failover, failover, failover
+	older.OpID, older.EpochBefore, older.EpochAfter = "failover-0", 0, 1
+	other.OpID, other.Pair = "failover-x", "payments"
+	dry.OpID, dry.DryRun = "failover-d", true
+	for _, r := range []runbook.Report{failover, older, other, dry, {Pair: "orders", Operation: runbook.OpRecover, OpID: "recover-0", EpochBefore: 2, EpochAfter: 2, Active: []string{"west"}}} {
+		keep(r)
+	}
+	in := workflows.AmendReportInput{Call: workflows.Call{Pair: "orders", OperationID: "recover-1"}, Active: "west", Epoch: 2, Exact: 7, Topics: map[string]int64{"a": 7}}
+	for n := range 2 {
+		got, err := a.AmendReport(t.Context(), in)
+		if err != nil || got.OpID != "failover-1" || got.Changed != (n == 0) {
+			t.Fatalf("time %d: %+v, %v", n, got, err)
+		}
+	}
+	for _, name := range []string{"failover-1", "failover-0", "failover-x", "failover-d", "recover-0"} {
+		raw, err := os.ReadFile(filepath.Join(dir, name+".json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var r runbook.Report
+		if err := json.Unmarshal(raw, &r); err != nil {
+			t.Fatal(err)
+		}
+		if amended := r.RPOExact != nil && *r.RPOExact == 7 && r.AmendedBy == "recover-1"; amended != (name == "failover-1") {
+			t.Errorf("%s: exact %v by %q", name, r.RPOExact, r.AmendedBy)
+		}
+		if name == "failover-1" && (r.RPOEstimate == nil || *r.RPOEstimate != 9) {
+			t.Error("the estimate is lost")
+		}
+	}
+	md, err := os.ReadFile(filepath.Join(dir, "failover-1.md"))
+	if err != nil || !strings.Contains(string(md), "RPO exact: 7 records (found out by recover-1)") {
+		t.Errorf("%v\n%s", err, md)
+	}
+	in.Epoch = 3
+	if got, err := a.AmendReport(t.Context(), in); err != nil || got.OpID != "" {
+		t.Errorf("no failover made epoch 3: %+v, %v", got, err)
+	}
+}

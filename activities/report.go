@@ -2,13 +2,17 @@ package activities
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/drawbridge-dr/drawbridge/workflows"
+	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
 )
 
 // SaveReport writes both files whole or not at all; a second attempt writes the
@@ -36,20 +40,71 @@ func (a *Activities) SaveReport(ctx context.Context, in workflows.SaveReportInpu
 			in.Report.Findings = append(in.Report.Findings, fmt.Sprintf("the stop offsets are here by topic only, engine %s has them by partition and did not give them: %v", in.Offsets.Site.Name, err))
 		}
 	}
-	body, err := in.Report.JSON()
-	if err != nil {
-		return out, settle(fmt.Errorf("report of %s: %w", id, err))
-	}
 	if err := os.MkdirAll(folder, 0o750); err != nil {
 		return out, settle(fmt.Errorf("reports folder: %w", err))
 	}
-	out.JSON = filepath.Join(folder, id+".json")
-	out.Markdown = filepath.Join(folder, id+".md")
-	err = errors.Join(whole(out.JSON, append(body, '\n')), whole(out.Markdown, []byte(in.Report.Markdown())))
-	if err != nil {
-		return out, settle(fmt.Errorf("report of %s: %w", id, err))
+	var err error
+	out.JSON, out.Markdown, err = keepReport(folder, in.Report)
+	return out, settle(err)
+}
+
+// keepReport writes a report's two files.
+func keepReport(folder string, r runbook.Report) (asJSON, asMarkdown string, err error) {
+	body, err := r.JSON()
+	if err == nil {
+		asJSON, asMarkdown = filepath.Join(folder, r.OpID+".json"), filepath.Join(folder, r.OpID+".md")
+		err = errors.Join(whole(asJSON, append(body, '\n')), whole(asMarkdown, []byte(r.Markdown())))
 	}
-	return out, nil
+	if err != nil {
+		err = fmt.Errorf("report of %s: %w", r.OpID, err)
+	}
+	return asJSON, asMarkdown, err
+}
+
+// kept reads every kept report of a pair; another's file, or one that is being
+// removed, is passed over.
+func (a *Activities) kept(call workflows.Call, folder string) ([]runbook.Report, error) {
+	files, err := filepath.Glob(filepath.Join(a.reports(folder), "*.json"))
+	var out []runbook.Report
+	for _, file := range files {
+		raw, rerr := os.ReadFile(file)
+		var r runbook.Report
+		if rerr == nil {
+			rerr = json.Unmarshal(raw, &r)
+		}
+		if rerr != nil {
+			a.logger(call).Debug("a report was not read", "file", file, "error", rerr)
+			continue
+		}
+		if r.Pair == call.Pair && r.OpID+".json" == filepath.Base(file) {
+			out = append(out, r)
+		}
+	}
+	return out, err
+}
+
+// AmendReport finds the failover by what it made of the record: its report may
+// be kept by another worker's disk, and then it is not found.
+func (a *Activities) AmendReport(_ context.Context, in workflows.AmendReportInput) (workflows.AmendReportResult, error) {
+	all, err := a.kept(in.Call, in.Folder)
+	if err != nil {
+		return workflows.AmendReportResult{}, settle(err)
+	}
+	for _, r := range all {
+		failover := r.Operation == runbook.OpFailover || r.Turned != nil
+		if !failover || r.DryRun || r.EpochAfter != in.Epoch || r.EpochBefore == in.Epoch || !slices.Equal(r.Active, []string{in.Active}) {
+			continue
+		}
+		out := workflows.AmendReportResult{OpID: r.OpID}
+		if r.RPOExact != nil && *r.RPOExact == in.Exact && maps.Equal(r.RPOByTopic, in.Topics) {
+			return out, nil
+		}
+		r.RPOExact, r.RPOByTopic, r.Ledger, r.AmendedBy = &in.Exact, in.Topics, in.Ledger, in.Call.OperationID
+		_, _, err := keepReport(a.reports(in.Folder), r)
+		out.Changed = err == nil
+		return out, settle(err)
+	}
+	return workflows.AmendReportResult{}, nil
 }
 
 // reports is the folder that a plan names, which begins at the worker's own.

@@ -132,8 +132,9 @@ func (a *Activities) EnsureCanaryTopic(ctx context.Context, in workflows.EnsureC
 	return out, settle(err)
 }
 
-// DeleteTopics deletes for a rebuild. It stops before the first deletion if any
-// topic has no copy at the other site.
+// DeleteTopics deletes for a rebuild, and what people agreed to delete for good.
+// It stops before the first deletion if any other topic has no copy at the other
+// site.
 func (a *Activities) DeleteTopics(ctx context.Context, in workflows.DeleteTopicsInput) (workflows.DeleteTopicsResult, error) {
 	defer a.beat(ctx)()
 	out := workflows.DeleteTopicsResult{Deleted: []string{}}
@@ -173,7 +174,7 @@ func (a *Activities) DeleteTopics(ctx context.Context, in workflows.DeleteTopics
 		switch {
 		case !over(mirrors[t].MirrorStatus):
 			out.Kept = append(out.Kept, t)
-		case len(copies[t]) == 0:
+		case len(copies[t]) == 0 && !slices.Contains(in.Agreed, t):
 			return out, refuse(workflows.ErrRefused, "topic %s does not exist at %s: deleting it at %s would destroy the only copy; nothing was deleted", t, in.Other.Name, in.Site.Name)
 		case len(have[t]) > 0:
 			doomed = append(doomed, t)

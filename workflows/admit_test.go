@@ -90,7 +90,7 @@ func TestAFailbackAsksForTheOverrideOnce(t *testing.T) {
 	}
 	s.run(Failback, FailbackInput{Start: request(runbook.OpFailback, runbook.OverrideFreeze)})
 	s.outcome(runbook.Done)
-	if len(asked) != 2 || !slices.Equal(asked[0], []string{runbook.OverrideFreeze}) || len(asked[1]) > 0 {
+	if len(asked) != 2 || !slices.Equal(asked[0], []string{runbook.OverrideRebuild, runbook.OverrideFreeze}) || len(asked[1]) > 0 {
 		t.Errorf("asked for the overrides %v", asked)
 	}
 }

@@ -27,6 +27,7 @@ type gate struct {
 	verdict   string // the decision that opened it, "" while it is shut
 	by        runbook.Signed
 	choose    func(map[string]string, string) error
+	allow     func(runbook.Person, map[string]string) error // who may decide that
 }
 
 // approve waits until enough people approved, each naming all overrides.

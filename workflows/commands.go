@@ -153,10 +153,7 @@ func (s *story) entitled(name string, c runbook.Command, who runbook.Person, g g
 			return refuse(ErrNotAllowed, "turning a planned move into a failover needs a reason: it goes into the report")
 		}
 	case runbook.Decide:
-		if !runbook.HasRole(rule, who.Roles) {
-			return refuse(ErrNotAllowed, "%s has none of the roles that may decide: %s", c.By, strings.Join(rule.Roles, ", "))
-		}
-		if _, _, _, _, err := runbook.Choices(s.status.Ledger, c.Choices); err != nil {
+		if err := g.allow(who, c.Choices); err != nil {
 			return refuse(ErrNotAllowed, "%v", err)
 		}
 	}

@@ -1,5 +1,5 @@
 // Package workflows tells the runbooks as durable stories: SetUp, Failover,
-// Switchover, RecoverLaggedData, Failback, Drill and Unfence, each a Temporal workflow
+// Switchover, RecoverLaggedData, Failback, RestoreDR, Drill and Unfence, each a Temporal workflow
 // whose verbs stand in runbook order.
 //
 // It judges nothing itself (package runbook does) and touches nothing (package

@@ -21,6 +21,15 @@ func NewWorld() World { return worldOf(newWorld()) }
 // Calm is a pair that may be moved.
 func Calm() World { return worldOf(calm()) }
 
+// Decided is a pair that was failed over and whose lagged data is dealt with; one
+// copy at the returned site did not move, one topic is new.
+func Decided() World {
+	w := decided()
+	w.same = map[string]bool{"b": true}
+	w.altered = map[string]func(*runbook.AwayTopic){"new": func(a *runbook.AwayTopic) { a.Active = 1 }}
+	return worldOf(w)
+}
+
 func worldOf(w *world) World { return World{w, make(chan struct{}), new(sync.Once)} }
 
 // Hold lets the first call of a step wait for Release.

@@ -126,6 +126,9 @@ func (s *story) handOver(ctx workflow.Context, site, registerAt runbook.Site, l 
 	name := "hand over fence " + site.Name
 	return s.do(ctx, name, func(ctx workflow.Context) (string, error) {
 		got, err := run(with(ctx, kindLong, name), steps.HandOverFence, HandOverFenceInput{Call: s.call(name), Site: site, RegisterAt: registerAt, Link: l})
+		for _, t := range got.Lifted {
+			s.find("topic %s at %s is no mirror: its fence was lifted, whoever may write there can", t, site.Name)
+		}
 		return fmt.Sprintf("%d entries became guards", got.Entries), err
 	})
 }

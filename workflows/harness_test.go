@@ -35,11 +35,17 @@ var patient = worker.Options{DeadlockDetectionTimeout: time.Minute}
 
 func newStage(t *testing.T, w *world) *stage {
 	t.Helper()
+	return newStageOf(t, w, w)
+}
+
+// newStageOf is newStage with activities that stand on w.
+func newStageOf(t *testing.T, w *world, activities Steps) *stage {
+	t.Helper()
 	var suite testsuite.WorkflowTestSuite
 	suite.SetLogger(log.NewStructuredLogger(slog.New(slog.DiscardHandler)))
 	s := &stage{t: t, w: w, env: suite.NewTestWorkflowEnvironment(), sent: map[string]int{}}
 	s.env.SetWorkerOptions(patient)
-	s.env.RegisterActivity(w)
+	s.env.RegisterActivity(activities)
 	Register(s.env)
 	s.env.SetTestTimeout(20 * time.Second)
 	s.id(ID("orders"))

@@ -19,6 +19,7 @@ const (
 	NameSwitchover        = "Switchover"
 	NameRecoverLaggedData = "RecoverLaggedData"
 	NameFailback          = "Failback"
+	NameRestoreDR         = "RestoreDR"
 	NameUnfence           = "Unfence"
 	NameReadiness         = "Readiness"
 	NameDrill             = "Drill"
@@ -135,9 +136,21 @@ type RecoverInput struct {
 }
 
 // FailbackInput starts Failback, under ID(pair), or with DryRun under DryID.
+// Decisions on topics that changed while home was away ("mirror", "leave",
+// "delete"; "*" for every topic not named) may come with it or by the decide
+// Update; there is no default.
 type FailbackInput struct {
 	Start
-	DryRun bool `json:"dry_run,omitempty"`
+	DryRun    bool              `json:"dry_run,omitempty"`
+	Decisions map[string]string `json:"decisions,omitempty"`
+}
+
+// RestoreInput starts RestoreDR, under ID(pair), or with DryRun under DryID.
+// Decisions as in FailbackInput.
+type RestoreInput struct {
+	Start
+	DryRun    bool              `json:"dry_run,omitempty"`
+	Decisions map[string]string `json:"decisions,omitempty"`
 }
 
 // UnfenceInput starts Unfence. Operations are the lost ones, as the engines'
@@ -243,12 +256,14 @@ type Status struct {
 	ETA *runbook.ETA `json:"eta,omitempty"`
 	// Move is the forecast of a planned move, Turned the command that made a
 	// failover of a switchover.
-	Move     *runbook.MoveForecast `json:"move,omitempty"`
-	Turned   *runbook.Signed       `json:"turned_into_failover,omitempty"`
-	Fences   []runbook.FenceLine   `json:"fences,omitempty"`
-	Ledger   []runbook.LedgerLine  `json:"ledger,omitempty"`
-	Findings []string              `json:"findings,omitempty"`
-	Debts    []record.FenceDebt    `json:"debts,omitempty"`
+	Move   *runbook.MoveForecast `json:"move,omitempty"`
+	Turned *runbook.Signed       `json:"turned_into_failover,omitempty"`
+	Fences []runbook.FenceLine   `json:"fences,omitempty"`
+	Ledger []runbook.LedgerLine  `json:"ledger,omitempty"`
+	// Away are the topics that a returning site's were compared with.
+	Away     []runbook.AwayTopic `json:"away,omitempty"`
+	Findings []string            `json:"findings,omitempty"`
+	Debts    []record.FenceDebt  `json:"debts,omitempty"`
 }
 
 // What a run waits for.

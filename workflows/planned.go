@@ -290,10 +290,14 @@ func (m *plannedMove) promoteOnce(ctx workflow.Context, call Call) (string, erro
 // while its groups stand still there (READ is denied): from now on they follow
 // the new active site.
 func (m *plannedMove) own(ctx workflow.Context) error {
-	return m.do(ctx, "own groups", func(ctx workflow.Context) (string, error) {
-		got, err := run(with(ctx, kindLong, "group offsets at "+m.source.Name), steps.OwnGroups, LinkGroupsInput{Call: m.call("own groups"), Site: m.source, Link: m.reverse, Groups: m.plan.GroupNames()})
+	return m.story.own(ctx, "own groups", m.source, m.reverse)
+}
+
+func (s *story) own(ctx workflow.Context, name string, site runbook.Site, l runbook.Link) error {
+	return s.do(ctx, name, func(ctx workflow.Context) (string, error) {
+		got, err := run(with(ctx, kindLong, "group offsets at "+site.Name), steps.OwnGroups, LinkGroupsInput{Call: s.call(name), Site: site, Link: l, Groups: s.plan.GroupNames()})
 		for _, p := range got.Problems {
-			m.find("group offsets at %s: %s", m.source.Name, p)
+			s.find("group offsets at %s: %s", site.Name, p)
 		}
 		return fmt.Sprintf("%d offsets", len(got.Groups)), err
 	})

@@ -23,15 +23,8 @@ func Readiness(ctx workflow.Context, in ReadinessInput) (runbook.Readiness, erro
 	if err := l.plan(ctx, in.PlanHash); err != nil {
 		return runbook.Readiness{}, failure(err)
 	}
-	l.record(ctx)
-	l.rest(ctx)
-	r := runbook.JudgeReadiness(l.facts, readyLives(l.facts.Plan))
-	r.PlanHash = l.hash
+	r := l.judge(ctx)
 	workflow.SetCurrentDetails(ctx, r.Markdown())
-	_, err := run(with(ctx, kindPaper, "keep the readiness"), steps.SaveReadiness, SaveReadinessInput{Call: l.call("save readiness"), Folder: l.facts.Plan.Reports, Readiness: r})
-	if err != nil {
-		workflow.GetLogger(ctx).Warn("the readiness could not be kept; it is in this run's result", "error", err)
-	}
 	l.tell(ctx, r)
 	return r, nil
 }
@@ -43,6 +36,25 @@ func readyLives(p runbook.Plan) time.Duration {
 		every = time.Hour
 	}
 	return 2*every + time.Minute
+}
+
+// at looks at a pair whose plan is known.
+func (l *readyLook) at(ctx workflow.Context, p runbook.Plan) runbook.Readiness {
+	l.facts = runbook.ReadyFacts{Now: workflow.Now(ctx), Problems: map[string]string{}, Plan: p}
+	return l.judge(ctx)
+}
+
+// judge looks at everything but the plan, and keeps what comes of it.
+func (l *readyLook) judge(ctx workflow.Context) runbook.Readiness {
+	l.record(ctx)
+	l.rest(ctx)
+	r := runbook.JudgeReadiness(l.facts, readyLives(l.facts.Plan))
+	r.PlanHash = l.hash
+	_, err := run(with(ctx, kindPaper, "keep the readiness"), steps.SaveReadiness, SaveReadinessInput{Call: l.call("save readiness"), Folder: l.facts.Plan.Reports, Readiness: r})
+	if err != nil {
+		workflow.GetLogger(ctx).Warn("the readiness could not be kept; it is in this run's result", "error", err)
+	}
+	return r
 }
 
 type readyLook struct {

@@ -31,7 +31,7 @@ func RecoverLaggedData(ctx workflow.Context, in RecoverInput) (Result, error) {
 		}
 		return inOrder(ctx, r.begin, r.mirrors, r.hold, r.compute,
 			func(ctx workflow.Context) error { return r.decide(ctx, in.Decisions) },
-			r.act, r.exact, r.putBack, r.done)
+			r.act, r.exact, r.putBack, r.done, r.amend)
 	})
 }
 
@@ -268,19 +268,37 @@ func (r *recovery) ledger(name string, topics []string) LedgerInput {
 
 // choose takes decisions for topics that have none yet.
 func (r *recovery) choose(choices map[string]string, who string) error {
-	if _, _, _, _, err := runbook.Choices(r.status.Ledger, choices); err != nil {
+	own, err := r.ownChoices(r.person(who), choices)
+	if err != nil {
 		return err
 	}
 	for _, t := range runbook.Undecided(r.status.Ledger) {
-		c, ok := choices[t]
-		if !ok {
-			c, ok = choices[runbook.EveryTopic]
-		}
-		if ok && r.chosen[t] == "" {
+		if c, ok := own[t]; ok && r.chosen[t] == "" {
 			r.chosen[t], r.chosenBy[t] = c, who
 		}
 	}
 	return nil
+}
+
+// ownChoices are what of a person's choices is theirs to decide.
+func (r *recovery) ownChoices(who runbook.Person, choices map[string]string) (map[string]string, error) {
+	if _, _, _, _, err := runbook.Choices(r.status.Ledger, choices); err != nil {
+		return nil, err
+	}
+	if err := runbook.Twice(r.chosen, r.chosenBy, choices); err != nil {
+		return nil, err
+	}
+	return runbook.OwnChoices(r.plan, who, r.undecided(), choices)
+}
+
+// person of the plan; who signed nothing has a name only.
+func (s *story) person(name string) runbook.Person {
+	for _, p := range s.plan.People {
+		if p.Name == name {
+			return p
+		}
+	}
+	return runbook.Person{Name: name}
 }
 
 // decide waits until every topic with lagged records has a decision. Those of
@@ -295,7 +313,7 @@ func (r *recovery) decide(ctx workflow.Context, given map[string]string) error {
 		return nil
 	}
 	return r.must(ctx, "decide", func(ctx workflow.Context) (string, error) {
-		g := &gate{accepts: []string{runbook.Decide}}
+		g := &gate{accepts: []string{runbook.Decide}, allow: r.mayDecide}
 		g.choose = func(choices map[string]string, who string) error {
 			if err := r.choose(choices, who); err != nil {
 				return err
@@ -312,8 +330,21 @@ func (r *recovery) decide(ctx workflow.Context, given map[string]string) error {
 	})
 }
 
+func (r *recovery) mayDecide(who runbook.Person, choices map[string]string) error {
+	_, err := r.ownChoices(who, choices)
+	return err
+}
+
+// mayChoose: decisions are for those who may approve the operation.
+func (s *story) mayChoose(who runbook.Person) error {
+	if rule := s.rule(); !runbook.HasRole(rule, who.Roles) {
+		return fmt.Errorf("%s has none of the roles that may decide: %s", who.Name, strings.Join(rule.Roles, ", "))
+	}
+	return nil
+}
+
 func (r *recovery) question() string {
-	return "append, export or discard per topic: " + strings.Join(runbook.LedgerTopics(r.status.Ledger, r.undecided()), "; ")
+	return "append, export or discard per topic: " + strings.Join(runbook.LedgerTopics(r.plan, r.status.Ledger, r.undecided()), "; ")
 }
 
 func (r *recovery) undecided() []string {
@@ -371,6 +402,26 @@ func (r *recovery) exact(workflow.Context) error {
 	if open := runbook.Undecided(r.status.Ledger); len(open) > 0 {
 		r.find("topics %s are still undecided: drctl recover %s goes on", strings.Join(open, ", "), r.status.Pair)
 	}
+	return nil
+}
+
+// amend writes the exact RPO into the failover's own report, once everything is
+// decided. It comes last: paper holds up nothing.
+func (r *recovery) amend(ctx workflow.Context) error {
+	if len(r.topics) == 0 || len(runbook.Undecided(r.status.Ledger)) > 0 || r.report.RPOExact == nil {
+		return nil
+	}
+	got, err := run(with(ctx, kindPaper, "exact RPO into the failover's report"), steps.AmendReport, AmendReportInput{
+		Call: r.call("amend report"), Folder: r.plan.Reports, Active: r.active.Name, Epoch: r.rec.Epoch,
+		Exact: *r.report.RPOExact, Topics: r.report.RPOByTopic, Ledger: r.status.Ledger,
+	})
+	switch {
+	case err != nil:
+		r.find("the exact RPO was not written into the failover's report: %s; run drctl recover %s again", brief(err), r.status.Pair)
+	case got.OpID == "":
+		r.find("no report is kept of the failover that made %s active at epoch %d: the exact RPO is in this report only", r.active.Name, r.rec.Epoch)
+	}
+	r.report.Amends = got.OpID
 	return nil
 }
 

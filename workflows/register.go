@@ -14,6 +14,7 @@ func Register(r Registry) {
 	r.RegisterWorkflowWithOptions(Switchover, workflow.RegisterOptions{Name: NameSwitchover})
 	r.RegisterWorkflowWithOptions(RecoverLaggedData, workflow.RegisterOptions{Name: NameRecoverLaggedData})
 	r.RegisterWorkflowWithOptions(Failback, workflow.RegisterOptions{Name: NameFailback})
+	r.RegisterWorkflowWithOptions(RestoreDR, workflow.RegisterOptions{Name: NameRestoreDR})
 	r.RegisterWorkflowWithOptions(Readiness, workflow.RegisterOptions{Name: NameReadiness})
 	r.RegisterWorkflowWithOptions(Debt, workflow.RegisterOptions{Name: NameDebt})
 	r.RegisterWorkflowWithOptions(Drill, workflow.RegisterOptions{Name: NameDrill})

@@ -44,7 +44,7 @@ func (u *setup) orient(workflow.Context) error {
 		return refuse(ErrPrecondition, "%v", err)
 	}
 	if u.truth.Record != nil && u.rec.Active[0] != u.home.Name {
-		return refuse(ErrPrecondition, "pair %s is active at %s, away from home: setting up mirrors from %s would overwrite what is newer; go home first: drctl switchover %s, or after a failover drctl recover and drctl failback", u.plan.Pair, u.rec.Active[0], u.home.Name, u.plan.Pair)
+		return refuse(ErrPrecondition, "pair %s is active at %s, away from home: setting up mirrors from %s would overwrite what is newer; go home first: drctl switchover %s, or after a failover drctl recover and drctl failback; or stay: drctl recover, drctl restore, and home: %s in the plan", u.plan.Pair, u.rec.Active[0], u.home.Name, u.plan.Pair, u.rec.Active[0])
 	}
 	if len(u.truth.Silent) > 0 {
 		return refuse(ErrPrecondition, "%s do not answer: setting up needs both sites", strings.Join(u.truth.Silent, ", "))
@@ -118,9 +118,11 @@ func (u *setup) lock(ctx workflow.Context) error {
 	return u.story.lock(ctx, []runbook.Site{u.standby, u.home}, u.home.Name, record.Open)
 }
 
-func (u *setup) canaryTopic(ctx workflow.Context) error {
-	return u.do(ctx, "canary topic", func(ctx workflow.Context) (string, error) {
-		got, err := run(with(ctx, kindChange, "canary topic at "+u.home.Name), steps.EnsureCanaryTopic, EnsureCanaryTopicInput{Call: u.call("canary topic"), Site: u.home})
+func (u *setup) canaryTopic(ctx workflow.Context) error { return u.ensureCanary(ctx, u.home) }
+
+func (s *story) ensureCanary(ctx workflow.Context, site runbook.Site) error {
+	return s.do(ctx, "canary topic", func(ctx workflow.Context) (string, error) {
+		got, err := run(with(ctx, kindChange, "canary topic at "+site.Name), steps.EnsureCanaryTopic, EnsureCanaryTopicInput{Call: s.call("canary topic"), Site: site})
 		return got.Topic, err
 	})
 }
@@ -149,16 +151,17 @@ func (s *story) ensureLink(ctx workflow.Context, l runbook.Link) error {
 func (u *setup) begin(ctx workflow.Context) error { return u.token(ctx, u.link) }
 
 func (u *setup) mirror(ctx workflow.Context) error {
-	_, err := u.ensureMirrors(ctx, u.link, u.home, u.standby, false)
+	refused, err := u.ensureMirrors(ctx, u.link, u.home, u.standby, u.topics, false)
+	u.topics = accepted(u.topics, refused)
 	return err
 }
 
-// ensureMirrors starts mirrors of the run's topics. Unless all must be there, a
-// refused one is a finding and leaves the run's topics.
-func (s *story) ensureMirrors(ctx workflow.Context, l runbook.Link, source, destination runbook.Site, all bool) (refused []runbook.TopicResult, err error) {
+// ensureMirrors starts mirrors of topics. Unless all must be there, a refused one
+// is a finding.
+func (s *story) ensureMirrors(ctx workflow.Context, l runbook.Link, source, destination runbook.Site, topics []string, all bool) (refused []runbook.TopicResult, err error) {
 	name := "mirrors on " + l.Name
 	err = s.step(ctx, name, !all, func(ctx workflow.Context) (string, error) {
-		got, err := run(with(ctx, kindLong, name), steps.EnsureMirrors, EnsureMirrorsInput{Call: s.call(name), Link: l, Source: source, Destination: destination, Topics: s.topics})
+		got, err := run(with(ctx, kindLong, name), steps.EnsureMirrors, EnsureMirrorsInput{Call: s.call(name), Link: l, Source: source, Destination: destination, Topics: topics})
 		if err != nil {
 			return "", err
 		}
@@ -169,11 +172,10 @@ func (s *story) ensureMirrors(ctx workflow.Context, l runbook.Link, source, dest
 		for _, t := range refused {
 			s.find("topic %s is not mirrored: %s", t.Topic, t.Error)
 		}
-		if len(refused) == len(s.topics) {
+		if len(refused) == len(topics) {
 			return "", refuse(ErrHalted, "not one of %d topics could be mirrored, first %s: %s", len(refused), refused[0].Topic, refused[0].Error)
 		}
-		s.topics = accepted(s.topics, refused)
-		return fmt.Sprintf("%d mirrors", len(s.topics)), nil
+		return fmt.Sprintf("%d mirrors", len(topics)-len(refused)), nil
 	})
 	return refused, err
 }

@@ -36,6 +36,10 @@ type Steps interface {
 	// match, without internal topics, with the pair's canary topic.
 	ListDRTopics(context.Context, ListDRTopicsInput) (ListDRTopicsResult, error)
 
+	// SurveyTopics compares the plan's topics on both sites with what the mirrors of
+	// both directions say, after one site was away.
+	SurveyTopics(context.Context, SurveyTopicsInput) (SurveyTopicsResult, error)
+
 	// CompareTopics reads from both clusters how many partitions topics have,
 	// and how many of them have no leader.
 	CompareTopics(context.Context, CompareTopicsInput) (CompareTopicsResult, error)
@@ -168,6 +172,9 @@ type Steps interface {
 
 	// ProduceConsumeCanary writes and reads one record on the canary topic.
 	ProduceConsumeCanary(context.Context, ProduceConsumeCanaryInput) (ProduceConsumeCanaryResult, error)
+	// AmendReport writes the exact RPO into the kept report of the failover that made
+	// an epoch; where the same stands there, nothing is written.
+	AmendReport(context.Context, AmendReportInput) (AmendReportResult, error)
 	// SaveReport keeps the report as JSON and Markdown.
 	SaveReport(context.Context, SaveReportInput) (SaveReportResult, error)
 	// WriteDrill makes the drill topic at a site and writes known records.

@@ -38,6 +38,8 @@ type FenceResult struct {
 	CanaryBefore bool `json:"canary_before,omitempty"`
 	// Operations whose registers were closed (lift, hand over).
 	Operations []string `json:"operations,omitempty"`
+	// Lifted are topics whose entries could be no guards (hand over).
+	Lifted []string `json:"lifted,omitempty"`
 }
 
 // FenceSite.

@@ -86,6 +86,23 @@ type ProduceConsumeCanaryResult struct {
 	Millis int64  `json:"millis"`
 }
 
+// AmendReportInput: the failover is the one that made Active active at Epoch.
+type AmendReportInput struct {
+	Call   Call                 `json:"call"`
+	Folder string               `json:"folder"`
+	Active string               `json:"active"`
+	Epoch  int64                `json:"epoch"`
+	Exact  int64                `json:"rpo_records_exact"`
+	Topics map[string]int64     `json:"rpo_records_by_topic"`
+	Ledger []runbook.LedgerLine `json:"ledger"`
+}
+
+// AmendReportResult: OpID is the failover's, "" where no report of it is kept.
+type AmendReportResult struct {
+	OpID    string `json:"op_id"`
+	Changed bool   `json:"changed"`
+}
+
 // SaveReportInput: the report is kept under Folder as <op id>.json and .md.
 
 // PlanHash lets the step say whether the plan file changed since the start.

@@ -142,29 +142,47 @@ type RejoinInput struct {
 	Topics   []string     `json:"topics"`
 }
 
-// MeasureCopyInput: what a rebuild from Source would copy.
+// MeasureCopyInput: what a rebuild from Source would copy. Folder has the reports
+// of earlier copies, from which the rate is known.
 type MeasureCopyInput struct {
 	Call   Call         `json:"call"`
 	Source runbook.Site `json:"source"`
 	Topics []string     `json:"topics"`
+	Folder string       `json:"folder,omitempty"`
 }
 
-// MeasureCopyResult: Bytes is -1 where the cluster does not tell its log sizes.
+// MeasureCopyResult is the size of the copy and what an earlier one took.
 type MeasureCopyResult struct {
-	Records int64 `json:"records"`
-	Bytes   int64 `json:"bytes"`
-	Topics  int   `json:"topics"`
+	runbook.CopySize
+}
+
+// SurveyTopicsInput: Link's destination is Standby, Ended's is Active.
+type SurveyTopicsInput struct {
+	Call    Call         `json:"call"`
+	Active  runbook.Site `json:"active"`
+	Standby runbook.Site `json:"standby"`
+	Link    runbook.Link `json:"link"`
+	Ended   runbook.Link `json:"ended"`
+	Filters []string     `json:"filters"`
+}
+
+// SurveyTopicsResult has every topic of the plan that stands at either site,
+// sorted.
+type SurveyTopicsResult struct {
+	Topics []runbook.AwayTopic `json:"topics"`
 }
 
 // DeleteTopicsInput deletes Topics on Site, unless they are mirrors of Link
 // (whose destination Site is) already. Other is the surviving site: a topic
-// that does not exist there is never deleted here (error).
+// that does not exist there is never deleted here (error), but for those in
+// Agreed, whose deletion there people agreed to follow.
 type DeleteTopicsInput struct {
 	Call   Call         `json:"call"`
 	Site   runbook.Site `json:"site"`
 	Other  runbook.Site `json:"other"`
 	Link   runbook.Link `json:"link"`
 	Topics []string     `json:"topics"`
+	Agreed []string     `json:"agreed,omitempty"`
 }
 
 // DeleteTopicsResult lists what was deleted and what was a mirror already.

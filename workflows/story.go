@@ -329,7 +329,7 @@ func (s *story) close(ctx workflow.Context, err error) (Result, error) {
 		r.Error = said(err)
 	}
 	r.Steps, r.Approvals, r.Findings, r.Fences = s.status.Steps, s.status.Approvals, s.status.Findings, s.status.Fences
-	r.ETA = s.eta
+	r.ETA, r.Away = s.eta, s.status.Away
 	r.Forecast, r.Ledger, r.Move, r.Turned = s.cast, s.status.Ledger, s.status.Move, s.status.Turned
 	if s.rec.Pair != "" {
 		r.EpochAfter, r.Active, r.DebtsOpen = s.rec.Epoch, s.rec.Active, s.rec.FenceDebt

@@ -140,7 +140,7 @@ func (f *failover) letGo(ctx workflow.Context) error {
 		}
 		return "", nil
 	})
-	f.find("the pair is not protected: nothing is mirrored back to %s; when it is there again, drctl recover %s, then drctl failback %s", f.lost.Name, f.status.Pair, f.status.Pair)
+	f.find("the pair is not protected: nothing is mirrored back to %s; when it is there again, drctl recover %s, then drctl restore %s (stay) or drctl failback %s (go home)", f.lost.Name, f.status.Pair, f.status.Pair, f.status.Pair)
 	return err
 }
 

@@ -48,6 +48,11 @@ type world struct {
 	proven  *[]string // topics that writing was asked of
 	wide    int       // partitions of each mirror, 0 for one
 
+	deleted []string
+	amended []AmendReportInput
+	same    map[string]bool                     // copies at the returning site that did not move
+	altered map[string]func(*runbook.AwayTopic) // what became of topics while it was away
+
 	findings []Finding
 	synced   []runbook.GroupRisk
 
@@ -90,6 +95,7 @@ func newWorld() *world {
 				runbook.OpFailover:   {Count: 1, Roles: []string{"approver"}, DeadlineSeconds: 600},
 				runbook.OpFailback:   {Count: 1, Roles: []string{"approver"}, DeadlineSeconds: 600},
 				runbook.OpSwitchover: {Count: 1, Roles: []string{"approver"}, DeadlineSeconds: 600},
+				runbook.OpRestore:    {Count: 1, Roles: []string{"approver"}, DeadlineSeconds: 600},
 				runbook.OpRecover:    {DeadlineSeconds: 600}, runbook.OpSetUp: {DeadlineSeconds: 600},
 				runbook.OpUnfence: {Count: 1, Roles: []string{"approver"}, DeadlineSeconds: 600},
 			},
@@ -356,12 +362,45 @@ func (w *world) CompareTopics(_ context.Context, in CompareTopicsInput) (Compare
 	return out, err
 }
 
+func (w *world) SurveyTopics(_ context.Context, in SurveyTopicsInput) (SurveyTopicsResult, error) {
+	err := w.enter("SurveyTopics", in.Call)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var out SurveyTopicsResult
+	names := slices.Concat(w.topics[in.Active.Name], w.topics[in.Standby.Name])
+	for t := range w.altered {
+		names = append(names, t)
+	}
+	slices.Sort(names)
+	for _, t := range slices.Compact(names) {
+		a := runbook.AwayTopic{Topic: t, Follows: w.mirrors[in.Link.Name][t] == "ACTIVE", Ended: w.mirrors[in.Ended.Name][t] == "STOPPED", Same: w.same[t]}
+		if slices.Contains(w.topics[in.Active.Name], t) {
+			a.Active, a.ActiveRecords = 1, 14
+		}
+		if slices.Contains(w.topics[in.Standby.Name], t) {
+			a.Standby, a.StandbyRecords = 1, 13
+		}
+		if change := w.altered[t]; change != nil {
+			change(&a)
+		}
+		out.Topics = append(out.Topics, a)
+	}
+	return out, err
+}
+
 func (w *world) ListDRTopics(_ context.Context, in ListDRTopicsInput) (ListDRTopicsResult, error) {
 	return ListDRTopicsResult{Topics: slices.Clone(w.topics[in.Site.Name])}, w.enter("ListDRTopics", in.Call)
 }
 
 func (w *world) EnsureCanaryTopic(_ context.Context, in EnsureCanaryTopicInput) (EnsureCanaryTopicResult, error) {
-	return EnsureCanaryTopicResult{Topic: runbook.CanaryTopic(w.plan.Pair)}, w.enter("EnsureCanaryTopic", in.Call)
+	err := w.enter("EnsureCanaryTopic", in.Call)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	topic := runbook.CanaryTopic(w.plan.Pair)
+	if !slices.Contains(w.topics[in.Site.Name], topic) {
+		w.topics[in.Site.Name] = append(w.topics[in.Site.Name], topic)
+	}
+	return EnsureCanaryTopicResult{Topic: topic}, err
 }
 
 func (w *world) EnsureLink(_ context.Context, in EnsureLinkInput) (EnsureLinkResult, error) {
@@ -467,10 +506,14 @@ func (w *world) Rejoin(_ context.Context, in RejoinInput) (MirrorsResult, error)
 }
 
 func (w *world) MeasureCopy(_ context.Context, in MeasureCopyInput) (MeasureCopyResult, error) {
-	return MeasureCopyResult{Records: 42, Bytes: 4200, Topics: len(in.Topics)}, w.enter("MeasureCopy", in.Call)
+	size := runbook.CopySize{Records: 42, Bytes: 4200, Topics: len(in.Topics), BytesPerSecond: 420, MeasuredBy: "failback-0", Lines: []runbook.CopyLine{{Topic: in.Topics[0], Records: 42, Bytes: 4200}}}
+	return MeasureCopyResult{size.Foresee()}, w.enter("MeasureCopy", in.Call)
 }
 
 func (w *world) DeleteTopics(_ context.Context, in DeleteTopicsInput) (DeleteTopicsResult, error) {
+	w.mu.Lock()
+	w.deleted = append(w.deleted, in.Topics...)
+	w.mu.Unlock()
 	return DeleteTopicsResult{Deleted: in.Topics}, w.enter("DeleteTopics", in.Call)
 }
 
@@ -661,6 +704,14 @@ func (w *world) SaveReadiness(_ context.Context, in SaveReadinessInput) (SaveRea
 
 func (w *world) WatchReadiness(_ context.Context, in WatchReadinessInput) (WatchReadinessResult, error) {
 	return WatchReadinessResult{Schedule: ReadyID(in.Call.Pair), Changed: true}, w.enter("WatchReadiness", in.Call)
+}
+
+func (w *world) AmendReport(_ context.Context, in AmendReportInput) (AmendReportResult, error) {
+	err := w.enter("AmendReport", in.Call)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.amended = append(w.amended, in)
+	return AmendReportResult{OpID: "failover-0", Changed: true}, err
 }
 
 func (w *world) SaveReport(_ context.Context, in SaveReportInput) (SaveReportResult, error) {

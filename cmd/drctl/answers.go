@@ -103,14 +103,15 @@ func (a *app) intoFailoverCommand() *cobra.Command {
 func (a *app) decideCommand() *cobra.Command {
 	var ans answer
 	var choices choiceFlags
-	cmd := a.answerCommand(runbook.Decide, "decide about lagged data that the open recover asks about", &ans)
-	choices.add(cmd)
+	cmd := a.answerCommand(runbook.Decide, "decide what the open run asks about: lagged data (recover), or topics that changed while a site was away (failback, restore)", &ans)
+	choices.addLagged(cmd)
+	choices.addChanged(cmd)
 	cmd.PreRunE = func(*cobra.Command, []string) (err error) {
 		if ans.Choices, err = choices.decisions(); err != nil {
 			return err
 		}
 		if len(ans.Choices) == 0 {
-			return usagef("name topics with --append, --export or --discard")
+			return usagef("name topics with --append, --export or --discard, or those that changed with --mirror, --leave or --delete")
 		}
 		return nil
 	}

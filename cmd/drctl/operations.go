@@ -88,17 +88,6 @@ func (a *app) switchoverCommand() *cobra.Command {
 	return cmd
 }
 
-func (a *app) failbackCommand() *cobra.Command {
-	var s start
-	cmd := a.startCommand("failback", "bring operations home after a failover; refused while data or debts are undecided", &s,
-		func(cmd *cobra.Command, pair string) error {
-			return s.run(cmd.Context(), operator.Request{Operation: runbook.OpFailback, Pair: pair, DryRun: s.dryRun},
-				"This rebuilds the home site's topics of pair "+pair+" from the active site and moves all clients home.")
-		})
-	s.confirmFlags(cmd)
-	return cmd
-}
-
 func (s *start) confirmFlags(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&s.dryRun, "dry-run", false, "look at everything, change nothing, take no lock")
 	cmd.Flags().BoolVar(&s.yes, "yes", false, "do not ask for a confirmation at the terminal")
@@ -120,35 +109,8 @@ func (a *app) recoverCommand() *cobra.Command {
 			return s.run(cmd.Context(), operator.Request{Operation: runbook.OpRecover, Pair: pair, DebtsOnly: debtsOnly, Decisions: decisions}, "")
 		})
 	cmd.Flags().BoolVar(&debtsOnly, "debts-only", false, "only pay what is owed: fence the returned site, write its Consul")
-	choices.add(cmd)
+	choices.addLagged(cmd)
 	return cmd
-}
-
-// choiceFlags are decisions about lagged data, by topic.
-type choiceFlags struct{ appendTo, export, discard []string }
-
-func (c *choiceFlags) add(cmd *cobra.Command) {
-	f := cmd.Flags()
-	f.StringSliceVar(&c.appendTo, "append", nil, "topics whose lagged records are appended to the active site (* for all not named)")
-	f.StringSliceVar(&c.export, "export", nil, "topics whose lagged records are exported to a topic of their own")
-	f.StringSliceVar(&c.discard, "discard", nil, "topics whose lagged records are given up")
-}
-
-func (c choiceFlags) decisions() (map[string]string, error) {
-	out := map[string]string{}
-	var faults []error
-	for _, d := range []struct {
-		decision string
-		topics   []string
-	}{{"append", c.appendTo}, {"export", c.export}, {"discard", c.discard}} {
-		for _, t := range d.topics {
-			if other, ok := out[t]; ok {
-				faults = append(faults, usagef("topic %q is named in --%s and in --%s: decide once", t, other, d.decision))
-			}
-			out[t] = d.decision
-		}
-	}
-	return out, errors.Join(faults...)
 }
 
 // run asks for the operation and follows it.

@@ -196,11 +196,11 @@ func forecastTable(w io.Writer, f runbook.Forecast) {
 const forecastRows = 20
 
 func ledgerTable(w io.Writer, ledger []runbook.LedgerLine) {
-	lines := [][]string{{"TOPIC", "PARTITION", "LAGGED", "FROM", "TO", "UNRECOVERABLE", "DECISION", "APPENDED"}}
+	lines := [][]string{{"TOPIC", "PARTITION", "LAGGED", "BYTES", "FROM", "TO", "SUPERSEDED", "UNRECOVERABLE", "DECISION", "APPENDED"}}
 	for _, l := range ledger {
 		lines = append(lines, []string{
-			l.Topic, strconv.Itoa(int(l.Partition)), strconv.FormatInt(l.Records, 10), strconv.FormatInt(l.From, 10), strconv.FormatInt(l.To, 10),
-			strconv.FormatInt(l.Unrecoverable, 10), l.Decision, strconv.FormatInt(l.Appended, 10),
+			l.Topic, strconv.Itoa(int(l.Partition)), strconv.FormatInt(l.Records, 10), strconv.FormatInt(l.Bytes, 10), strconv.FormatInt(l.From, 10), strconv.FormatInt(l.To, 10),
+			strconv.FormatInt(l.Superseded, 10), strconv.FormatInt(l.Unrecoverable, 10), l.Decision, strconv.FormatInt(l.Appended, 10),
 		})
 	}
 	rows(w, lines)

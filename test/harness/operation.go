@@ -11,7 +11,7 @@ import (
 
 // Operation is a runbook that a person starts and others answer.
 type Operation struct {
-	// Verb of drctl: setup, failover, switchover, recover, failback.
+	// Verb of drctl: setup, failover, switchover, recover, failback, restore.
 	Verb string
 	// Answers is the operation whose approvals are given, where that is another one
 	// than Verb: a full drill is made of switchovers. Default Verb.

@@ -69,6 +69,7 @@ func (s *System) plan() (plan.Plan, error) {
 		Approvals: map[string]plan.Rule{
 			"failover": {Count: 1, Roles: []string{"approver"}},
 			"failback": {Count: 1, Roles: []string{"approver"}},
+			"restore":  {Count: 1, Roles: []string{"approver"}},
 
 			"switchover": {Count: 1, Roles: []string{"approver"}},
 		},

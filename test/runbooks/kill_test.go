@@ -85,6 +85,7 @@ var deaths = map[string][]death{
 		{"append TOPIC", "after AppendLedger append *"},
 		{"append TOPIC", "before AppendLedger append *"},
 		{"put back retention", "after PutBackRetention put back retention"},
+		{"report", "after AmendReport amend report"},
 	},
 	"failback": {
 		{"freeze", "after WriteRecord freeze"},
@@ -119,7 +120,10 @@ var deaths = map[string][]death{
 		{"unlock engine west", "after EngineUnlock unlock engine west"},
 		{"report", "after SaveReport save report"},
 		// The half before, where topics are deleted.
+		{"compare sites", "after SurveyTopics compare sites"},
 		{"delete old topics", "after DeleteTopics delete old topics"},
+		{"rejoin unchanged", "after Rejoin rejoin unchanged"},
+		{"own rejoined groups", "after OwnGroups own rejoined groups"},
 		{"mirrors on BACK", "after EnsureMirrors mirrors on *"},
 		{"hand over fence east", "after HandOverFence hand over fence east"},
 	},

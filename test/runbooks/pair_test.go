@@ -113,7 +113,7 @@ type op struct {
 // begin starts an operation by drctl, as ann, and does not follow it.
 func (p *pair) begin(ctx context.Context, verb string, args ...string) (*op, error) {
 	all := []string{verb, p.Pair(), "--detach"}
-	if verb == "failover" || verb == "failback" || verb == "switchover" {
+	if slices.Contains([]string{"failover", "failback", "restore", "switchover"}, verb) {
 		all = append(all, "--yes")
 	}
 	var started struct {

@@ -32,7 +32,7 @@ const (
 var operations = []struct {
 	name  string
 	count int64
-}{{"drill", 0}, {"failback", 1}, {"failover", 1}, {"recover", 0}, {"setup", 0}, {"switchover", 1}, {"unfence", 1}}
+}{{"drill", 0}, {"failback", 1}, {"failover", 1}, {"recover", 0}, {"restore", 1}, {"setup", 0}, {"switchover", 1}, {"unfence", 1}}
 
 // Normalise returns p with defaults written out and lists sorted. It is
 // idempotent and changes no meaning.
@@ -78,6 +78,10 @@ func (p Plan) Normalise() Plan {
 		def(&l.MarginSeconds, DefaultMargin)
 	}
 	slices.SortStableFunc(p.Pipelines, func(a, b Pipeline) int { return cmp.Compare(a.Group, b.Group) })
+	p.Owners = slices.Clone(p.Owners)
+	for i, o := range p.Owners {
+		p.Owners[i] = Owner{Topics: sortedCopy(o.Topics), By: sortedCopy(o.By)}
+	}
 	p.People = slices.Clone(p.People)
 	for i := range p.People {
 		p.People[i].Roles = sortedCopy(p.People[i].Roles)

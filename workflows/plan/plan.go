@@ -22,6 +22,8 @@ type Plan struct {
 	// groups whose outputs are mirrored too.
 	Probes    []Probe    `json:"probes,omitempty"`
 	Pipelines []Pipeline `json:"pipelines,omitempty"`
+	// Owners say who decides about lagged records of which topics.
+	Owners []Owner `json:"owners,omitempty"`
 
 	Objectives Objectives      `json:"objectives"`
 	Limits     Limits          `json:"limits"`
@@ -127,6 +129,14 @@ type Pipeline struct {
 	MarginSeconds int64    `json:"margin_seconds"`
 }
 
+// Owner of topics (names, or patterns as in topics): people by name, or teams by
+// the role that their people have. By default whoever has one of the roles of
+// approvals.recover decides.
+type Owner struct {
+	Topics []string `json:"topics"`
+	By     []string `json:"by"`
+}
+
 // Objectives of the pair; LagRecords (default 1000) is the lag per partition
 // under which a mirror counts as caught up.
 type Objectives struct {
@@ -191,7 +201,7 @@ type Person struct {
 }
 
 // Rule is the approval rule for one operation (setup, failover, switchover, recover,
-// failback, unfence, drill).
+// restore, failback, unfence, drill).
 type Rule struct {
 	Count           int64    `json:"count"`
 	Roles           []string `json:"roles,omitempty"`

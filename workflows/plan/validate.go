@@ -46,6 +46,7 @@ func (p Plan) faults() []Fault {
 	c.duty(p.Debts)
 	c.drills(p.Drills)
 	c.people(p)
+	c.owners(p)
 	c.approvals(p)
 	c.breakGlass(p)
 	c.notify(p.Notify)
@@ -283,6 +284,32 @@ func (c *checker) people(p Plan) {
 	}
 }
 
+func (c *checker) owners(p Plan) {
+	for i, o := range p.Owners {
+		key := fmt.Sprintf("owners[%d]", i)
+		if len(o.Topics) == 0 {
+			c.bad(key+".topics", "", "list the topics that they own, by name or as ^pattern")
+		}
+		if len(o.By) == 0 {
+			c.bad(key+".by", "", "name people, or a role that people have")
+		}
+		for _, t := range o.Topics {
+			_, err := regexp.Compile(t)
+			switch {
+			case strings.HasPrefix(t, "^") && err != nil:
+				c.bad(key+".topics", t, "not an RE2 pattern: %v", err)
+			case !strings.HasPrefix(t, "^") && !topicName.MatchString(t):
+				c.bad(key+".topics", t, "no topic can have this name; a pattern starts with ^")
+			}
+		}
+		for _, by := range o.By {
+			if !slices.ContainsFunc(p.People, func(w Person) bool { return w.Name == by || slices.Contains(w.Roles, by) }) {
+				c.bad(key+".by", by, "neither one of the plan's people nor a role of theirs: nobody could decide")
+			}
+		}
+	}
+}
+
 func (c *checker) approvals(p Plan) {
 	for _, op := range slices.Sorted(maps.Keys(p.Approvals)) {
 		a := p.Approvals[op]
@@ -294,7 +321,7 @@ func (c *checker) approvals(p Plan) {
 		) bool {
 			return o.name == op
 		}) {
-			c.bad(key, op, "no such operation: use setup, failover, switchover, recover, failback, unfence or drill")
+			c.bad(key, op, "no such operation: use setup, failover, switchover, recover, restore, failback, unfence or drill")
 			continue
 		}
 		if a.Count < 0 || a.Count > 10 {

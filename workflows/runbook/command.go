@@ -26,7 +26,8 @@ type Command struct {
 	Question string `json:"question,omitempty"`
 	// Step is the failed step that a retry or skip speaks of.
 	Step string `json:"step,omitempty"`
-	// Choices are decisions by topic: "append", "export" or "discard".
+	// Choices are decisions by topic: "append", "export" or "discard" on lagged data,
+	// "mirror", "leave" or "delete" on topics that changed while a site was away.
 	Choices map[string]string `json:"choices,omitempty"`
 	// Expires ends the command's own life; a run refuses it afterwards.
 	Expires   time.Time `json:"expires"`
@@ -74,6 +75,7 @@ const (
 	OpSwitchover = "switchover"
 	OpRecover    = "recover"
 	OpFailback   = "failback"
+	OpRestore    = "restore"
 	OpUnfence    = "unfence"
 	OpDrill      = "drill"
 	// OpReadiness is no operation on a pair: it changes nothing and nobody signs it.

@@ -76,6 +76,17 @@ func Choices(lines []LedgerLine, chosen map[string]string) (appendTo, export, di
 	return appendTo, export, discard, open, nil
 }
 
+// Twice refuses choices that contradict those that were taken; the same once more
+// is no harm.
+func Twice(chosen, by, choices map[string]string) error {
+	for _, t := range sorted(choices) {
+		if had := chosen[t]; had != "" && had != choices[t] {
+			return fmt.Errorf("%s is decided already: %s, by %s; a decision is taken once", t, had, by[t])
+		}
+	}
+	return nil
+}
+
 // RPO is the exact count of records that the new primary missed, by topic and
 // in total: what was found behind the stop offsets plus what the old primary's
 // retention took before it could be read.
@@ -109,7 +120,7 @@ func RecoveryForecast(lines []LedgerLine, appending []string) []GroupForecast {
 }
 
 // LedgerTopics says of each of those topics what people need who decide about all of its partitions at once.
-func LedgerTopics(lines []LedgerLine, topics []string) []string {
+func LedgerTopics(p Plan, lines []LedgerLine, topics []string) []string {
 	var out []string
 	for _, t := range topics {
 		var sum LedgerLine
@@ -119,18 +130,43 @@ func LedgerTopics(lines []LedgerLine, topics []string) []string {
 				continue
 			}
 			partitions++
+			sum.span(l)
 			sum.Records, sum.Bytes = sum.Records+l.Records, sum.Bytes+l.Bytes
 			sum.Keyed, sum.Superseded = sum.Keyed+l.Keyed, sum.Superseded+l.Superseded
 			sum.Unrecoverable, sum.Compacted = sum.Unrecoverable+l.Unrecoverable, sum.Compacted || l.Compacted
 		}
-		out = append(out, fmt.Sprintf("%s: %d records (%d bytes) in %d partitions%s", t, sum.Records, sum.Bytes, partitions, traits(sum)))
+		out = append(out, fmt.Sprintf("%s: %d records (%d bytes) in %d partitions%s%s%s", t, sum.Records, sum.Bytes, partitions, sum.when(), traits(sum), owned(p.OwnersOf(t))))
 	}
 	return out
 }
 
 // LedgerText is a line for people who look at each partition.
 func LedgerText(l LedgerLine) string {
-	return fmt.Sprintf("%s/%d: %d records (%d bytes) at offsets %d to %d%s", l.Topic, l.Partition, l.Records, l.Bytes, l.From, l.To, traits(l))
+	return fmt.Sprintf("%s/%d: %d records (%d bytes) at offsets %d to %d%s%s", l.Topic, l.Partition, l.Records, l.Bytes, l.From, l.To, l.when(), traits(l))
+}
+
+// span widens the time range to another line's.
+func (l *LedgerLine) span(o LedgerLine) {
+	if !o.FirstTime.IsZero() && (l.FirstTime.IsZero() || o.FirstTime.Before(l.FirstTime)) {
+		l.FirstTime = o.FirstTime
+	}
+	if o.LastTime.After(l.LastTime) {
+		l.LastTime = o.LastTime
+	}
+}
+
+func (l LedgerLine) when() string {
+	if l.FirstTime.IsZero() {
+		return ""
+	}
+	return ", from " + stamp(l.FirstTime) + " to " + stamp(l.LastTime)
+}
+
+func owned(by []string) string {
+	if len(by) == 0 {
+		return ""
+	}
+	return ", decided by " + strings.Join(by, " or ")
 }
 
 // traits are what makes a decision about lagged records harder.

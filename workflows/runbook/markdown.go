@@ -99,14 +99,12 @@ func (r Report) numbers(line func(string, ...any)) {
 		line("RPO estimate: %d records", *r.RPOEstimate)
 	}
 	if r.RPOExact != nil {
-		line("RPO exact: %d records", *r.RPOExact)
+		line("RPO exact: %d records%s", *r.RPOExact, because(r.amended()))
 		for _, t := range sorted(r.RPOByTopic) {
 			line("- %s: %d", t, r.RPOByTopic[t])
 		}
 	}
-	if r.CopyRecords > 0 {
-		line("Copied by rebuild: %d records, %d bytes", r.CopyRecords, r.CopyBytes)
-	}
+	r.copied(line)
 	if f := r.Forecast; f != nil && len(f.Topics) > 0 {
 		whole := *f
 		f := f.Top(markdownRows)
@@ -155,6 +153,7 @@ func (r Report) evidence(line func(string, ...any)) {
 			line("| %s | %d | %d | %t |", cell(c.Group), c.MembersOld, c.MembersNew, c.Moved)
 		}
 	}
+	r.wasAway(line)
 	if len(r.Ledger) > 0 {
 		line("\n## Lagged data\n")
 		for _, l := range r.Ledger {

@@ -65,6 +65,10 @@ type Report struct {
 	RPOExact    *int64           `json:"rpo_records_exact,omitempty"`
 	RPOByTopic  map[string]int64 `json:"rpo_records_by_topic,omitempty"`
 	Ledger      []LedgerLine     `json:"ledger,omitempty"`
+	// Amends is the failover whose exact RPO a recovery found out, AmendedBy that
+	// recovery, in the failover's kept report.
+	Amends    string `json:"amends,omitempty"`
+	AmendedBy string `json:"amended_by,omitempty"`
 	// RecoveryForecast bounds what groups read again after lagged records were
 	// appended.
 	RecoveryForecast []GroupForecast `json:"recovery_forecast,omitempty"`
@@ -75,9 +79,19 @@ type Report struct {
 	Clients   []ClientMove      `json:"clients,omitempty"`
 	EndedTxns []OpenTransaction `json:"ended_transactions,omitempty"`
 	Stops     []PartitionRisk   `json:"stop_offsets,omitempty"`
-	// Copied is what a rebuild had to copy, in records and bytes.
-	CopyRecords int64 `json:"copy_records,omitempty"`
-	CopyBytes   int64 `json:"copy_bytes,omitempty"`
+	// Copied is what a rebuild had to copy, in records and bytes, and how long it
+	// took until the mirrors were at the tip. CopyByTopic is its forecast.
+	CopyRecords int64      `json:"copy_records,omitempty"`
+	CopyBytes   int64      `json:"copy_bytes,omitempty"`
+	CopySeconds float64    `json:"copy_seconds,omitempty"`
+	CopyByTopic []CopyLine `json:"copy_by_topic,omitempty"`
+	// Away are the topics as they were found when a site came back, and AwayPlan
+	// what was done with them; AwayBy says who decided on a changed one.
+	Away     []AwayTopic       `json:"away,omitempty"`
+	AwayPlan *AwayPlan         `json:"away_plan,omitempty"`
+	AwayBy   map[string]string `json:"away_decided_by,omitempty"`
+	// Readiness is how the pair stood at the end of a run that protects it again.
+	Readiness *Readiness `json:"readiness,omitempty"`
 
 	DebtsOpen   []record.FenceDebt `json:"debts_open"`
 	DebtsPaid   []record.FenceDebt `json:"debts_paid,omitempty"`

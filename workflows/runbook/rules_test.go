@@ -304,7 +304,7 @@ func TestADecisionIsAskedPerTopicNotPerPartition(t *testing.T) {
 		{Topic: "a", Partition: 1, Records: 1, Bytes: 10, Keyed: 1, Unrecoverable: 4},
 	}
 	want := []string{"a: 3 records (30 bytes) in 2 partitions, 3 with keys of which 1 have later records on the new primary, 4 gone with the old primary's retention"}
-	if d := cmp.Diff(want, runbook.LedgerTopics(lines, []string{"a"})); d != "" {
+	if d := cmp.Diff(want, runbook.LedgerTopics(runbook.Plan{}, lines, []string{"a"})); d != "" {
 		t.Errorf("-want +got:\n%s", d)
 	}
 }

@@ -61,15 +61,41 @@ func FailoverSteps(p Plan, link Link, topics []string, f Forecast, past []RunTim
 	return steps
 }
 
-// FailbackSteps is what a failback from away to home would do.
-func FailbackSteps(p Plan, reverse Link, topics []string, records, bytes int64) []PlannedStep {
-	steps := []PlannedStep{
-		{Name: "approve rebuild", What: fmt.Sprintf("%s; %s", approvals(p.Approvals[OpFailback]), CopyText(topics, records, bytes))},
-		{Name: "export tail", What: "archive what only " + reverse.Destination + " has before anything is deleted"},
-		{Name: "rebuild", What: fmt.Sprintf("delete %d topics on %s and mirror them from %s by link %s", len(topics), reverse.Destination, reverse.Source, reverse.Name)},
-		{Name: "catch up", What: fmt.Sprintf("wait until every partition lags at most %d records", p.Objectives.LagRecords)},
+// FailbackSteps is what a failback over reverse would do.
+func FailbackSteps(p Plan, reverse Link, do AwayPlan, size CopySize) []PlannedStep {
+	return append(protectSteps(p, OpFailback, reverse, do, size), moveSteps(p, reverse)...)
+}
+
+// RestoreSteps is what RestoreDR would do to make l the link of normal life.
+func RestoreSteps(p Plan, l Link, do AwayPlan, size CopySize) []PlannedStep {
+	return append(protectSteps(p, OpRestore, l, do, size),
+		PlannedStep{Name: "readiness", What: "look at what would fail today"},
+		PlannedStep{Name: "report", What: "keep the report, give the locks back"})
+}
+
+// protectSteps make l's destination a standby again.
+func protectSteps(p Plan, op string, l Link, do AwayPlan, size CopySize) []PlannedStep {
+	var steps []PlannedStep
+	if len(do.Open) > 0 {
+		steps = append(steps, PlannedStep{Name: "decide", What: "mirror, leave or delete what changed: " + named(do.Open)})
 	}
-	return append(steps, moveSteps(p, reverse)...)
+	what := approvals(p.Approvals[op]) + "; " + do.Text(l.Source, l.Destination)
+	if len(do.Copied()) > 0 {
+		what += "; " + size.Text()
+	}
+	if len(do.Doomed()) > 0 {
+		what += "; naming the override " + OverrideRebuild
+	}
+	steps = append(steps, PlannedStep{Name: "approve", What: what})
+	if len(do.Doomed()) > 0 {
+		steps = append(steps,
+			PlannedStep{Name: "archive tail", What: "archive what only " + l.Destination + " has of lagged records"},
+			PlannedStep{Name: "delete old topics", What: named(do.Doomed()) + " at " + l.Destination})
+	}
+	return append(steps,
+		PlannedStep{Name: "mirrors", What: fmt.Sprintf("%d topics by link %s", len(do.Mirrors()), l.Name)},
+		PlannedStep{Name: "guard", What: "what fences " + l.Destination + " becomes the mirrors' guards"},
+		PlannedStep{Name: "catch up", What: fmt.Sprintf("wait until every partition lags at most %d records", p.Objectives.LagRecords)})
 }
 
 // SwitchoverSteps is what a switchover over link l would do.
@@ -97,15 +123,6 @@ func moveSteps(p Plan, l Link) []PlannedStep {
 		{Name: "restore DR", What: "mirror again from " + l.Destination + " to " + l.Source + " over the existing topics, with guards"},
 		{Name: "report", What: "keep the report, give the locks back"},
 	}
-}
-
-// CopyText says what a rebuild copies; an approver reads it.
-func CopyText(topics []string, records, bytes int64) string {
-	size := "bytes unknown"
-	if bytes >= 0 {
-		size = fmt.Sprintf("%d bytes", bytes)
-	}
-	return fmt.Sprintf("rebuild copies %d topics anew: %d records, %s", len(topics), records, size)
 }
 
 // Render writes steps as a numbered list.

@@ -22,9 +22,9 @@ type Plan struct {
 	Topics []string `json:"topics"`
 	Groups []Group  `json:"groups"`
 
-	Probes    []Probe    `json:"probes,omitempty"`
-	Pipelines []Pipeline `json:"pipelines,omitempty"`
-
+	Probes     []Probe             `json:"probes,omitempty"`
+	Pipelines  []Pipeline          `json:"pipelines,omitempty"`
+	Owners     []Owner             `json:"owners,omitempty"`
 	Objectives Objectives          `json:"objectives"`
 	Limits     Limits              `json:"limits"`
 	People     []Person            `json:"people"`
@@ -177,6 +177,13 @@ type Limits struct {
 // Watch is how often readiness is looked at.
 type Watch struct {
 	EverySeconds int64 `json:"every_seconds"` // negative: never by itself
+}
+
+// Owner decides about lagged records of Topics (names, or ^patterns over the whole
+// name): By are people, or roles that people have.
+type Owner struct {
+	Topics []string `json:"topics"`
+	By     []string `json:"by"`
 }
 
 // Person may start, approve or command operations.

@@ -18,6 +18,7 @@ import (
 // ReportLine is one ended run of a pair.
 type ReportLine struct {
 	RunID     string    `json:"run_id"`
+	OpID      string    `json:"op_id,omitempty"`
 	Operation string    `json:"operation"`
 	DryRun    bool      `json:"dry_run,omitempty"`
 	Drill     string    `json:"drill,omitempty"` // the kind of drill that it was, or was a part of
@@ -27,7 +28,9 @@ type ReportLine struct {
 	Requester string    `json:"requester,omitempty"`
 	Started   time.Time `json:"started"`
 	Ended     time.Time `json:"ended"`
-	// RTOMillis and the records lost, estimated and exact, where the run measured them.
+	// Amends is the failover whose exact count of lost records this recovery found out.
+	Amends string `json:"amends,omitempty"`
+	// RTOMillis and the records lost, estimated and exact, where the run measured them, or one that amends it.
 	RTOMillis   int64  `json:"rto_ms,omitempty"`
 	RPOEstimate *int64 `json:"rpo_records_estimate,omitempty"`
 	RPOExact    *int64 `json:"rpo_records_exact,omitempty"`
@@ -58,8 +61,17 @@ func (o *Operator) Reports(ctx context.Context, pair string, most int) ([]Report
 	})
 	found = found[:min(most, len(found))]
 	out := make([]ReportLine, len(found))
+	exact := map[string]*int64{} // by the failover that a later recovery amended
 	for i, w := range found {
 		out[i] = o.line(ctx, w)
+		if l := out[i]; l.Amends != "" && exact[l.Amends] == nil {
+			exact[l.Amends] = l.RPOExact
+		}
+	}
+	for i := range out {
+		if e := exact[out[i].OpID]; e != nil {
+			out[i].RPOExact = e
+		}
 	}
 	return out, nil
 }
@@ -85,6 +97,7 @@ func (o *Operator) line(ctx context.Context, w *workflowpb.WorkflowExecutionInfo
 		l.Error = err.Error()
 		return l
 	}
+	l.OpID, l.Amends = r.OpID, r.Report.Amends
 	l.Drill, l.Outcome, l.Error, l.RTOMillis, l.RPOEstimate, l.RPOExact = r.Report.Drill, r.Outcome, r.Report.Error, r.Report.RTOMillis, r.Report.RPOEstimate, r.Report.RPOExact
 	return l
 }

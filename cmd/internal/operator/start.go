@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -43,7 +44,7 @@ type Request struct {
 	By *Signer
 	// Expires bounds the signed request's life. Default 10 minutes.
 	Expires time.Duration
-	// DryRun of a Failover, Switchover or Failback looks and changes nothing; it takes no lock.
+	// DryRun of a Failover, Switchover, Failback or RestoreDR looks and changes nothing; it takes no lock.
 	DryRun bool
 	// Overrides that the request itself must name, such as breaking the lock of a run that is gone for good.
 	Overrides []string
@@ -51,7 +52,7 @@ type Request struct {
 	BreakGlass bool
 	// Target is the site that a Switchover shall make active; empty: the one that is not. One that is active is refused.
 	Target string
-	// DebtsOnly and Decisions belong to RecoverLaggedData. Decisions are part of what is signed.
+	// DebtsOnly belongs to RecoverLaggedData, Decisions also to Failback and RestoreDR. Decisions are part of what is signed.
 	DebtsOnly bool
 	Decisions map[string]string
 }
@@ -156,7 +157,7 @@ func (r Request) workflow() (string, error) {
 	switch {
 	case r.Pair == "" || strings.ContainsAny(r.Pair, "/ "):
 		return "", fmt.Errorf("pair %q is no plain name", r.Pair)
-	case r.DryRun && r.Operation != runbook.OpFailover && r.Operation != runbook.OpSwitchover && r.Operation != runbook.OpFailback:
+	case r.DryRun && !slices.Contains([]string{runbook.OpFailover, runbook.OpSwitchover, runbook.OpFailback, runbook.OpRestore}, r.Operation):
 		return "", fmt.Errorf("%s has no dry run", r.Operation)
 	}
 	switch r.Operation {
@@ -170,6 +171,8 @@ func (r Request) workflow() (string, error) {
 		return workflows.NameRecoverLaggedData, nil
 	case runbook.OpFailback:
 		return workflows.NameFailback, nil
+	case runbook.OpRestore:
+		return workflows.NameRestoreDR, nil
 	}
 	return "", fmt.Errorf("no operation is called %q", r.Operation)
 }
@@ -183,7 +186,9 @@ func (r Request) input(start workflows.Start) any {
 	case runbook.OpRecover:
 		return workflows.RecoverInput{Start: start, DebtsOnly: r.DebtsOnly, Decisions: r.Decisions}
 	case runbook.OpFailback:
-		return workflows.FailbackInput{Start: start, DryRun: r.DryRun}
+		return workflows.FailbackInput{Start: start, DryRun: r.DryRun, Decisions: r.Decisions}
+	case runbook.OpRestore:
+		return workflows.RestoreInput{Start: start, DryRun: r.DryRun, Decisions: r.Decisions}
 	default:
 		return workflows.SetUpInput{Start: start}
 	}
