@@ -64,9 +64,9 @@ func DrillGroup(pair string) string { return "_drawbridge.drill." + pair }
 func DrillLink(pair string, l Link) Link {
 	l.Name = "drawbridge-drill-" + pair
 	configs := map[string]string{"consumer.offset.sync.ms": "1000"}
-	for k, v := range l.Configs {
+	for _, k := range sorted(l.Configs) {
 		if !slices.ContainsFunc([]string{"auto.create.", "acl.", "consumer.", "topic."}, func(p string) bool { return strings.HasPrefix(k, p) }) {
-			configs[k] = v
+			configs[k] = l.Configs[k]
 		}
 	}
 	l.Configs = configs
