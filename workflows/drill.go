@@ -163,7 +163,10 @@ func (d *drill) tabletop(ctx workflow.Context) error {
 	if err != nil {
 		return err
 	}
-	d.status.Forecast, d.report.RPOEstimate = over.Report.Forecast, over.Report.RPOEstimate
+	if cast := over.Report.Forecast; cast != nil {
+		d.cast, d.status.Forecast = cast, over.Report.Forecast
+	}
+	d.report.RPOEstimate = over.Report.RPOEstimate
 	move, err := dry(runbook.OpSwitchover, NameSwitchover, SwitchoverInput{Start: start, DryRun: true})
 	d.status.Move = move.Report.Move
 	return err
