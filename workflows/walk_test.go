@@ -213,7 +213,7 @@ func (w *watcher) hit(here place) bool {
 // looks are the activities that change nothing, and papers those that may always be written.
 var looks = []string{
 	"LoadPlan", "VerifySignature", "ReadRecord", "AttestOutage", "MeasureRisk", "ListDRTopics", "MeasureCopy", "OpenTransactions",
-	"CompareTopics", "InspectLink", "ComputeLedger", "AwaitMirrors", "CheckPrivileges", "ProveWritable", "PastRuns", "ReadFences", "Notify", "SaveReport",
+	"CompareTopics", "SurveyTopics", "InspectLink", "ComputeLedger", "AwaitMirrors", "CheckPrivileges", "ProveWritable", "PastRuns", "ReadFences", "Notify", "SaveReport",
 }
 
 // call asks what must hold before an activity acts.
