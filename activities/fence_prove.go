@@ -125,16 +125,16 @@ func (k *kafka) still(ctx context.Context, topics []string, hold time.Duration) 
 	return false, moved
 }
 
-func moving(before, now []runbook.LogEnd) error {
+func moving(before, now []logEnd) error {
 	if len(before) != len(now) {
 		return fmt.Errorf("the topics have %d partitions, had %d", len(now), len(before))
 	}
 	for i, n := range now {
 		switch {
-		case n.End != before[i].End:
-			return fmt.Errorf("%s/%d grew from %d to %d in spite of the fence: somebody still writes, a super user perhaps", n.Topic, n.Partition, before[i].End, n.End)
-		case n.End != n.High:
-			return fmt.Errorf("%s/%d ends at %d, its high watermark is %d: replicas are behind", n.Topic, n.Partition, n.End, n.High)
+		case n.end != before[i].end:
+			return fmt.Errorf("%s/%d grew from %d to %d in spite of the fence: somebody still writes, a super user perhaps", n.topic, n.partition, before[i].end, n.end)
+		case n.end != n.high:
+			return fmt.Errorf("%s/%d ends at %d, its high watermark is %d: replicas are behind", n.topic, n.partition, n.end, n.high)
 		}
 	}
 	return nil

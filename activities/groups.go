@@ -135,6 +135,8 @@ func (a *Activities) groupOffsets(ctx context.Context, in workflows.LinkGroupsIn
 			out.Problems = append(out.Problems, fmt.Sprintf("%s on %s/%d: %s", g.Group, g.Topic, g.Partition, g.Problem))
 		}
 	}
+	out.Offsets, out.Problems = len(out.Groups), first(out.Problems)
+	out.Groups = runbook.Risk{Groups: out.Groups}.Condense(runbook.RowLimit).Groups
 	return out, nil
 }
 

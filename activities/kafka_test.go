@@ -62,7 +62,7 @@ func endsTransactions(t *testing.T, kind local.KafkaKind) {
 		t.Fatal(err)
 	}
 	ends, err := kc.ends(t.Context(), []string{"orders"})
-	if err != nil || len(ends) != 1 || ends[0].End != 2 || ends[0].Stable != 2 || ends[0].High != 2 {
+	if err != nil || len(ends) != 1 || ends[0].end != 2 || ends[0].stable != 2 || ends[0].high != 2 {
 		t.Errorf("log ends %+v, %v: want the record and its abort marker", ends, err)
 	}
 	if err := producer.EndTransaction(t.Context(), kgo.TryCommit); err == nil {

@@ -51,7 +51,7 @@ type survey struct {
 type side struct {
 	names []string
 	ids   map[string]string
-	ends  map[string][]runbook.LogEnd
+	ends  map[string][]logEnd
 }
 
 func (a *Activities) sideOf(ctx context.Context, call workflows.Call, s runbook.Site, filters []string) (side, error) {
@@ -59,7 +59,7 @@ func (a *Activities) sideOf(ctx context.Context, call workflows.Call, s runbook.
 	if err != nil {
 		return side{}, err
 	}
-	out := side{names: listed.Topics, ends: map[string][]runbook.LogEnd{}}
+	out := side{names: listed.Topics, ends: map[string][]logEnd{}}
 	k, err := a.kafka(s)
 	if err != nil {
 		return out, err
@@ -69,7 +69,7 @@ func (a *Activities) sideOf(ctx context.Context, call workflows.Call, s runbook.
 	}
 	ends, err := k.ends(ctx, listed.Topics)
 	for _, e := range ends {
-		out.ends[e.Topic] = append(out.ends[e.Topic], e)
+		out.ends[e.topic] = append(out.ends[e.topic], e)
 	}
 	return out, err
 }
@@ -117,16 +117,16 @@ func (v *survey) topic(t string) runbook.AwayTopic {
 	out.Remade = out.Active > 0 && id != "" && m.TopicID != "" && id != m.TopicID
 	out.Same = !m.Reversed && len(m.Partitions) == out.Standby && out.Active == out.Standby
 	for _, e := range v.standby.ends[t] {
-		i := slices.IndexFunc(m.Partitions, func(p api.PartitionProgress) bool { return p.Partition == e.Partition })
-		out.Same = out.Same && i >= 0 && m.Partitions[i].SourceStop != nil && *m.Partitions[i].SourceStop == e.End
+		i := slices.IndexFunc(m.Partitions, func(p api.PartitionProgress) bool { return p.Partition == e.partition })
+		out.Same = out.Same && i >= 0 && m.Partitions[i].SourceStop != nil && *m.Partitions[i].SourceStop == e.end
 	}
 	return out
 }
 
-func records(ends []runbook.LogEnd) int64 {
+func records(ends []logEnd) int64 {
 	var n int64
 	for _, e := range ends {
-		n += max(0, e.High-e.Start)
+		n += max(0, e.high-e.start)
 	}
 	return n
 }

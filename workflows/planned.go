@@ -151,7 +151,7 @@ func (m *plannedMove) drain(ctx workflow.Context) error {
 		if err == nil && !got.Drained {
 			err = refuse(ErrHalted, "not drained in %s: %s", within, strings.Join(got.Behind, "; "))
 		}
-		return fmt.Sprintf("%d partitions at their end", len(got.Ends)), err
+		return fmt.Sprintf("%d partitions at their end", got.Partitions), err
 	})
 	m.mark(ctx, "drain")
 	return err
@@ -164,7 +164,10 @@ func (m *plannedMove) syncGroups(ctx workflow.Context) error {
 			return "", err
 		}
 		for _, g := range got.Groups {
-			if g.Clamped {
+			switch {
+			case g.Clamped && g.Sum != nil: // condensed: the engine has the partition
+				return "", refuse(ErrHalted, "group %s would be set back on a partition of %s: the mirror is not drained", g.Group, g.Topic)
+			case g.Clamped:
 				return "", refuse(ErrHalted, "group %s on %s/%d stands at %d at the source and would be set back to %d: the mirror is not drained", g.Group, g.Topic, g.Partition, g.SourceOffset, g.Wanted)
 			}
 		}
@@ -172,8 +175,8 @@ func (m *plannedMove) syncGroups(ctx workflow.Context) error {
 			m.find("group offsets: %s", p)
 		}
 		m.report.Offsets = got.Groups
-		m.proof.Offsets, m.proof.OffsetsExact = len(got.Groups), got.Exact
-		return fmt.Sprintf("%d offsets, exact %t", len(got.Groups), got.Exact), nil
+		m.proof.Offsets, m.proof.OffsetsExact = got.Offsets, got.Exact
+		return fmt.Sprintf("%d offsets, exact %t", got.Offsets, got.Exact), nil
 	})
 }
 
@@ -342,10 +345,10 @@ func (m *plannedMove) sameEnds(ctx workflow.Context) error {
 			return "", err
 		}
 		if !got.Equal {
-			return "", refuse(ErrHalted, "logs at %s do not end where %s stopped mirroring them: something was written behind the fence; see both with drctl mirror describe", m.source.Name, m.link.Name)
+			return "", refuse(ErrHalted, "logs at %s do not end where %s stopped mirroring them: something was written behind the fence (%s); see both with drctl mirror describe", m.source.Name, m.link.Name, strings.Join(got.Differ, "; "))
 		}
-		m.proof.Partitions = len(got.Ends)
-		return fmt.Sprintf("%d partitions equal", len(got.Ends)), nil
+		m.proof.Partitions = got.Partitions
+		return fmt.Sprintf("%d partitions equal", got.Partitions), nil
 	})
 }
 

@@ -140,8 +140,10 @@ type LinkGroupsInput struct {
 // SyncGroupsResult is what stands on the destination after the step; Exact is
 // false when a value is clamped or not ours.
 type SyncGroupsResult struct {
-	Exact    bool                `json:"exact"`
+	Exact bool `json:"exact"`
+	// Groups are condensed beyond runbook.RowLimit, Offsets counts all of them.
 	Groups   []runbook.GroupRisk `json:"groups"`
+	Offsets  int                 `json:"offsets"`
 	Problems []string            `json:"problems,omitempty"`
 }
 

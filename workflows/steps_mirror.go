@@ -96,11 +96,12 @@ type AwaitDrainedInput struct {
 	Within      time.Duration `json:"within"`
 }
 
-// AwaitDrainedResult: Ends are the source's final offsets.
+// AwaitDrainedResult counts the partitions looked at and names those that are
+// behind, the first of many: a row for each would be too much for a history.
 type AwaitDrainedResult struct {
-	Drained bool             `json:"drained"`
-	Behind  []string         `json:"behind,omitempty"`
-	Ends    []runbook.LogEnd `json:"ends"`
+	Drained    bool     `json:"drained"`
+	Behind     []string `json:"behind,omitempty"`
+	Partitions int      `json:"partitions"`
 }
 
 // Link, which ended at Keeper's engine (Keeper is Link's destination).
@@ -125,10 +126,12 @@ type CompareTopicsResult struct {
 	Shapes []runbook.TopicShape `json:"shapes"`
 }
 
-// CompareLogEndsResult: Equal when every log ends at its expected offset.
+// CompareLogEndsResult: Equal when every log ends at its expected offset, else
+// Differ names those that do not, the first of many.
 type CompareLogEndsResult struct {
-	Equal bool             `json:"equal"`
-	Ends  []runbook.LogEnd `json:"ends"`
+	Equal      bool     `json:"equal"`
+	Differ     []string `json:"differ,omitempty"`
+	Partitions int      `json:"partitions"`
 }
 
 // RejoinInput starts Link's mirrors at Site (its destination) over the existing

@@ -495,7 +495,7 @@ func (w *world) AwaitDrained(_ context.Context, in AwaitDrainedInput) (AwaitDrai
 }
 
 func (w *world) CompareLogEnds(_ context.Context, in CompareLogEndsInput) (CompareLogEndsResult, error) {
-	return CompareLogEndsResult{Equal: true, Ends: make([]runbook.LogEnd, len(in.Topics))}, w.enter("CompareLogEnds", in.Call)
+	return CompareLogEndsResult{Equal: true, Partitions: len(in.Topics)}, w.enter("CompareLogEnds", in.Call)
 }
 
 func (w *world) Rejoin(_ context.Context, in RejoinInput) (MirrorsResult, error) {
@@ -612,7 +612,7 @@ func (w *world) AwaitGroupsEmpty(_ context.Context, in AwaitGroupsEmptyInput) (A
 }
 
 func (w *world) SyncGroups(_ context.Context, in LinkGroupsInput) (SyncGroupsResult, error) {
-	return SyncGroupsResult{Exact: len(w.synced) == 0, Groups: w.synced}, w.enter("SyncGroups", in.Call)
+	return SyncGroupsResult{Exact: len(w.synced) == 0, Groups: w.synced, Offsets: len(w.synced)}, w.enter("SyncGroups", in.Call)
 }
 
 func (w *world) OwnGroups(_ context.Context, in LinkGroupsInput) (SyncGroupsResult, error) {

@@ -145,18 +145,6 @@ type OpenTransaction struct {
 	Since           time.Time `json:"since,omitzero"`
 }
 
-// LogEnd is where one partition of a cluster ends.
-type LogEnd struct {
-	Topic     string `json:"topic"`
-	Partition int32  `json:"partition"`
-	Start     int64  `json:"start"`
-	End       int64  `json:"end"` // log end offset
-	High      int64  `json:"high"`
-	Stable    int64  `json:"stable"` // last stable offset
-	// Expected is the offset it was compared with, -1 when with none.
-	Expected int64 `json:"expected"`
-}
-
 // ClientMove is Kafka's evidence for one group.
 type ClientMove struct {
 	Group      string `json:"group"`
