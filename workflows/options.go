@@ -43,6 +43,8 @@ var (
 	kindOnce = kind{start: 30 * time.Second, whole: 30 * time.Second, heartbeat: true, attempts: 2, interval: time.Second, hold: true}
 	// kindGlance is a look that a run does without if it does not come at once.
 	kindGlance = kind{start: 3 * time.Second, whole: 5 * time.Second, attempts: 2, interval: time.Second}
+	// kindForesee is a look at much that a forecast does without as well.
+	kindForesee = kind{start: 10 * time.Second, whole: 15 * time.Second, attempts: 2, interval: time.Second}
 	// kindReady is a long look that nobody waits for: a readiness comes anyway.
 	kindReady = kind{start: 2 * time.Minute, whole: 3 * time.Minute, attempts: 2, interval: time.Second}
 	// kindDrill is a step of a canary drill: bounded, because a drill holds the pair's

@@ -11,14 +11,17 @@ import (
 
 const placePipelines = "place pipeline groups"
 
-// foreseePipelines counts what pipelines would read again; a look that fails is
-// told and holds nothing up.
+// foreseePipelines counts what pipelines would read again. A look that fails is
+// told, and is the last one: it must not hold a failover up.
 func (f *failover) foreseePipelines(ctx workflow.Context, cast *runbook.Forecast) {
-	for _, p := range f.plan.Pipelines {
-		places, err := f.placesOf(ctx, p)
+	for i, p := range f.plan.Pipelines {
+		places, err := f.placesOf(ctx, p, kindForesee)
 		if err != nil {
 			f.find("pipeline %s: what it would read again is not known: %s", p.Group, brief(err))
-			continue
+			if left := len(f.plan.Pipelines) - i - 1; left > 0 {
+				f.find("%d more pipelines were not looked at", left)
+			}
+			return
 		}
 		cast.Pipelines = append(cast.Pipelines, runbook.PipelineForecast{Group: p.Group, Repeats: runbook.Repeats(places)})
 	}
@@ -33,7 +36,7 @@ func (f *failover) place(ctx workflow.Context) error {
 		f.report.Pipelines = nil
 		var told []string
 		for _, p := range f.plan.Pipelines {
-			places, err := f.placesOf(ctx, p)
+			places, err := f.placesOf(ctx, p, kindProbe)
 			if err != nil {
 				return "", err
 			}
@@ -53,9 +56,9 @@ func (f *failover) place(ctx workflow.Context) error {
 }
 
 // placesOf looks at a pipeline's outputs, then at its inputs by their time.
-func (f *failover) placesOf(ctx workflow.Context, p runbook.Pipeline) ([]runbook.Placement, error) {
+func (f *failover) placesOf(ctx workflow.Context, p runbook.Pipeline, k kind) ([]runbook.Placement, error) {
 	in := InspectPipelineInput{Call: f.call("outputs of pipeline " + p.Group), Site: f.survivor, Pipeline: p}
-	ends, err := run(with(ctx, kindProbe, in.Call.Step), steps.InspectPipeline, in)
+	ends, err := run(with(ctx, k, in.Call.Step), steps.InspectPipeline, in)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +73,7 @@ func (f *failover) placesOf(ctx workflow.Context, p runbook.Pipeline) ([]runbook
 		return nil, nil
 	}
 	in.Call.Step, in.Since = "inputs of pipeline "+p.Group, since
-	at, err := run(with(ctx, kindProbe, in.Call.Step), steps.InspectPipeline, in)
+	at, err := run(with(ctx, k, in.Call.Step), steps.InspectPipeline, in)
 	for _, t := range at.Missing {
 		f.find("pipeline %s: input %s is not mirrored to %s", p.Group, t, f.survivor.Name)
 	}

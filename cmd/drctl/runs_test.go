@@ -79,6 +79,14 @@ func (s *sightless) MeasureRisk(context.Context, workflows.MeasureRiskInput) (wo
 	}}, nil
 }
 
+func (s *sightless) PastRuns(context.Context, workflows.PastRunsInput) (workflows.PastRunsResult, error) {
+	return workflows.PastRunsResult{}, nil
+}
+
+func (s *sightless) InspectPipeline(context.Context, workflows.InspectPipelineInput) (workflows.InspectPipelineResult, error) {
+	return workflows.InspectPipelineResult{}, nil
+}
+
 func (s *sightless) SaveReport(context.Context, workflows.SaveReportInput) (workflows.SaveReportResult, error) {
 	return workflows.SaveReportResult{Markdown: "reports/report.md"}, nil
 }
