@@ -25,6 +25,7 @@ type world struct {
 	consul  map[string]*record.Record
 	locks   map[string]string            // site → operation
 	tokens  map[string]string            // link → state
+	revoked map[string]bool              // link and operation
 	mirrors map[string]map[string]string // link → topic → status
 	fences  map[string]map[string]bool   // site → operation → stands
 	groups  map[string]map[string]bool   // DENY READ, likewise
@@ -101,7 +102,7 @@ func newWorld() *world {
 			},
 			Notify: runbook.Notify{Slack: &runbook.Slack{Webhook: "${env:X}"}},
 		},
-		consul: map[string]*record.Record{}, locks: map[string]string{}, tokens: map[string]string{},
+		consul: map[string]*record.Record{}, locks: map[string]string{}, tokens: map[string]string{}, revoked: map[string]bool{},
 		mirrors: map[string]map[string]string{}, fences: map[string]map[string]bool{home: {}, away: {}},
 		groups: map[string]map[string]bool{home: {}, away: {}}, guards: map[string]bool{},
 		topics: map[string][]string{home: {"a", "b"}, away: {}},
@@ -292,8 +293,15 @@ func (w *world) token(method string, in OperationTokenInput, state string) (Oper
 	err := w.enter(method, in.Call)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if err == nil {
+	by := in.Link.Name + " " + in.Call.OperationID
+	switch {
+	case err == nil && state == "open" && w.revoked[by]:
+		err = refuse(ErrRefused, "operation %s was revoked on %s", in.Call.OperationID, in.Link.Name) // as the engine does, for good
+	case err == nil:
 		w.tokens[in.Link.Name] = state
+		if state == "revoked" {
+			w.revoked[by] = true
+		}
 	}
 	return OperationTokenResult{State: state}, err
 }
