@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/worker"
@@ -31,7 +32,7 @@ type stage struct {
 }
 
 // patient: on a busy machine a second without progress is no deadlock.
-var patient = worker.Options{DeadlockDetectionTimeout: time.Minute}
+var patient = worker.Options{DeadlockDetectionTimeout: time.Minute, Interceptors: []interceptor.WorkerInterceptor{&faithful{}}}
 
 func newStage(t *testing.T, w *world) *stage {
 	t.Helper()

@@ -476,7 +476,7 @@ func walk(t *testing.T, of tale, at place, f fault, healthy *watcher) *watcher {
 	}
 	w.s = newStage(t, w.w)
 	o := patient
-	o.Interceptors = []interceptor.WorkerInterceptor{w}
+	o.Interceptors = []interceptor.WorkerInterceptor{&faithful{}, w}
 	w.s.env.SetWorkerOptions(o)
 	w.s.react = w.asks
 	if f.people != nil {

@@ -41,7 +41,10 @@ func TestABufferIsFreeWhenTheLastUserHasReleasedIt(t *testing.T) {
 	if freed != 1 || data[0] != 0xdb {
 		t.Fatal("not freed by the last user")
 	}
-	for name, misuse := range map[string]func(){"released twice": b.Release, "retained by nobody": b.Retain} {
+	var other Pool
+	released := other.Get(10)
+	released.Release()
+	for name, misuse := range map[string]func(){"released twice": released.Release, "retained by nobody": b.Retain} {
 		func() {
 			defer func() {
 				if recover() == nil {
