@@ -13,7 +13,7 @@ TAGS_LONG := real,chaos
 # How long each fuzz target runs in `make test-long`.
 FUZZTIME ?= 60s
 
-.PHONY: help build check fmt format vet lint workflowcheck deps test test-long test-exactly-once fuzz demo bench bench-failover tools servers ground java-ground clean
+.PHONY: help build check fmt format vet lint workflowcheck deps test test-long test-exactly-once deploy-check fuzz demo bench bench-failover tools servers readers ground java-ground clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-17s %s\n", $$1, $$2 }'
@@ -50,13 +50,18 @@ deps:
 
 # -p 2: packages that run real brokers would otherwise all start at once. -count=1: a result on real servers is not
 # worth caching. The timeout is each package's.
-test: ground java-ground servers ## all tests, with the race detector, on real servers
+test: ground java-ground servers readers ## all tests, with the race detector, on real servers
 	go test -race -count=1 -p 2 -timeout 25m -tags $(TAGS_TEST) ./...
 
 # DRAWBRIDGE_LONG=1 tells tests that have seeds or rounds to take many.
-test-long: ground java-ground fuzz servers ## fuzzing (FUZZTIME each), many seeds, chaos: an hour or more
+test-long: ground java-ground fuzz servers readers ## fuzzing (FUZZTIME each), many seeds, chaos: an hour or more
 	DRAWBRIDGE_LONG=1 go test -race -count=1 -p 1 -timeout 120m -tags $(TAGS_LONG) ./...
 	DRAWBRIDGE_LONG=1 go test -count=1 -run FailoverOfMany ./mirrorengine/link # times mean something without the race detector only
+
+# `make test` has it too. What it prints last is what nothing here can try: see deploy/README.md.
+deploy-check: ground servers readers ## what deploy/ holds: read by those who will read it, tried where no container engine is needed
+	go test -count=1 -timeout 15m -tags $(TAGS_TEST) ./test/deploy
+	@sed -n '/^## Not tried/,$$p' deploy/README.md
 
 # How many seeds, which is the first, and how many replicas of the engine share the destination.
 SEEDS ?= 20
@@ -94,7 +99,7 @@ bench-failover: ground servers ## what a failover of 1 to 1,000 topics takes: ou
 
 # ---- what the machine needs
 
-tools: $(LINT)/.built servers ## linters into bin/lint, Temporal and Consul into the user's cache (once, minutes)
+tools: $(LINT)/.built servers readers ## linters into bin/lint, Temporal, Consul, promtool and amtool into the user's cache (once, minutes)
 
 $(LINT)/.built: tools/lint/go.mod tools/lint/go.sum | ground
 	@echo "building linters into bin/lint: the first time this takes minutes"
@@ -104,6 +109,10 @@ $(LINT)/.built: tools/lint/go.mod tools/lint/go.sum | ground
 
 servers: ground
 	@go run ./tools/ensure temporal-dev consul
+
+# What reads deploy/: of Prometheus, of Alertmanager, and our own of Kubernetes' types, Compose and BuildKit.
+readers: ground
+	@go run ./tools/ensure promtool amtool manifests
 
 # Said here, in words, rather than by the tenth test that fails for want of it.
 ground:

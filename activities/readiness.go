@@ -136,6 +136,11 @@ func (a *Activities) SaveReadiness(ctx context.Context, in workflows.SaveReadine
 	}
 	if activity.IsActivity(ctx) {
 		m := activity.GetMetricsHandler(ctx).WithTags(map[string]string{"pair": r.Pair})
+		ready := 0.0
+		if r.Ready {
+			ready = 1
+		}
+		m.Gauge("drawbridge_ready").Update(ready)
 		m.Gauge("drawbridge_readiness_score").Update(float64(r.Score))
 		m.Gauge("drawbridge_readiness_time_seconds").Update(float64(r.At.Unix()))
 		m.Gauge("drawbridge_readiness_expires_seconds").Update(float64(r.Expires.Unix()))

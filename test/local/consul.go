@@ -22,9 +22,12 @@ type ConsulConfig struct {
 	// Persistent keeps the KV store on disk (about 2 s to a leader), so that it survives Kill and Restart. Otherwise the
 	// agent runs in memory (0.2 s) and a restarted one is empty.
 	Persistent bool
+	// Management is a token, a UUID, that may do everything; whoever shows none may do nothing then. Empty: there is no
+	// access control, any client on this machine may write.
+	Management string
 }
 
-// Consul is one running agent, its own single server. No access control: any client on this machine may write.
+// Consul is one running agent, its own single server.
 type Consul struct {
 	cfg  ConsulConfig
 	spec Spec
@@ -66,6 +69,9 @@ func StartConsul(ctx context.Context, cfg ConsulConfig) (*Consul, error) {
 			"-hcl=performance { raft_multiplier = 1 }")
 	} else {
 		args = append(args, "-dev")
+	}
+	if cfg.Management != "" {
+		args = append(args, fmt.Sprintf("-hcl=acl { enabled = true default_policy = \"deny\" tokens { initial_management = %q } }", cfg.Management))
 	}
 	c := &Consul{
 		cfg:  cfg,
@@ -112,9 +118,9 @@ func (c *Consul) ready(ctx context.Context) error {
 // Address is the host:port of the HTTP API; it stays the same over Restart.
 func (c *Consul) Address() string { return c.addr }
 
-// Client returns a new API client for this agent, whatever CONSUL_* variables say.
+// Client returns a new API client for this agent that may do everything, whatever CONSUL_* variables say.
 func (c *Consul) Client() (*api.Client, error) {
-	return api.NewClient(&api.Config{Address: c.addr, Scheme: "http"})
+	return api.NewClient(&api.Config{Address: c.addr, Scheme: "http", Token: c.cfg.Management})
 }
 
 // Version is the agent's own, "1.22.7".
@@ -133,6 +139,25 @@ func (c *Consul) Version(ctx context.Context) (string, error) {
 
 // Kill ends the agent by SIGKILL, as a power cut would.
 func (c *Consul) Kill() error { return c.proc.Kill() }
+
+// Token makes a policy of rules (HCL) and returns a token that has it and nothing else. The agent must have a Management
+// token.
+func (c *Consul) Token(ctx context.Context, name, rules string) (string, error) {
+	client, err := c.Client()
+	if err != nil {
+		return "", err
+	}
+	opts := (&api.WriteOptions{}).WithContext(ctx)
+	policy, _, err := client.ACL().PolicyCreate(&api.ACLPolicy{Name: name, Rules: rules}, opts)
+	if err != nil {
+		return "", fmt.Errorf("make the policy %s in %s: %w", name, c.spec.Name, err)
+	}
+	token, _, err := client.ACL().TokenCreate(&api.ACLToken{Description: name, Policies: []*api.ACLTokenPolicyLink{{ID: policy.ID}}}, opts)
+	if err != nil {
+		return "", fmt.Errorf("make a token of the policy %s in %s: %w", name, c.spec.Name, err)
+	}
+	return token.SecretID, nil
+}
 
 // Restart starts an ended agent again on the same address, with its old KV store if it is Persistent, and waits as
 // StartConsul does.

@@ -6,23 +6,30 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
-// The servers that this package runs and does not bring itself.
+// The servers that this package runs and does not bring itself, and the tools that read what deploy/ holds.
 const (
-	ToolTemporal = "temporal-dev" // the Temporal development server of tools/temporal-dev
-	ToolConsul   = "consul"
+	ToolTemporal  = "temporal-dev" // the Temporal development server of tools/temporal-dev
+	ToolConsul    = "consul"
+	ToolPromtool  = "promtool"  // Prometheus: configuration, rules and their unit tests
+	ToolAmtool    = "amtool"    // Alertmanager: configuration and routes
+	ToolManifests = "manifests" // our own reader of kustomizations, compose files and Dockerfiles
 )
 
-// tool says how one server is found on the PATH, and how it is built when it is not there.
+// tool says how one of them is found on the PATH, and how it is built when it is not there.
 type tool struct {
 	pkg      string         // package to build inside the module tools/<name>
+	tags     string         // build tags
 	onPath   []string       // names tried on the PATH, in order
 	askFor   []string       // arguments that print the version
 	version  *regexp.Regexp // major and minor version in that answer
@@ -48,15 +55,33 @@ var tools = map[string]tool{
 		oldest:   [2]int{1, 18},
 		building: "about 4 minutes on two cores",
 	},
+	ToolPromtool: {
+		pkg:      "github.com/prometheus/prometheus/cmd/promtool",
+		tags:     "remove_all_sd", // service discoveries are half of it, and no rule needs one
+		onPath:   []string{"promtool"},
+		askFor:   []string{"--version"},
+		version:  regexp.MustCompile(`promtool, version (\d+)\.(\d+)`),
+		oldest:   [2]int{2, 42},
+		building: "about 3 minutes on two cores",
+	},
+	ToolAmtool: {
+		pkg:      "github.com/prometheus/alertmanager/cmd/amtool",
+		onPath:   []string{"amtool"},
+		askFor:   []string{"--version"},
+		version:  regexp.MustCompile(`amtool, version (\d+)\.(\d+)`),
+		oldest:   [2]int{0, 25},
+		building: "about a minute on two cores",
+	},
+	ToolManifests: {pkg: ".", building: "about 2 minutes on two cores"}, // not to be had elsewhere
 }
 
-// Tool returns the path of a server's executable: from the PATH when there is one that is not too old, else built from
+// Tool returns the path of an executable: from the PATH when there is one that is not too old, else built from
 // its pinned module in tools/ and kept in the user's cache folder under the hash of that module. Processes that ask at
 // the same time build once. A first build is announced on stderr.
 func Tool(ctx context.Context, name string) (string, error) {
 	t, ok := tools[name]
 	if !ok {
-		return "", fmt.Errorf("tool %q: not one of %s, %s", name, ToolTemporal, ToolConsul)
+		return "", fmt.Errorf("tool %q: not one of %s", name, strings.Join(slices.Sorted(maps.Keys(tools)), ", "))
 	}
 	if path := t.find(ctx); path != "" {
 		return path, nil
@@ -145,7 +170,7 @@ func (t tool) compile(ctx context.Context, name, dir, target, log string) error 
 		Path: goTool,
 		// No symbol table: it halves the file. No -trimpath or other flag that would keep these packages apart
 		// from the ones already in the build cache.
-		Args:    []string{"build", "-ldflags=-s -w", "-o", target, t.pkg},
+		Args:    []string{"build", "-ldflags=-s -w", "-tags=" + t.tags, "-o", target, t.pkg},
 		Env:     []string{"GOWORK=off", "GOOS=", "GOARCH="},
 		Dir:     dir,
 		LogFile: log,
