@@ -129,7 +129,7 @@ func (l *Link) ensureExportTopic(ctx context.Context, rec mirrorRecord, topic st
 	}
 	switch {
 	case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.ClusterAuthorizationFailed):
-		return api.Forbidden("the engine's principal may not create topic %s on this cluster: allow it CREATE, DESCRIBE and WRITE on topics drawbridge.ledger.* (prefixed)", topic)
+		return api.Forbidden("the engine's principal may not create topic %s on this cluster: allow it CREATE, READ, WRITE, ALTER and DESCRIBE_CONFIGS on topics drawbridge.ledger. (prefixed)", topic)
 	case err != nil && !errors.Is(err, kerr.TopicAlreadyExists):
 		return fmt.Errorf("create topic %s: %w %s", topic, err, res.ErrMessage)
 	}

@@ -24,7 +24,7 @@ func (s *System) writePlan(ctx context.Context) error {
 		}
 		s.people[name] = key.PublicKey
 	}
-	p, err := s.plan()
+	p, err := s.plan(ctx)
 	if err != nil {
 		return err
 	}
@@ -54,7 +54,7 @@ func (s *System) writePlan(ctx context.Context) error {
 func (s *System) Key(person string) string { return filepath.Join(s.cfg.Dir, "keys", person+".json") }
 
 // plan is the pair's: short intervals, since people watch.
-func (s *System) plan() (plan.Plan, error) {
+func (s *System) plan(ctx context.Context) (plan.Plan, error) {
 	p := plan.Plan{
 		Pair: s.cfg.Pair, Home: s.cfg.Home, Groups: s.cfg.Groups, Reports: s.Reports,
 		Objectives: plan.Objectives{RTOSeconds: 120, RPOSeconds: 10},
@@ -77,8 +77,9 @@ func (s *System) plan() (plan.Plan, error) {
 	for _, t := range s.cfg.Topics {
 		p.Topics = append(p.Topics, t.Name)
 	}
+	worker, link := s.as(WorkerUser), s.as(LinkUser)
 	for _, site := range []*Site{s.Home, s.Standby} {
-		super, err := s.passwordFile("worker", s.super.Name, s.super.Password)
+		own, err := s.passwordFile("worker", worker.Name, worker.Password)
 		if err != nil {
 			return p, err
 		}
@@ -88,19 +89,23 @@ func (s *System) plan() (plan.Plan, error) {
 		}
 		// References of links are resolved by the engine, which looks into its own
 		// folder only.
-		source, err := s.passwordFile(filepath.Join(site.Name, "engine"), "source", s.super.Password)
+		source, err := s.passwordFile(filepath.Join(site.Name, "engine"), "source", link.Password)
+		if err != nil {
+			return p, err
+		}
+		consul, err := s.consul(ctx, site)
 		if err != nil {
 			return p, err
 		}
 		p.Sites = append(p.Sites, plan.Site{
 			Name: site.Name,
 			Kafka: plan.Kafka{Bootstrap: site.Kafka.Bootstrap(), Security: plan.Security{
-				Protocol: "SASL_PLAINTEXT", Mechanism: "PLAIN", Username: s.super.Name, PasswordFile: super,
+				Protocol: "SASL_PLAINTEXT", Mechanism: "PLAIN", Username: worker.Name, PasswordFile: own,
 			}},
 			Engine: plan.Engine{URL: site.Engine.URL(), LinkSecurity: plan.Security{
-				Protocol: "SASL_PLAINTEXT", Mechanism: "PLAIN", Username: s.super.Name, PasswordFile: source,
+				Protocol: "SASL_PLAINTEXT", Mechanism: "PLAIN", Username: link.Name, PasswordFile: source,
 			}},
-			Consul: plan.Consul{Address: site.Consul.Address()},
+			Consul: consul,
 			Canary: &plan.Security{Protocol: "SASL_PLAINTEXT", Mechanism: "PLAIN", Username: s.canary.Name, PasswordFile: canary},
 		})
 	}
@@ -111,6 +116,20 @@ func (s *System) plan() (plan.Plan, error) {
 		})
 	}
 	return p, nil
+}
+
+// consul is a site's, with a token of the worker's where it demands one.
+func (s *System) consul(ctx context.Context, site *Site) (plan.Consul, error) {
+	out := plan.Consul{Address: site.Consul.Address()}
+	if s.cfg.Least == nil {
+		return out, nil
+	}
+	token, err := site.Consul.Token(ctx, "drawbridge-worker-"+s.cfg.Pair, s.cfg.Least.Policy)
+	if err != nil {
+		return out, err
+	}
+	out.TokenFile = filepath.Join(s.cfg.Dir, "worker", "consul-"+site.Name+".token")
+	return out, os.WriteFile(out.TokenFile, []byte(token), 0o600)
 }
 
 func (s *System) passwordFile(folder, name, password string) (string, error) {

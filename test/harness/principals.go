@@ -24,14 +24,42 @@ type Principal struct {
 	Groups []string // consumer groups
 }
 
-// makeLogins gives every principal a password. The engine and the worker log in
-// as the super user, which no DENY entry binds: a fence may then deny User:*.
+// Principals of a system that gives no more than is needed (Config.Least).
+const (
+	EngineUser = "drawbridge-engine"
+	LinkUser   = "drawbridge-link"
+	WorkerUser = "drawbridge-worker"
+	CanaryUser = "drawbridge-canary"
+)
+
+// as is how one of them logs in: by itself, or else as the super user.
+func (s *System) as(name string) local.User {
+	if s.cfg.Least == nil {
+		return s.super
+	}
+	return s.logins[name]
+}
+
+// makeLogins gives every principal a password. Without Config.Least the engine and
+// the worker log in as the super user, which no DENY entry binds: a fence may then
+// deny User:*.
 func (s *System) makeLogins() {
 	s.super = local.User{Name: "drawbridge", Password: password()}
-	s.canary = local.User{Name: "drawbridge-canary", Password: password()}
+	s.canary = local.User{Name: CanaryUser, Password: password()}
 	for _, p := range s.cfg.Principals {
 		s.logins[p.Name] = local.User{Name: p.Name, Password: password()}
 	}
+	for _, name := range s.least() {
+		s.logins[name] = local.User{Name: name, Password: password()}
+	}
+}
+
+// least are the principals that Config.Least has beside the canary.
+func (s *System) least() []string {
+	if s.cfg.Least == nil {
+		return nil
+	}
+	return []string{EngineUser, LinkUser, WorkerUser}
 }
 
 func password() string {
@@ -44,6 +72,9 @@ func (s *System) kafkaConfig(site *Site) local.KafkaConfig {
 	users := []local.User{s.canary}
 	for _, p := range s.cfg.Principals {
 		users = append(users, s.logins[p.Name])
+	}
+	for _, name := range s.least() {
+		users = append(users, s.logins[name])
 	}
 	return local.KafkaConfig{
 		Kind: s.cfg.Kind, Name: site.Name, Dir: filepath.Join(s.cfg.Dir, site.Name, "kafka"), Brokers: s.cfg.Brokers,
@@ -66,6 +97,11 @@ func (s *System) createTopics(ctx context.Context) error {
 		if err := s.writeCredentials(site); err != nil {
 			return err
 		}
+		if s.cfg.Least != nil {
+			if err := s.cfg.Least.Grant(ctx, site); err != nil {
+				return fmt.Errorf("rights on cluster %s: %w", site.Name, err)
+			}
+		}
 	}
 	return nil
 }
@@ -82,7 +118,10 @@ func (s *System) createAt(ctx context.Context, site *Site, admin *kadm.Client) e
 	for _, t := range s.cfg.Topics {
 		names = append(names, t.Name)
 	}
-	grants := []*kadm.ACLBuilder{allow(s.canary.Name).Topics(names...).Operations(kadm.OpWrite, kadm.OpDescribe)}
+	var grants []*kadm.ACLBuilder
+	if s.cfg.Least == nil {
+		grants = append(grants, allow(s.canary.Name).Topics(names...).Operations(kadm.OpWrite, kadm.OpDescribe))
+	}
 	for _, p := range s.cfg.Principals {
 		if len(p.Write) > 0 {
 			grants = append(grants, allow(p.Name).Topics(p.Write...).Operations(kadm.OpWrite, kadm.OpDescribe))

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"github.com/google/uuid"
 	"go.temporal.io/sdk/temporal"
 	"golang.org/x/sync/errgroup"
 
@@ -44,10 +45,22 @@ type Config struct {
 	// EngineTags and EngineEnv make other engines: tag "mutant" with
 	// DRAWBRIDGE_MUTANT=….
 	EngineTags, EngineEnv []string
+	// Least gives engines, links and the worker no more than they need. Default nil:
+	// they log in as a super user, and the Consuls let everybody do everything.
+	Least *Least
 	// Plan may change the plan before it is written.
 	Plan func(*plan.Plan)
 	// Progress is told what is being started, a line each; nil for nobody.
 	Progress func(format string, args ...any)
+}
+
+// Least is a system of ordinary principals.
+type Least struct {
+	// Grant gives EngineUser, LinkUser, WorkerUser and the canary their rights on a
+	// site's cluster, before anybody but the super user logs in.
+	Grant func(ctx context.Context, site *Site) error
+	// Policy are the rules, in HCL, of the worker's token in both Consuls.
+	Policy string
 }
 
 // Topic of the home cluster.
@@ -201,7 +214,11 @@ func (s *System) startServers(ctx context.Context) error {
 			if err := os.MkdirAll(dir, 0o755); err != nil {
 				return err
 			}
-			site.Consul, err = local.StartConsul(ctx, local.ConsulConfig{Name: site.Name, Dir: dir, Persistent: true})
+			cfg := local.ConsulConfig{Name: site.Name, Dir: dir, Persistent: true}
+			if s.cfg.Least != nil {
+				cfg.Management = uuid.NewString()
+			}
+			site.Consul, err = local.StartConsul(ctx, cfg)
 			if err == nil {
 				begun[2+i] = site.Consul.Stop
 			}
@@ -245,7 +262,7 @@ func (s *System) startEngines(ctx context.Context) error {
 			for n := range max(s.cfg.Replicas, 1) {
 				cfg := EngineConfig{
 					Name: site.Name, Dir: filepath.Join(s.cfg.Dir, site.Name, "engine"), Kafka: site.Kafka,
-					User: s.super, Canary: &s.canary, Binary: s.binaries["mirrorengine"], Env: s.cfg.EngineEnv,
+					User: s.as(EngineUser), Canary: &s.canary, Binary: s.binaries["mirrorengine"], Env: s.cfg.EngineEnv,
 				}
 				if n > 0 {
 					cfg.Replica = strconv.Itoa(n + 1)

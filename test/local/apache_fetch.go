@@ -1,6 +1,7 @@
 package local
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	_ "embed"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -18,6 +20,9 @@ var apachePOM []byte
 
 //go:embed mirrormaker/pom.xml
 var mirrorMakerPOM []byte
+
+//go:embed kafkatools/pom.xml
+var kafkaToolsPOM []byte
 
 // jars is what one pom brings, in the user's cache under the pom's hash.
 type jars struct {
@@ -30,12 +35,38 @@ type jars struct {
 var (
 	brokerJars      = jars{"Apache Kafka", apachePOM, "kafka", "kafka-server"}
 	mirrorMakerJars = jars{"MirrorMaker 2", mirrorMakerPOM, "mirrormaker", "connect-mirror"}
+	kafkaToolsJars  = jars{"Kafka's command line tools", kafkaToolsPOM, "kafkatools", "kafka-tools"}
 )
 
 // MirrorMakerJars returns a folder with MirrorMaker 2, for `java -cp folder/*`, and its version. It is fetched at its first
 // use on a machine.
 func MirrorMakerJars(ctx context.Context) (dir, version string, err error) {
 	return mirrorMakerJars.fetch(ctx)
+}
+
+// KafkaACLs calls kafka-acls of Apache Kafka against a cluster, as its super user. It is fetched at its first use on a
+// machine.
+func (k *Kafka) KafkaACLs(ctx context.Context, args ...string) error {
+	libs, _, err := kafkaToolsJars.fetch(ctx)
+	if err != nil {
+		return err
+	}
+	config, err := os.CreateTemp("", "kafka-acls-*.properties") // holds a password, and is its owner's only
+	if err != nil {
+		return err
+	}
+	defer os.Remove(config.Name())
+	super := k.SuperUser()
+	_, err = fmt.Fprintf(config, "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=PLAIN\nsasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required username=%q password=%q;\n",
+		super.Name, super.Password)
+	if err := errors.Join(err, config.Close()); err != nil {
+		return err
+	}
+	java := exec.CommandContext(ctx, "java", slices.Concat(apacheJVM, []string{"-cp", filepath.Join(libs, "*"), "org.apache.kafka.tools.AclCommand", "--command-config", config.Name()}, args)...)
+	if out, err := java.CombinedOutput(); err != nil || bytes.Contains(out, []byte("Error while executing")) {
+		return fmt.Errorf("kafka-acls %v: %w\n%s", args, errors.Join(err, errors.New("it was not content")), out)
+	}
+	return nil
 }
 
 // fetch returns the folder with the jars and their version. The first use on a machine (and the first after a change of the
