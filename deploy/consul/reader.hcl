@@ -2,3 +2,6 @@
 key_prefix "drawbridge/orders/" {
   policy = "read"
 }
+key "drawbridge/hold" {
+  policy = "read"
+}

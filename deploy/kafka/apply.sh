@@ -5,14 +5,15 @@
 #     CONSUMER_GROUPS="billing reporting" ./apply.sh engine User:drawbridge-engine
 #
 # Each line of the file is a call of kafka-acls without what is the same in all. TOPICS and GROUPS stand for the names given
-# (a name that ends in * is a prefix, which makes a call of its own), PAIR for the pair's name. TOPICS has the pair's own topic
-# too, drawbridge.canary.PAIR, which is mirrored as the others are. Twice does no harm.
+# (a name that ends in * is a prefix, which makes a call of its own), PAIR for the pair's name. Both have the pair's own
+# too, which are mirrored as the others are: drawbridge.canary.PAIR, and topic and group of its drills. Twice does no harm.
 # KAFKA_ACLS is how kafka-acls is called here; KAFKA_ACLS=echo only prints the calls.
 set -efu
 what=$1 principal=$2
 : "${BOOTSTRAP:?}" "${PAIR:?}" "${TOPICS:?}" "${CONSUMER_GROUPS=}" "${KAFKA_ACLS:=kafka-acls}"
 
-TOPICS="$TOPICS drawbridge.canary.$PAIR"
+TOPICS="$TOPICS drawbridge.canary.$PAIR _drawbridge.drill.$PAIR"
+CONSUMER_GROUPS="$CONSUMER_GROUPS _drawbridge.drill.$PAIR"
 
 # named FLAG NAMES: flag and name for each plain name; prefixed FLAG NAMES: for each that ends in *.
 named() { for n in $2; do case $n in *\*) ;; *) printf ' %s %s' "$1" "$n" ;; esac; done; }

@@ -34,7 +34,7 @@ func holders(t *testing.T) (*local.Consul, map[string]holder) {
 	t.Helper()
 	agent := local.ConsulForTest(t, local.ConsulConfig{Name: "east", Management: management})
 	files, err := filepath.Glob(file("consul", "*.hcl"))
-	if err != nil || len(files) != 3 {
+	if err != nil || len(files) != 4 {
 		t.Fatalf("policies %v, %v", files, err)
 	}
 	all := map[string]holder{}
@@ -97,6 +97,16 @@ func TestEachHolderOfAPolicyDoesItsWorkInConsulAndNothingElse(t *testing.T) {
 		t.Errorf("the worker reads the record: %+v, %v", read.Copies, err)
 	}
 
+	holds, err := acts.ReadHold(ctx, workflows.ReadHoldInput{Call: call, Sites: []runbook.Site{site}})
+	if err != nil || len(holds.Holds) != 2 {
+		t.Errorf("the worker looks for holds: %+v, %v", holds, err)
+	}
+	for _, h := range holds.Holds {
+		if !h.Reachable || h.Problem != "" {
+			t.Errorf("the worker cannot read the hold of %v: %s", h.Scope, h.Problem)
+		}
+	}
+
 	// A client's own library, with a client's token.
 	w, err := client.New(client.Config{Pair: "orders", StateDir: t.TempDir(), Consuls: []client.Consul{{Address: agent.Address(), TokenFile: all["client.hcl"].token}}})
 	if err != nil {
@@ -124,6 +134,7 @@ func TestEachHolderOfAPolicyDoesItsWorkInConsulAndNothingElse(t *testing.T) {
 		"worker.hcl": {keys.Active, keys.Bootstrap, keys.Security},
 		"client.hcl": {client.AckKey("orders", "billing", "billing-1")},
 		"reader.hcl": {},
+		"holder.hcl": {runbook.HoldKey("orders")},
 	}
 	for name, h := range all {
 		granted := map[string]bool{}
@@ -132,7 +143,7 @@ func TestEachHolderOfAPolicyDoesItsWorkInConsulAndNothingElse(t *testing.T) {
 		}
 		for _, key := range []string{
 			keys.Active, keys.Bootstrap, keys.Security, client.AckKey("orders", "billing", "billing-1"), client.AckKey("orders", "web", "web-1"),
-			"drawbridge/orders/else", record.KeysOf("trades").Active, "somewhere/else",
+			"drawbridge/orders/else", runbook.HoldKey("orders"), runbook.HoldKey(""), record.KeysOf("trades").Active, "somewhere/else",
 		} {
 			_, err := h.kv.Put(&consul.KVPair{Key: key, Value: []byte("x")}, nil)
 			if granted[key] && err != nil || !granted[key] && !forbidden(err) {

@@ -125,7 +125,7 @@ func TestAPrefixIsACallOfItsOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := [][]string{
-		{"--operation", "Write", "--topic", "orders", "--topic", "payments", "--topic", "drawbridge.canary.orders"},
+		{"--operation", "Write", "--topic", "orders", "--topic", "payments", "--topic", "drawbridge.canary.orders", "--topic", "_drawbridge.drill.orders"},
 		{"--operation", "Write", "--topic", "audit-", "--resource-pattern-type", "prefixed"},
 	}
 	same := []string{"--bootstrap-server", "east:9093", "--add", "--force", "--allow-principal", "User:drawbridge-canary"}
@@ -135,7 +135,7 @@ func TestAPrefixIsACallOfItsOwn(t *testing.T) {
 }
 
 // A pair whose engines, links and worker have the rights of deploy/kafka and deploy/consul and no others is set up, found
-// ready, moved and failed over, and what was lagging is recovered.
+// ready, drilled, moved and failed over, what was lagging is recovered, and it is protected again.
 //
 // DRAWBRIDGE_LONG=1: on Apache Kafka, by its own kafka-acls.
 func TestAPairNeedsNoMoreThanTheRightsOfTheFiles(t *testing.T) {
@@ -148,11 +148,11 @@ func TestAPairNeedsNoMoreThanTheRightsOfTheFiles(t *testing.T) {
 	defer cancel()
 	t.Cleanup(func() { _ = harness.Clean() })
 	sys, err := harness.Start(ctx, harness.Config{
-		Dir: filepath.Join(t.TempDir(), "system"), Kind: kind, Topics: []harness.Topic{{Name: topic, Partitions: 2}},
+		Dir: filepath.Join(t.TempDir(), "system"), Kind: kind, Topics: []harness.Topic{{Name: topic, Partitions: 2}}, ProxyStandby: true,
 		Groups:     []plan.Group{{Name: group, Move: runbook.MovePage}},
 		Principals: []harness.Principal{{Name: "app", Write: []string{topic}, Read: []string{topic}, Groups: []string{group}}},
 		Least: &harness.Least{
-			Policy: strings.ReplaceAll(read(t, "consul", "worker.hcl"), "drawbridge/orders/", "drawbridge/shop/"),
+			Policy: strings.ReplaceAll(read(t, "consul", "worker.hcl"), "/orders/", "/shop/"),
 			Grant: func(ctx context.Context, site *harness.Site) error {
 				for file := range owners {
 					calls, err := grants(ctx, t.TempDir(), file, site.Kafka.Bootstrap()[0], "shop", "shop-*", group)
@@ -194,29 +194,28 @@ func TestAPairNeedsNoMoreThanTheRightsOfTheFiles(t *testing.T) {
 	p.commit(ctx, sys.Home, 5)
 	p.must(sys.Mirrored(ctx, sys.Home, sys.Standby, topic))
 	p.ready(ctx)
+	p.operate(ctx, runbook.Done, "drill", "--kind", runbook.DrillCanary)
 	p.operate(ctx, runbook.Done, "switchover", "--to", sys.Standby.Name, "--yes")
 	p.produce(ctx, sys.Standby, 20)
 	p.must(sys.Mirrored(ctx, sys.Standby, sys.Home, topic))
 	p.ready(ctx)
-	p.operate(ctx, runbook.Done, "switchover", "--to", sys.Home.Name, "--yes")
-	p.must(sys.Mirrored(ctx, sys.Home, sys.Standby, topic))
 
-	// And without asking the primary: what it held back is recovered when it is there again.
-	sys.HoldLink()
-	p.produce(ctx, sys.Home, 10)
-	p.must(sys.Home.Kafka.Kill())
-	p.must(sys.Home.Engine.Kill())
+	// And home without asking west: what it held back is recovered when it is there again.
+	sys.Standby.Kafka.Proxies().Hold(harness.LinkClients)
+	p.produce(ctx, sys.Standby, 10)
+	p.must(sys.Standby.Kafka.Kill())
+	p.must(sys.Standby.Engine.Kill())
 	p.operate(ctx, runbook.Partly, "failover", "--yes")
-	sys.ReleaseLink()
-	p.must(sys.Home.Kafka.Restart(ctx))
-	p.must(sys.Home.Engine.Restart(ctx))
+	sys.Standby.Kafka.Proxies().Release(harness.LinkClients)
+	p.must(sys.Standby.Kafka.Restart(ctx))
+	p.must(sys.Standby.Engine.Restart(ctx))
 	p.operate(ctx, runbook.Done, "recover", "--append", "*")
-	if n := p.count(ctx, sys.Standby); n != 50 {
-		t.Errorf("%d records are at %s after the recovery, 50 were acknowledged", n, sys.Standby.Name)
-	}
-	p.operate(ctx, runbook.Done, "failback", "--yes")
 	if n := p.count(ctx, sys.Home); n != 50 {
-		t.Errorf("%d records are at %s after the failback, 50 were acknowledged", n, sys.Home.Name)
+		t.Errorf("%d records are at %s after the recovery, 50 were acknowledged", n, sys.Home.Name)
+	}
+	p.operate(ctx, runbook.Done, "restore", "--yes")
+	if n := p.count(ctx, sys.Standby); n != 50 {
+		t.Errorf("%d records are at %s after it is protected again, 50 were acknowledged", n, sys.Standby.Name)
 	}
 }
 

@@ -3,7 +3,6 @@
 package deploy
 
 import (
-	"encoding/json"
 	"errors"
 	"os"
 	"os/exec"
@@ -56,24 +55,5 @@ func good(t *testing.T, name string, args ...string) {
 	t.Helper()
 	if out, err := tool(t, name, args...); err != nil {
 		t.Errorf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
-	}
-}
-
-// manifest decodes what the manifests tool read from a file or folder of deploy/.
-func manifest(t *testing.T, into any, kind string, parts ...string) {
-	t.Helper()
-	path, err := local.Tool(t.Context(), local.ToolManifests)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), path, kind, file(parts...))
-	var said strings.Builder
-	cmd.Stderr = &said
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("%s %s: %v\n%s", kind, file(parts...), err, said.String())
-	}
-	if err := json.Unmarshal(out, into); err != nil {
-		t.Fatal(err)
 	}
 }
