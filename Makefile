@@ -7,9 +7,10 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 
 LINT := $(CURDIR)/bin/lint
-# Tests behind tags: real = servers on loopback, chaos = kill and cut.
+# Tests behind tags: real = servers on loopback, chaos = kill and cut, deploy = the whole of what deploy/ would start.
 TAGS_TEST := real
-TAGS_LONG := real,chaos
+TAGS_DEPLOY := real,deploy
+TAGS_LONG := real,chaos,deploy
 # How long each fuzz target runs in `make test-long`.
 FUZZTIME ?= 60s
 
@@ -58,9 +59,9 @@ test-long: ground java-ground fuzz servers readers ## fuzzing (FUZZTIME each), m
 	DRAWBRIDGE_LONG=1 go test -race -count=1 -p 1 -timeout 120m -tags $(TAGS_LONG) ./...
 	DRAWBRIDGE_LONG=1 go test -count=1 -run FailoverOfMany ./mirrorengine/link # times mean something without the race detector only
 
-# `make test` has it too. What it prints last is what nothing here can try: see deploy/README.md.
-deploy-check: ground servers readers ## what deploy/ holds: read by those who will read it, tried where no container engine is needed
-	go test -count=1 -timeout 15m -tags $(TAGS_TEST) ./test/deploy
+# `make test` has all of it that takes no minutes. What it prints last is what nothing here can try: see deploy/README.md.
+deploy-check: ground java-ground servers readers ## what deploy/ holds: read by those who will read it, started without a container engine
+	go test -count=1 -timeout 20m -tags $(TAGS_DEPLOY) ./test/deploy
 	@sed -n '/^## Not tried/,$$p' deploy/README.md
 
 # How many seeds, which is the first, and how many replicas of the engine share the destination.

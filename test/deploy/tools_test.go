@@ -3,6 +3,7 @@
 package deploy
 
 import (
+	"encoding/json"
 	"errors"
 	"os"
 	"os/exec"
@@ -55,5 +56,24 @@ func good(t *testing.T, name string, args ...string) {
 	t.Helper()
 	if out, err := tool(t, name, args...); err != nil {
 		t.Errorf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
+	}
+}
+
+// manifest decodes what the manifests tool read from a file or folder.
+func manifest(t *testing.T, into any, kind, name string) {
+	t.Helper()
+	path, err := local.Tool(t.Context(), local.ToolManifests)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), path, kind, name)
+	var said strings.Builder
+	cmd.Stderr = &said
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s", kind, name, err, said.String())
+	}
+	if err := json.Unmarshal(out, into); err != nil {
+		t.Fatal(err)
 	}
 }

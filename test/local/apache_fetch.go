@@ -44,10 +44,23 @@ func MirrorMakerJars(ctx context.Context) (dir, version string, err error) {
 	return mirrorMakerJars.fetch(ctx)
 }
 
+// KafkaBrokerJars and KafkaToolJars return folders with Apache Kafka's broker, and with its command line tools, for `java -cp
+// folder/*`. They are fetched at their first use on a machine.
+func KafkaBrokerJars(ctx context.Context) (dir string, err error) {
+	dir, _, err = brokerJars.fetch(ctx)
+	return dir, err
+}
+
+// KafkaToolJars: see KafkaBrokerJars.
+func KafkaToolJars(ctx context.Context) (dir string, err error) {
+	dir, _, err = kafkaToolsJars.fetch(ctx)
+	return dir, err
+}
+
 // KafkaACLs calls kafka-acls of Apache Kafka against a cluster, as its super user. It is fetched at its first use on a
 // machine.
 func (k *Kafka) KafkaACLs(ctx context.Context, args ...string) error {
-	libs, _, err := kafkaToolsJars.fetch(ctx)
+	libs, err := KafkaToolJars(ctx)
 	if err != nil {
 		return err
 	}
