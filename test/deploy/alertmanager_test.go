@@ -9,10 +9,12 @@ import (
 )
 
 func TestAlertmanagerTakesItsConfiguration(t *testing.T) {
+	t.Parallel()
 	good(t, local.ToolAmtool, "check-config", file("alertmanager", "alertmanager.yml"))
 }
 
 func TestEveryAlertReachesWhomItShould(t *testing.T) {
+	t.Parallel()
 	config := "--config.file=" + file("alertmanager", "alertmanager.yml")
 	to := map[string]string{"critical": "pager,channel", "warning": "channel"}
 	for _, r := range rules(t) {

@@ -74,6 +74,7 @@ func prepared(t *testing.T) (root string, p project) {
 }
 
 func TestComposeFindsAllThatItMounts(t *testing.T) {
+	t.Parallel()
 	_, p := prepared(t)
 	for name := range p.Services {
 		here := p.place(name)
@@ -107,6 +108,7 @@ func TestComposeFindsAllThatItMounts(t *testing.T) {
 }
 
 func TestComposesOwnServicesAreAsTightAsTheyCanBe(t *testing.T) {
+	t.Parallel()
 	_, p := prepared(t)
 	ours := []string{}
 	for name, s := range p.Services {
@@ -128,6 +130,7 @@ func TestComposesOwnServicesAreAsTightAsTheyCanBe(t *testing.T) {
 }
 
 func TestComposesConfigurationsAreGoodAndFitTheirPlaces(t *testing.T) {
+	t.Parallel()
 	root, p := prepared(t)
 	orders := loadPlan(t, filepath.Join(root, "compose", "plans", "orders.yaml"))
 	for name, s := range p.Services {
@@ -202,6 +205,7 @@ func reachable(t *testing.T, p project, c worker.Config, urls ...string) {
 }
 
 func TestComposeMakesTheSearchAttributesOfTheWorkflows(t *testing.T) {
+	t.Parallel()
 	want := map[string]string{}
 	for _, a := range workflows.SearchAttributes {
 		want[a.Name] = "Keyword"

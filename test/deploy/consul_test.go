@@ -68,6 +68,7 @@ func forbidden(err error) bool {
 }
 
 func TestEachHolderOfAPolicyDoesItsWorkInConsulAndNothingElse(t *testing.T) {
+	t.Parallel()
 	agent, all := holders(t)
 	ctx := t.Context()
 

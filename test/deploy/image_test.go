@@ -77,6 +77,7 @@ func ignored(t *testing.T, name string) bool {
 }
 
 func TestTheImageHasTheCommandsAndNobodyIsRoot(t *testing.T) {
+	t.Parallel()
 	img := dockerfile(t)
 	build, final := img.Stages[0], img.Stages[1]
 	for _, c := range build.Commands {

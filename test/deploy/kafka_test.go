@@ -120,6 +120,7 @@ func entries(call []string) ([]kmsg.CreateACLsRequestCreation, error) {
 }
 
 func TestAPrefixIsACallOfItsOwn(t *testing.T) {
+	t.Parallel()
 	calls, err := grants(t.Context(), t.TempDir(), "canary", "east:9093", "orders", "orders audit-* payments", "")
 	if err != nil {
 		t.Fatal(err)
@@ -139,6 +140,7 @@ func TestAPrefixIsACallOfItsOwn(t *testing.T) {
 //
 // DRAWBRIDGE_LONG=1: on Apache Kafka, by its own kafka-acls.
 func TestAPairNeedsNoMoreThanTheRightsOfTheFiles(t *testing.T) {
+	t.Parallel()
 	const topic, group = "shop-orders", "billing"
 	kind, grant := local.KFake, byRequest
 	if os.Getenv("DRAWBRIDGE_LONG") != "" {
@@ -146,7 +148,6 @@ func TestAPairNeedsNoMoreThanTheRightsOfTheFiles(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
-	t.Cleanup(func() { _ = harness.Clean() })
 	sys, err := harness.Start(ctx, harness.Config{
 		Dir: filepath.Join(t.TempDir(), "system"), Kind: kind, Topics: []harness.Topic{{Name: topic, Partitions: 2}}, ProxyStandby: true,
 		Groups:     []plan.Group{{Name: group, Move: runbook.MovePage}},

@@ -142,6 +142,7 @@ func fits(selector, labels map[string]string) bool {
 }
 
 func TestKubernetesTakesTheManifestsAndTheyFitTogether(t *testing.T) {
+	t.Parallel()
 	for site, objects := range overlays(t) {
 		all := workloads(objects)
 		if len(all) != 2 {
@@ -248,6 +249,7 @@ func environment(c container, name string) string {
 }
 
 func TestPodsAreAsTightAsTheyCanBeAndSayHowTheyAre(t *testing.T) {
+	t.Parallel()
 	mebi := regexp.MustCompile(`^(\d+)Mi(?:B)?$`)
 	size := func(text string) (n int) {
 		if m := mebi.FindStringSubmatch(text); m != nil {
@@ -364,6 +366,7 @@ func placeOf(t *testing.T, objects []object, w object) place {
 }
 
 func TestPodsFindAllThatTheirConfigurationsName(t *testing.T) {
+	t.Parallel()
 	for site, objects := range overlays(t) {
 		engine := placeOf(t, objects, *find(objects, "StatefulSet", "drawbridge-engine"))
 		work := placeOf(t, objects, *find(objects, "Deployment", "drawbridge-worker"))

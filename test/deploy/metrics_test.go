@@ -46,6 +46,7 @@ var (
 )
 
 func TestEveryMetricAndLabelThatIsNamedExists(t *testing.T) {
+	t.Parallel()
 	have := exposed{map[string]bool{"up": true, "ALERTS": true}, map[string]bool{}}
 	for _, l := range slices.Concat(targets, alert) {
 		have.labels[l] = true

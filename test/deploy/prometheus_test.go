@@ -42,12 +42,14 @@ func rules(t *testing.T) (all []rule) {
 }
 
 func TestPrometheusTakesConfigurationAndRules(t *testing.T) {
+	t.Parallel()
 	good(t, local.ToolPromtool, "check", "rules", file("prometheus", "rules.yml"))
 	// Its secrets are not here, so that only the form can be looked at.
 	good(t, local.ToolPromtool, "check", "config", "--syntax-only", file("prometheus", "prometheus.yml"))
 }
 
 func TestEveryAlertFiresAndKeepsStill(t *testing.T) {
+	t.Parallel()
 	good(t, local.ToolPromtool, "test", "rules", file("prometheus", "rules_test.yml"))
 
 	var doc struct {
@@ -90,11 +92,11 @@ func TestEveryAlertFiresAndKeepsStill(t *testing.T) {
 
 // What somebody reads at 3 a.m. must be there, and the commands in it must exist.
 func TestAlertsSayWhatToDo(t *testing.T) {
+	t.Parallel()
 	drctl, err := harness.Build(t.Context(), "drctl")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = harness.Clean() })
 	call, template := regexp.MustCompile("`drctl ([^`]*)`"), regexp.MustCompile(`\{\{[^}]*\}\}`)
 	looked := 0
 	for _, r := range rules(t) {
@@ -130,6 +132,7 @@ func TestAlertsSayWhatToDo(t *testing.T) {
 }
 
 func TestTheNumberOfShardsIsTheEngines(t *testing.T) {
+	t.Parallel()
 	want := fmt.Sprintf("sum by (site) (drawbridge_shards_owned) < %d", mirrorengine.Default().State.Shards)
 	for _, r := range rules(t) {
 		if r.Alert == "DrawbridgeShardsUnowned" && r.Expr != want {
@@ -190,6 +193,7 @@ func dashboard(t *testing.T) (panels []panel, exprs []string) {
 
 // promtool reads rules only: so each query is made one.
 func TestPrometheusTakesTheDashboardsQueries(t *testing.T) {
+	t.Parallel()
 	_, exprs := dashboard(t)
 	type record struct {
 		Record string `yaml:"record"`
@@ -211,6 +215,7 @@ func TestPrometheusTakesTheDashboardsQueries(t *testing.T) {
 }
 
 func TestTheDashboardsPanelsHaveAPlaceOfTheirOwn(t *testing.T) {
+	t.Parallel()
 	panels, _ := dashboard(t)
 	ids := map[int]string{}
 	for i, p := range panels {

@@ -57,6 +57,7 @@ var hardened = map[string]string{
 }
 
 func TestUnitsAreHardenedAndNameWhatIsThere(t *testing.T) {
+	t.Parallel()
 	if !regexp.MustCompile(`(?m)^u drawbridge - "[^"]+" /var/lib/drawbridge$`).MatchString(read(t, "systemd", "drawbridge.sysusers")) {
 		t.Error("nobody makes the user drawbridge")
 	}
@@ -82,6 +83,7 @@ func TestUnitsAreHardenedAndNameWhatIsThere(t *testing.T) {
 }
 
 func TestSystemdTakesTheUnits(t *testing.T) {
+	t.Parallel()
 	analyze, err := exec.LookPath("systemd-analyze")
 	if err != nil {
 		t.Log("systemd-analyze is not on this machine: the units were read by this test only")
@@ -106,6 +108,7 @@ func TestSystemdTakesTheUnits(t *testing.T) {
 }
 
 func TestUnitsConfigurationsAreGoodAndTheirMistakesEndThem(t *testing.T) {
+	t.Parallel()
 	c := loadEngine(t, file("systemd", "engine.yml"))
 	if len(c.Secrets.Dirs) != 1 || c.Secrets.Dirs[0] != "/etc/drawbridge/links" {
 		t.Errorf("links may refer to %v", c.Secrets.Dirs)
@@ -118,7 +121,6 @@ func TestUnitsConfigurationsAreGoodAndTheirMistakesEndThem(t *testing.T) {
 	if err := os.WriteFile(bad, []byte("nonsense: true\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = harness.Clean() })
 	for name, program := range units {
 		path, err := harness.Build(t.Context(), program)
 		if err != nil {

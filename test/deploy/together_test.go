@@ -35,6 +35,7 @@ import (
 // What the compose file starts, without containers: the same files, commands and scripts, each as a process on loopback,
 // with the Dockerfile's own build of our programs. What is not covered is the images of others, and Temporal's PostgreSQL.
 func TestWhatComposeStartsWorksTogether(t *testing.T) {
+	t.Parallel()
 	bin := builtAsInTheDockerfile(t)
 	root, p := prepared(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)

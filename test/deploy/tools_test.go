@@ -5,14 +5,24 @@ package deploy
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/drawbridge-dr/drawbridge/test/harness"
 	"github.com/drawbridge-dr/drawbridge/test/local"
 )
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if err := harness.Clean(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	os.Exit(code)
+}
 
 // folder is deploy/, seen from this package.
 const folder = "../../deploy"
