@@ -7,7 +7,9 @@ import (
 
 // faithful keeps the server's word to steps that are held (WaitForCancellation): a cancelled run gets their answer when they have
 // ended. The test environment of SDK 1.50 gives them up at once, and what they do then lands behind their undo.
-type faithful struct{ interceptor.WorkerInterceptorBase }
+type faithful struct {
+	interceptor.WorkerInterceptorBase
+}
 
 func (*faithful) InterceptWorkflow(_ workflow.Context, next interceptor.WorkflowInboundInterceptor) interceptor.WorkflowInboundInterceptor {
 	i := &faithfulIn{}
