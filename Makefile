@@ -92,7 +92,7 @@ bench: ground java-ground ## race against MirrorMaker 2 on Apache Kafka (QUICK=1
 	@go build -o bin/bench ./test/bench
 	@exec bin/bench
 
-# QUICK=1, CASES=100,1000,…, REPEATS=n and KAFKA=real reach it through the environment.
+# QUICK=1, CASES=100,1000,…, WAYS=script,…, REPEATS=n and KAFKA=real reach it through the environment.
 bench-failover: ground servers ## what a failover of 1 to 1,000 topics takes: out/bench-failover.json (QUICK=1, CASES=100,1000, KAFKA=real)
 	@if [ "$${KAFKA:-}" = real ]; then $(MAKE) --no-print-directory java-ground; fi
 	@go build -o bin/bench-failover ./test/bench/failover

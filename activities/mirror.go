@@ -179,32 +179,43 @@ func (a *Activities) end(ctx context.Context, in workflows.MirrorsInput, verb ap
 // STOPPED then did not end: it went back, or failed.
 func (a *Activities) AwaitStopped(ctx context.Context, in workflows.AwaitStoppedInput) (workflows.MirrorsResult, error) {
 	defer a.beat(ctx)()
-	var out workflows.MirrorsResult
-	_, err := poll(ctx, in.Within, func(ctx context.Context) (bool, error) {
-		_, by, err := a.progress(ctx, in.Site, in.Link)
+	e, err := a.engine(in.Site)
+	if err != nil {
+		return workflows.MirrorsResult{}, settle(err)
+	}
+	_, err = poll(ctx, in.Within, func(ctx context.Context) (bool, error) {
+		// Those alone: of a large link, the state of every partition at each look would take the engine's time from the work.
+		ctx, cancel := context.WithTimeout(ctx, callTimeout)
+		defer cancel()
+		pending, err := e.Mirrors(ctx, in.Link.Name, statusPending)
 		if err != nil {
-			return false, err
+			return false, fmt.Errorf("mirrors of link %s at engine %s: %w", in.Link.Name, in.Site.Name, err)
 		}
-		out.Topics = nil
-		waiting := false
-		for _, t := range in.Topics {
-			m, ok := by[t]
-			r := runbook.TopicResult{Topic: t, Status: m.Status, WriterFence: m.WriterFence, OK: m.Status == runbook.StatusStopped}
-			switch {
-			case r.OK:
-			case !ok:
-				r.Error = fmt.Sprintf("link %s has no such mirror", in.Link.Name)
-			case m.Status == statusPending:
-				waiting = true
-				r.Error = fmt.Sprintf("still PENDING_STOPPED after %s %s", in.Within, stalls(m))
-			default:
-				r.Error = fmt.Sprintf("is %s, not STOPPED: %s", m.Status, m.Reason)
-			}
-			out.Topics = append(out.Topics, r)
-		}
-		return !waiting, nil
+		return !slices.ContainsFunc(pending, func(m api.Mirror) bool { return slices.Contains(in.Topics, m.MirrorTopicName) }), nil
 	})
-	return out, settle(err)
+	if err != nil {
+		return workflows.MirrorsResult{}, settle(err)
+	}
+	_, by, err := a.progress(ctx, in.Site, in.Link)
+	if err != nil {
+		return workflows.MirrorsResult{}, settle(err)
+	}
+	var out workflows.MirrorsResult
+	for _, t := range in.Topics {
+		m, ok := by[t]
+		r := runbook.TopicResult{Topic: t, Status: m.Status, WriterFence: m.WriterFence, OK: m.Status == runbook.StatusStopped}
+		switch {
+		case r.OK:
+		case !ok:
+			r.Error = fmt.Sprintf("link %s has no such mirror", in.Link.Name)
+		case m.Status == statusPending:
+			r.Error = fmt.Sprintf("still PENDING_STOPPED after %s %s", in.Within, stalls(m))
+		default:
+			r.Error = fmt.Sprintf("is %s, not STOPPED: %s", m.Status, m.Reason)
+		}
+		out.Topics = append(out.Topics, r)
+	}
+	return out, nil
 }
 
 func stalls(m api.MirrorProgress) string {

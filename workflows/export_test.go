@@ -73,7 +73,7 @@ func (w World) Stuck(topic string, revoked bool) World {
 }
 
 // Large is a pair in its steady state, its home lost, with that many topics of
-// that many partitions, in waves of fifty.
+// that many partitions, in waves from 200 on.
 func Large(topics, partitions int) World {
 	w := lost()
 	w.wide, w.plan.Limits.WaveTopics = partitions, 200

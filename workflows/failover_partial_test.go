@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -71,5 +72,25 @@ func TestAWaveWithTooManyFailuresWaitsForAPerson(t *testing.T) {
 	}
 	if f := strings.Join(s.res.Report.Findings, " "); strings.Contains(f, "not failed over") {
 		t.Errorf("findings of a cured wave: %s", f)
+	}
+}
+
+// Its copies are owed anyway, and clients stand still while they are tried.
+func TestAConsulThatWasSilentAtTheStartIsOfferedEachCopyOnce(t *testing.T) {
+	w := lost()
+	tried := map[string]int{}
+	w.hook = func(method string, c Call) {
+		if method == "WriteRecord" && strings.HasSuffix(c.Step, " copy") {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			tried[c.Step]++
+		}
+	}
+	s := newStage(t, w)
+	s.react = agree
+	s.run(Failover, FailoverInput{Start: request(runbook.OpFailover)})
+	s.outcome(runbook.Partly)
+	if len(tried) < 3 || slices.ContainsFunc(slices.Collect(maps.Values(tried)), func(n int) bool { return n != 1 }) {
+		t.Errorf("copies offered to the lost site: %v", tried)
 	}
 }

@@ -169,8 +169,12 @@ func (s *story) reread(ctx workflow.Context, k kind) error {
 // offer writes a copy to a site that does not rule.
 func (s *story) offer(ctx workflow.Context, site runbook.Site, name string, next record.Record) error {
 	free, _ := workflow.NewDisconnectedContext(ctx)
+	k := kindCopy
+	if _, owed := s.owed[site.Name]; owed || !runbook.CopyOf(s.copies, site.Name).Reachable {
+		k = kindCopySilent
+	}
 	in := WriteRecordInput{Call: s.call(name + " copy"), Kind: WriteCopy, Site: site, Record: next, Base: s.base[site.Name], Follow: true}
-	if _, err := run(with(free, kindCopy, "copy of the record at "+site.Name), steps.WriteRecord, in); err != nil {
+	if _, err := run(with(free, k, "copy of the record at "+site.Name), steps.WriteRecord, in); err != nil {
 		if s.doubts == nil {
 			s.doubts = map[string][]string{}
 		}

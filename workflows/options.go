@@ -52,6 +52,8 @@ var (
 	kindDrill = kind{start: 2 * time.Minute, whole: 4 * time.Minute, heartbeat: true, attempts: 5, interval: time.Second, hold: true}
 	// kindCopy offers the record to a Consul that may be dead; the RTO runs.
 	kindCopy = kind{start: 10 * time.Second, whole: 15 * time.Second, attempts: 2, interval: time.Second, hold: true}
+	// kindCopySilent is kindCopy for a Consul that did not answer this run before: it is owed the record already.
+	kindCopySilent = kind{start: 3 * time.Second, whole: 4 * time.Second, attempts: 1, hold: true}
 	// kindUndo is tried long; then a person is asked.
 	kindUndo = kind{start: 5 * time.Minute, whole: 15 * time.Minute, heartbeat: true, interval: time.Second, hold: true}
 	// kindPaper is a report or notification: it must not hold up a run.

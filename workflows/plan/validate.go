@@ -251,7 +251,7 @@ func (c *checker) numbers(p Plan) {
 	between("objectives.rpo_seconds", p.Objectives.RPOSeconds, 1, week)
 	between("objectives.lag_records", p.Objectives.LagRecords, 1, 1<<40)
 	between("limits.freeze_seconds", p.Limits.FreezeSeconds, 5, 3600)
-	between("limits.wave_topics", p.Limits.WaveTopics, 1, 10000)
+	between("limits.wave_topics", p.Limits.WaveTopics, 1, 2000) // their results are one event of a history
 	between("limits.halt_percent", p.Limits.HaltPercent, 1, 100)
 	between("limits.clients_seconds", p.Limits.ClientsSeconds, 1, 24*3600)
 	between("limits.catch_up_seconds", p.Limits.CatchUpSeconds, 1, 30*week)

@@ -193,12 +193,25 @@ func Loose(results []TopicResult) []string {
 	return out
 }
 
-// Waves cuts topics into waves of size, in order.
+// A wave grows by waveGrowth over the one before, until it is mostInWave: what a run says of a wave must fit into one event of
+// its history.
+const (
+	waveGrowth = 4
+	mostInWave = 1000
+)
+
+// Waves cuts topics into waves, in order. The first has size topics: a fault that all share is met by no more. Behind it they
+// grow, so that a large link takes a few waves and not hundreds.
 func Waves(topics []string, size int) [][]string {
-	if size < 1 {
-		size = 1
+	size = max(size, 1)
+	most := max(size, mostInWave)
+	var out [][]string
+	for len(topics) > 0 {
+		n := min(size, len(topics))
+		out = append(out, topics[:n:n])
+		topics, size = topics[n:], min(size*waveGrowth, most)
 	}
-	return slices.Collect(slices.Chunk(topics, size))
+	return out
 }
 
 // Missing lists those of need that given does not name.

@@ -312,16 +312,39 @@ func TestADecisionIsAskedPerTopicNotPerPartition(t *testing.T) {
 func TestWavesHoldEveryTopicOnceInOrder(t *testing.T) {
 	f := func(topics []string, size int8) bool {
 		var flat []string
+		most := max(1, int(size))
 		for _, w := range runbook.Waves(topics, int(size)) {
-			if len(w) == 0 || len(w) > max(1, int(size)) {
+			if len(w) == 0 || len(w) > most || len(w) < most && len(flat)+len(w) < len(topics) {
 				return false
 			}
 			flat = append(flat, w...)
+			most = min(4*most, 1000)
 		}
 		return strings.Join(flat, "\x00") == strings.Join(topics, "\x00") && len(flat) == len(topics)
 	}
 	if err := quick.Check(f, nil); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestWavesGrowBehindTheFirst(t *testing.T) {
+	for name, c := range map[string]struct {
+		topics, size int
+		want         []int
+	}{
+		"one topic":           {1, 50, []int{1}},
+		"a thousand":          {1001, 50, []int{50, 200, 751}},
+		"never above the end": {4000, 50, []int{50, 200, 800, 1000, 1000, 950}},
+		"a plan that wants more at once is obeyed": {5000, 2500, []int{2500, 2500}},
+		"no size": {3, 0, []int{1, 2}},
+	} {
+		var got []int
+		for _, w := range runbook.Waves(make([]string, c.topics), c.size) {
+			got = append(got, len(w))
+		}
+		if d := cmp.Diff(c.want, got); d != "" {
+			t.Errorf("%s: -want +got:\n%s", name, d)
+		}
 	}
 }
 

@@ -158,7 +158,7 @@ type Limits struct {
 	// FreezeSeconds bounds the freeze of a planned move: on expiry before the
 	// pivot everything is undone.
 	FreezeSeconds int64 `json:"freeze_seconds"`
-	// WaveTopics is how many mirrors one wave of a failover ends.
+	// WaveTopics is how many mirrors the first wave of a failover ends; see Waves for those behind it.
 	WaveTopics int `json:"wave_topics"`
 	// HaltPercent of a wave's mirrors may fail before the run waits for a person.
 	HaltPercent int `json:"halt_percent"`

@@ -7,8 +7,9 @@
 // engine in the same state, a sequential script (one call per topic), and one call for all topics: neither attests, asks,
 // fences, records, flips nor moves clients, so that they show what the engine alone takes.
 //
-// QUICK=1 takes fewer topics and one repeat; CASES=100,1000,… only some sizes, REPEATS=n other repeats than 3. The order of everything is in bench.go, a run of the
-// runbook in runbook.go, the others in script.go, the arithmetic in report.go.
+// QUICK=1 takes fewer topics and one repeat; CASES=100,1000,… only some sizes, WAYS=script,… only some ways beside the runbook (none: the runbook
+// alone), REPEATS=n other repeats than 3. The order of everything is in bench.go, a run of the runbook in runbook.go, the others in script.go, the
+// arithmetic in report.go.
 package main
 
 import (
@@ -110,6 +111,16 @@ func options(args []string, getenv func(string) string) (Options, error) {
 		var err error
 		if o.Repeats, err = strconv.Atoi(n); err != nil || o.Repeats < 1 {
 			faults = append(faults, fmt.Errorf("REPEATS=%s: give a number from 1", n))
+		}
+	}
+	if list := getenv("WAYS"); list == "none" {
+		o.Ways = nil
+	} else if list != "" {
+		o.Ways = strings.Split(list, ",")
+		for _, w := range o.Ways {
+			if !slices.Contains(ways, w) {
+				faults = append(faults, fmt.Errorf("WAYS: there is no way %q beside the runbook; there are: %s, or none", w, strings.Join(ways, ", ")))
+			}
 		}
 	}
 	if list := getenv("CASES"); list != "" {

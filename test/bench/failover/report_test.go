@@ -93,12 +93,12 @@ func TestOverheadIsWallLessTheTimeInAnyActivity(t *testing.T) {
 
 func TestOptionsNameWhatIsWrong(t *testing.T) {
 	env := func(m map[string]string) func(string) string { return func(k string) string { return m[k] } }
-	o, err := options(nil, env(map[string]string{"QUICK": "1", "CASES": "100", "REPEATS": "2"}))
+	o, err := options(nil, env(map[string]string{"QUICK": "1", "CASES": "100", "WAYS": "none", "REPEATS": "2"}))
 	if err != nil || !o.Quick || len(o.Sizes) != 1 || o.Sizes[0].Topics != 100 || o.Repeats != 2 {
 		t.Errorf("%+v %v", o, err)
 	}
-	_, err = options([]string{"fast"}, env(map[string]string{"CASES": "7", "KAFKA": "fake", "REPEATS": "0"}))
-	for _, word := range []string{`"fast"`, `"7"`, "KAFKA=fake", "REPEATS=0"} {
+	_, err = options([]string{"fast"}, env(map[string]string{"CASES": "7", "WAYS": "all", "KAFKA": "fake", "REPEATS": "0"}))
+	for _, word := range []string{`"fast"`, `"7"`, `"all"`, "KAFKA=fake", "REPEATS=0"} {
 		if err == nil || !strings.Contains(err.Error(), word) {
 			t.Errorf("%v does not name %s", err, word)
 		}
