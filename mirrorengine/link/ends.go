@@ -19,6 +19,31 @@ import (
 // a later try, so that one partition does not hold up the others.
 const settleWait = 5 * time.Second
 
+// endWait bounds how long an end that was asked for waits for those under way.
+const endWait = time.Second
+
+// end ends mirrors in the background. What is asked for while others end waits for them and ends together: callers that ask for
+// one topic after the other are served as one that asks for all. Nobody waits for an end that hangs longer than endWait.
+func (l *Link) end(mirrors []*MirrorTopic) {
+	l.mu.Lock()
+	l.toEnd = append(l.toEnd, mirrors...)
+	l.mu.Unlock()
+	l.background(func(ctx context.Context) {
+		select {
+		case l.endTurn <- struct{}{}:
+			defer func() { <-l.endTurn }()
+		case <-time.After(endWait):
+		case <-ctx.Done():
+			return
+		}
+		l.mu.Lock()
+		mirrors := l.toEnd
+		l.toEnd = nil
+		l.mu.Unlock()
+		l.finish(ctx, claimEnds(mirrors))
+	})
+}
+
 // byName sorts mirrors.
 func byName(mirrors []*MirrorTopic) []*MirrorTopic {
 	slices.SortFunc(mirrors, func(a, b *MirrorTopic) int { return strings.Compare(a.name(), b.name()) })

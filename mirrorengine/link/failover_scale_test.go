@@ -117,9 +117,9 @@ type failover struct {
 	src, dst map[kmsg.Key]int
 }
 
-// failOverMany makes n mirrors between fresh clusters and fails them over by one
-// call, beside a name that is no mirror.
-func failOverMany(t testing.TB, n int) failover {
+// failOverMany makes n mirrors between fresh clusters and fails them over by calls
+// for each of them each, beside a name that is no mirror.
+func failOverMany(t testing.TB, n, each int) failover {
 	t.Helper()
 	src, dst := newSite(t, "src"), newGuardedSite(t)
 	m, stop := guardedEngine(t, dst, "admin", false)
@@ -131,9 +131,13 @@ func failOverMany(t testing.TB, n int) failover {
 	}
 	atSrc, atDst := src.countAll(), dst.countAll()
 	began := time.Now()
-	res, err := m.AlterMirrors(t.Context(), "l", api.VerbFailover, api.AlterMirrors{MirrorTopicNames: append(topics, "none")}, false)
-	if err != nil {
-		t.Fatal(err)
+	var res []api.AlterMirrorResult
+	for some := range slices.Chunk(append(slices.Clone(topics), "none"), each) {
+		got, err := m.AlterMirrors(t.Context(), "l", api.VerbFailover, api.AlterMirrors{MirrorTopicNames: some}, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res = append(res, got...)
 	}
 	refused := map[string]bool{}
 	for _, r := range res {
@@ -187,7 +191,7 @@ func TestAFailoverOfManyTopicsAsksBrokersAsOftenAsOneOfAFew(t *testing.T) {
 	}
 	var walls [2][]time.Duration
 	for range rounds {
-		few, many := failOverMany(t, sizes[0]), failOverMany(t, sizes[1])
+		few, many := failOverMany(t, sizes[0], sizes[0]+1), failOverMany(t, sizes[1], sizes[1]+1)
 		walls[0], walls[1] = append(walls[0], few.wall), append(walls[1], many.wall)
 		for _, side := range []struct {
 			name      string
@@ -230,5 +234,14 @@ func measured(t testing.TB, name string, figures map[string]any) {
 	}
 	if err := os.WriteFile(filepath.Join(dir, name+".json"), append(text, '\n'), 0o644); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A script that calls for topic after topic, and does not look, is served as if it had asked for many at once: what is asked
+// for while others end, ends together.
+func TestMirrorsThatAreFailedOverByACallEachEndTogether(t *testing.T) {
+	f := failOverMany(t, 150, 1)
+	if n := f.dst[kmsg.WriteTxnMarkers]; n > f.topics/2 {
+		t.Errorf("%d fences for %d topics", n, f.topics)
 	}
 }

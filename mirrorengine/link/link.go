@@ -51,6 +51,9 @@ type Link struct {
 	ending  sync.Mutex
 	stopEnd context.CancelFunc
 	endWake chan struct{}
+	// toEnd (with mu) are mirrors whose end was asked for and not begun; endTurn (buffered 1) is held by who ends some, see end.
+	toEnd   []*MirrorTopic
+	endTurn chan struct{}
 
 	cancel context.CancelFunc // of Run, nil before it
 	ended  chan struct{}      // closed when Run has returned
@@ -109,7 +112,7 @@ func linkWith(mgr *Manager, rec linkRecord, cfg Config, opts []kgo.Opt) (*Link, 
 	return &Link{
 		mgr: mgr, log: mgr.log.With("link", rec.Name), src: src, flow: newFlow(cfg.Flow),
 		rec: rec, cfg: cfg, mirrors: map[string]*MirrorTopic{}, making: map[string]bool{}, missing: map[string]time.Time{}, localLook: time.Now(), readers: map[int32]*reader{},
-		tasks: map[string]api.LinkTask{}, ended: make(chan struct{}), endWake: make(chan struct{}, 1),
+		tasks: map[string]api.LinkTask{}, ended: make(chan struct{}), endWake: make(chan struct{}, 1), endTurn: make(chan struct{}, 1),
 	}, nil
 }
 

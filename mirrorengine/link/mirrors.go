@@ -151,7 +151,7 @@ func (l *Link) alter(ctx context.Context, mirrors []*MirrorTopic, verb api.Mirro
 		}
 	case api.VerbFailover:
 		if len(done) > 0 {
-			l.background(func(ctx context.Context) { l.finish(ctx, claimEnds(done)) })
+			l.end(done)
 		}
 	}
 	return out
