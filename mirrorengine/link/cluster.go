@@ -34,6 +34,8 @@ type cluster struct {
 	wire   wire.Options
 	// unknown asks for topics that are not known yet.
 	unknown gather[string, struct{}]
+	// epochs asks where leader epochs ended.
+	epochs byLeader[epochAt, epochEnd]
 
 	mu      sync.RWMutex // guards what follows
 	topics  map[string]topicMeta
@@ -99,7 +101,7 @@ type topicPartition struct {
 
 func newCluster(client *kgo.Client) *cluster {
 	c := &cluster{client: client, adm: kadm.NewClient(client), wire: wireOptions(client), topics: map[string]topicMeta{}}
-	c.unknown.ask = c.refreshEach
+	c.unknown.ask, c.epochs.ask = c.refreshEach, c.epochEnds
 	return c
 }
 

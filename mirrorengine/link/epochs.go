@@ -18,31 +18,68 @@ import (
 // consumer does (KIP-320). The epoch is kept with the segments, of which each
 // change of epoch opens one, so that it is known after a restart too.
 
-// epochEnd asks a partition's leader where a leader epoch ended: the largest
-// epoch at or below the one asked that its log knows, and the offset behind that
-// one's last record; -1 for both where it cannot tell.
-func (c *cluster) epochEnd(ctx context.Context, tp topicPartition, epoch int32) (int32, int64, error) {
-	broker, _, err := c.leader(ctx, tp.topic, tp.partition)
+// epochAt asks of a partition where a leader epoch ended.
+type epochAt struct {
+	tp    topicPartition
+	epoch int32
+}
+
+// epochEnd is the largest epoch at or below the one asked that the leader's log knows, and the offset behind that one's last
+// record; -1 for both where it cannot tell.
+type epochEnd struct {
+	epoch int32
+	end   int64
+}
+
+// epochEnd asks a partition's leader, together with other partitions that start.
+func (c *cluster) epochEnd(ctx context.Context, at epochAt) (epochEnd, error) {
+	broker, _, err := c.leader(ctx, at.tp.topic, at.tp.partition)
 	if err != nil {
-		return -1, -1, err
+		return epochEnd{}, err
+	}
+	return c.epochs.one(ctx, broker, at)
+}
+
+// epochEnds asks one broker. A partition that is there twice has given up its question before; the last one counts.
+func (c *cluster) epochEnds(ctx context.Context, broker int32, asked []epochAt) (map[epochAt]epochEnd, map[epochAt]error) {
+	last := map[topicPartition]epochAt{}
+	out, errs := map[epochAt]epochEnd{}, map[epochAt]error{}
+	for _, at := range asked {
+		last[at.tp] = at
+		errs[at] = fmt.Errorf("broker %d left the partition out of its answer", broker)
 	}
 	req := kmsg.NewPtrOffsetForLeaderEpochRequest()
 	req.ReplicaID = -1 // a consumer
-	rt := kmsg.NewOffsetForLeaderEpochRequestTopic()
-	rt.Topic = tp.topic
-	rp := kmsg.NewOffsetForLeaderEpochRequestTopicPartition()
-	rp.Partition, rp.CurrentLeaderEpoch, rp.LeaderEpoch = tp.partition, -1, epoch
-	rt.Partitions = append(rt.Partitions, rp)
-	req.Topics = append(req.Topics, rt)
+	topics := map[string]int{}
+	for tp, at := range last {
+		i, ok := topics[tp.topic]
+		if !ok {
+			i = len(req.Topics)
+			topics[tp.topic] = i
+			rt := kmsg.NewOffsetForLeaderEpochRequestTopic()
+			rt.Topic = tp.topic
+			req.Topics = append(req.Topics, rt)
+		}
+		rp := kmsg.NewOffsetForLeaderEpochRequestTopicPartition()
+		rp.Partition, rp.CurrentLeaderEpoch, rp.LeaderEpoch = tp.partition, -1, at.epoch
+		req.Topics[i].Partitions = append(req.Topics[i].Partitions, rp)
+	}
 	res, err := request[*kmsg.OffsetForLeaderEpochResponse](ctx, c, broker, req)
-	if err == nil && (len(res.Topics) != 1 || len(res.Topics[0].Partitions) != 1) {
-		err = fmt.Errorf("broker %d left the partition out of its answer", broker)
-	}
 	if err != nil {
-		return -1, -1, err
+		for _, at := range asked {
+			errs[at] = err
+		}
+		return out, errs
 	}
-	p := res.Topics[0].Partitions[0]
-	return p.LeaderEpoch, p.EndOffset, kerr.ErrorForCode(p.ErrorCode)
+	for _, t := range res.Topics {
+		for _, p := range t.Partitions {
+			at := last[topicPartition{t.Topic, p.Partition}]
+			if errs[at] = kerr.ErrorForCode(p.ErrorCode); errs[at] == nil {
+				out[at] = epochEnd{p.LeaderEpoch, p.EndOffset}
+			}
+		}
+	}
+	return out, errs
 }
 
 // sourceKept checks that the source still holds what the partition has read up
@@ -51,7 +88,8 @@ func (p *partition) sourceKept(ctx context.Context, pos position) error {
 	if pos.read < 0 {
 		return nil
 	}
-	epoch, end, err := p.mirror.link.src.epochEnd(ctx, p.src, pos.read)
+	kept, err := p.mirror.link.src.epochEnd(ctx, epochAt{p.src, pos.read})
+	epoch, end := kept.epoch, kept.end
 	switch {
 	case errors.Is(err, kerr.UnsupportedVersion):
 		return nil // brokers before 2.1 do not tell it to consumers

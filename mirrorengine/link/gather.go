@@ -56,3 +56,25 @@ func (g *gather[K, V]) put(ctx context.Context, a *asking[K, V]) {
 	a.values, a.errs = g.ask(ctx, a.keys)
 	close(a.done)
 }
+
+// byLeader gathers the questions to each leader for themselves, so that a broker that hangs holds up only what it leads.
+type byLeader[K comparable, V any] struct {
+	ask func(ctx context.Context, broker int32, keys []K) (map[K]V, map[K]error)
+
+	mu sync.Mutex // guards by
+	by map[int32]*gather[K, V]
+}
+
+func (l *byLeader[K, V]) one(ctx context.Context, broker int32, key K) (V, error) {
+	l.mu.Lock()
+	g := l.by[broker]
+	if g == nil {
+		g = &gather[K, V]{ask: func(ctx context.Context, keys []K) (map[K]V, map[K]error) { return l.ask(ctx, broker, keys) }}
+		if l.by == nil {
+			l.by = map[int32]*gather[K, V]{}
+		}
+		l.by[broker] = g
+	}
+	l.mu.Unlock()
+	return g.one(ctx, key)
+}

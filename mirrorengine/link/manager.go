@@ -86,7 +86,7 @@ type Manager struct {
 	canary      *cluster           // nil if there is none
 	access      access
 	replicas    replication
-	tails       tails
+	tails       byLeader[*tailReader, tail]
 	ready       atomic.Bool // New has made it
 
 	mu    sync.Mutex // guards what follows; taken before Link.mu
@@ -125,7 +125,7 @@ func New(ctx context.Context, opts Options) (*Manager, error) {
 	if opts.merge != nil {
 		m.merge = *opts.merge
 	}
-	m.tails.by = map[int32]*gather[*tailReader, tail]{}
+	m.tails.ask = m.readNewest
 	m.replicas.dirty, m.replicas.wake = map[string]bool{}, make(chan struct{}, 1)
 	m.metrics = newMetrics(opts.Registry, m.shards)
 	m.store, err = state.Open(ctx, state.Options{

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"sync"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -277,32 +276,18 @@ func lastBatch(records []byte, offset int64) (batch.Batch, bool, error) {
 	return batch.Batch{}, false, nil
 }
 
-// tails reads the tails of partitions that start, those of one leader together, so
-// that a broker that hangs holds up only what it leads.
-type tails struct {
-	mu sync.Mutex // guards by
-	by map[int32]*gather[*tailReader, tail]
-}
-
 // tailOf reads the tail of a partition that is to be mirrored.
 func (m *Manager) tailOf(ctx context.Context, p *partition) (tail, error) {
 	broker, _, err := m.local.leader(ctx, p.dst.topic, p.n)
 	if err != nil {
 		return tail{}, err
 	}
-	m.tails.mu.Lock()
-	g := m.tails.by[broker]
-	if g == nil {
-		g = &gather[*tailReader, tail]{ask: m.readNewest}
-		m.tails.by[broker] = g
-	}
-	m.tails.mu.Unlock()
-	return g.one(ctx, p.tailReader(false))
+	return m.tails.one(ctx, broker, p.tailReader(false))
 }
 
 // readNewest is readTails where a partition may have asked twice: it has given up
 // the question before.
-func (m *Manager) readNewest(ctx context.Context, readers []*tailReader) (map[*tailReader]tail, map[*tailReader]error) {
+func (m *Manager) readNewest(ctx context.Context, _ int32, readers []*tailReader) (map[*tailReader]tail, map[*tailReader]error) {
 	newest := map[*partition]*tailReader{}
 	for _, r := range readers {
 		newest[r.p] = r
