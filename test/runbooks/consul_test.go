@@ -11,15 +11,22 @@ import (
 	"github.com/drawbridge-dr/drawbridge/test/harness"
 	"github.com/drawbridge-dr/drawbridge/test/local"
 	"github.com/drawbridge-dr/drawbridge/workflows"
+	"github.com/drawbridge-dr/drawbridge/workflows/plan"
 	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
 )
 
+// Nobody answers the pager that night: one person carries the failover out with the glass broken, by a real signature.
 func TestTheLostSitesConsulIsOwedAndPaidByRecover(t *testing.T) {
-	p := newPair(t, shared, "owed", nil)
+	p := newPair(t, shared, "owed", func(pl *plan.Plan) { pl.BreakGlass = &plan.BreakGlass{Roles: []string{"operator"}} })
 	p.steady()
 	p.must(p.Home.Consul.Kill())
 	t.Cleanup(func() { p.consulBack(p.Home) })
-	got := p.outcome(runbook.Partly, "failover")
+	_, err := p.Drctl.Run(p.within(time.Minute), "failover", p.Pair(), "--yes", "--break-glass", "--key", p.Key(harness.Approver), "--reason", "nobody answers", "--override", runbook.OverrideAlive)
+	p.refused(err, codeRefused, "none of the roles that may break the glass")
+	got := p.outcome(runbook.Partly, "failover", "--break-glass", "--key", p.Key(harness.Requester), "--reason", "nobody answers", "--override", runbook.OverrideAlive)
+	if g := got.Report.BreakGlass; len(g) != 1 || g[0].By != harness.Requester || len(got.Report.Approvals) != 0 {
+		t.Errorf("glass broken: %+v, answers %+v", g, got.Report.Approvals)
+	}
 	if len(got.Report.DebtsOpen) != 1 || got.Report.DebtsOpen[0].Kind != record.DebtRecord || got.Report.DebtsOpen[0].Site != p.Home.Name {
 		t.Errorf("owed: %+v, want the record to %s", got.Report.DebtsOpen, p.Home.Name)
 	}
