@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -193,7 +194,7 @@ func (a *Activities) tellPagerDuty(ctx context.Context, in workflows.NotifyInput
 	switch {
 	case cfg == nil:
 		return errNotConfigured
-	case !in.Page && in.Kind != workflows.NotifyFinished && in.Kind != workflows.NotifyReadyAgain:
+	case !in.Page && !slices.Contains([]string{workflows.NotifyFinished, workflows.NotifyReadyAgain, workflows.NotifyAcknowledged}, in.Kind):
 		return errNotAsked
 	}
 	// An incident of those whom things are escalated to ends with the run too.
@@ -218,9 +219,12 @@ func (a *Activities) event(ctx context.Context, key string, in workflows.NotifyI
 	if in.Kind == workflows.NotifyMove {
 		ev.DedupKey += "/" + in.Title
 	}
-	if !in.Page {
+	switch {
+	case in.Kind == workflows.NotifyAcknowledged:
+		ev.Action = "acknowledge"
+	case !in.Page:
 		ev.Action = "resolve"
-	} else {
+	default:
 		summary := in.Title
 		if in.Text != "" {
 			summary += ": " + in.Text

@@ -68,7 +68,11 @@ func (a *Activities) VerifySignature(_ context.Context, in workflows.VerifySigna
 	if err := convert(in.Command, &command); err != nil {
 		return out, settle(err)
 	}
-	who, err := plan.Verify(people, command)
+	var bot *plan.Bot
+	if err := convert(in.Bot, &bot); err != nil {
+		return out, settle(err)
+	}
+	who, err := plan.Verify(people, bot, command)
 	if err != nil {
 		out.Problem = err.Error()
 		return out, nil

@@ -21,7 +21,7 @@ func (s *story) handle(ctx workflow.Context) error {
 	if err := workflow.SetQueryHandler(ctx, QueryStatus, status); err != nil {
 		return err
 	}
-	for _, name := range []string{UpdateApprove, UpdateDeny, UpdateRetry, UpdateSkip, UpdateAbort, UpdateDecide, UpdateIntoFailover, UpdatePause, UpdateResume, UpdateBreakGlass} {
+	for _, name := range []string{UpdateApprove, UpdateDeny, UpdateRetry, UpdateSkip, UpdateAbort, UpdateDecide, UpdateIntoFailover, UpdatePause, UpdateResume, UpdateBreakGlass, UpdateAcknowledge} {
 		err := workflow.SetUpdateHandlerWithOptions(ctx, name,
 			func(ctx workflow.Context, c runbook.Command) (Ack, error) { return s.command(ctx, name, c) },
 			workflow.UpdateHandlerOptions{
@@ -57,6 +57,7 @@ func (s *story) judge(ctx workflow.Context, name string, c runbook.Command) erro
 		if s.pastPivot || s.undoing {
 			return refuse(ErrNotAllowed, "the run is past the point of no return or undoing already: it only goes on; see its status for retry and skip")
 		}
+	case name == runbook.Acknowledge:
 	case name == runbook.Pause:
 		if why := s.unpausable(); why != "" {
 			return refuse(ErrNotAllowed, "%s", why)
@@ -88,7 +89,7 @@ func (s *story) judge(ctx workflow.Context, name string, c runbook.Command) erro
 
 // toRun tells the commands that are said to the run as such and answer no question.
 func toRun(name string) bool {
-	return slices.Contains([]string{runbook.Abort, runbook.IntoFailover, runbook.Pause}, name)
+	return slices.Contains([]string{runbook.Abort, runbook.IntoFailover, runbook.Pause, runbook.Acknowledge}, name)
 }
 
 // boundTo is what a command must fit: some answer a question, some the run.
@@ -131,6 +132,10 @@ func (s *story) entitled(name string, c runbook.Command, who runbook.Person, g g
 		if c.Reason == "" {
 			return refuse(ErrNotAllowed, "a pause needs a reason: others must know what to look for, and it goes into the report")
 		}
+	case runbook.Acknowledge:
+		if s.acknowledged(c.By) {
+			return refuse(ErrNotAllowed, "%s has acknowledged this run already: once is enough", c.By)
+		}
 	case runbook.BreakGlass:
 		if g.glass != "" {
 			return refuse(ErrNotAllowed, "the glass was broken already, by %s", g.glass)
@@ -171,7 +176,7 @@ func (s *story) command(ctx workflow.Context, name string, c runbook.Command) (A
 		return Ack{}, err
 	}
 	free, _ := workflow.NewDisconnectedContext(ctx)
-	got, err := run(with(free, kindProbe, "signature of "+c.By), steps.VerifySignature, VerifySignatureInput{Call: s.call("verify " + name), Command: c, People: s.plan.People})
+	got, err := run(with(free, kindProbe, "signature of "+c.By), steps.VerifySignature, VerifySignatureInput{Call: s.call("verify " + name), Command: c, People: s.plan.People, Bot: s.plan.Bot})
 	if err != nil {
 		return Ack{}, err
 	}
@@ -186,7 +191,7 @@ func (s *story) command(ctx workflow.Context, name string, c runbook.Command) (A
 	if err := s.judge(ctx, name, c); err != nil {
 		return Ack{}, err
 	}
-	signed := runbook.Signed{By: c.By, Decision: name, At: workflow.Now(ctx), Reason: c.Reason, Overrides: c.Overrides, Step: c.Step, Question: s.boundTo(name).Question}
+	signed := runbook.Signed{By: c.By, Via: c.Via, Decision: name, At: workflow.Now(ctx), Reason: c.Reason, Overrides: c.Overrides, Step: c.Step, Question: s.boundTo(name).Question}
 	s.status.Approvals = append(s.status.Approvals, signed)
 	for _, o := range c.Overrides {
 		if name == runbook.Approve && !slices.Contains(s.report.Overrides, o) {
@@ -211,6 +216,8 @@ func (s *story) apply(ctx workflow.Context, name string, c runbook.Command, sign
 		s.aborted = &signed
 		s.cancel()
 		ack.Text = "aborted: what was done is being undone"
+	case runbook.Acknowledge:
+		ack.Text = s.acknowledge(ctx, signed)
 	case runbook.BreakGlass:
 		ack.Text = s.breakGlass(ctx, signed)
 		ack.Have, ack.Need = s.status.Waiting.Have, s.gate.need

@@ -58,6 +58,7 @@ const (
 	UpdatePause        = "pause"
 	UpdateResume       = "resume"
 	UpdateBreakGlass   = "break-glass"
+	UpdateAcknowledge  = "acknowledge"
 	QueryStatus        = "status"
 )
 
@@ -243,6 +244,8 @@ type Status struct {
 	BreakGlass []runbook.Signed `json:"break_glass,omitempty"`
 	// Escalations of questions, this run's so far.
 	Escalations []runbook.Escalation `json:"escalations,omitempty"`
+	// Told are the pages so far, and what came of each.
+	Told []runbook.Told `json:"told,omitempty"`
 	// Paused by a person: asked for, or under way.
 	Paused *runbook.PauseLine `json:"paused,omitempty"`
 

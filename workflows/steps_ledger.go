@@ -141,6 +141,8 @@ const (
 	// Of drills, likewise: one failed, was refused or skipped; one went well again.
 	NotifyDrill      = "drill"
 	NotifyDrillAgain = "drill again"
+	// NotifyAcknowledged: somebody looks after the run; its page is quiet then.
+	NotifyAcknowledged = "acknowledged"
 )
 
 // NotifyInput: Page asks for PagerDuty too, not only Slack.

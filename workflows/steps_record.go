@@ -26,6 +26,8 @@ type VerifySignatureInput struct {
 	Call    Call             `json:"call"`
 	Command runbook.Command  `json:"command"`
 	People  []runbook.Person `json:"people"`
+	// Bot may have signed on behalf of one of them; nil: none may.
+	Bot *runbook.Bot `json:"bot,omitempty"`
 }
 
 // VerifySignatureResult: Problem says why a signature is not valid.

@@ -234,7 +234,7 @@ func (s *story) verifyRequest(ctx workflow.Context, in Start) error {
 		if r := runbook.Fits(*c, want, workflow.Now(ctx), time.Time{}); r != nil {
 			return "", refuse(r.Code, "%s", r.Text)
 		}
-		got, err := run(with(ctx, kindProbe, "signature of "+c.By), steps.VerifySignature, VerifySignatureInput{Call: s.call("verify request"), Command: *c, People: s.plan.People})
+		got, err := run(with(ctx, kindProbe, "signature of "+c.By), steps.VerifySignature, VerifySignatureInput{Call: s.call("verify request"), Command: *c, People: s.plan.People, Bot: s.plan.Bot})
 		if err != nil {
 			return "", err
 		}
@@ -392,6 +392,7 @@ func (s *story) tellPeople(ctx workflow.Context, in NotifyInput) {
 	workflow.Go(free, func(ctx workflow.Context) {
 		defer func() { s.telling-- }()
 		got, err := run(with(ctx, kindPaper, "notify: "+in.Kind), steps.Notify, in)
+		s.told(ctx, in, got, err)
 		if err != nil {
 			workflow.GetLogger(ctx).Warn("notification was not sent", "kind", in.Kind, "error", err)
 			return

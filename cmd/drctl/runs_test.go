@@ -53,7 +53,7 @@ func (s *sightless) LoadPlan(_ context.Context, in workflows.LoadPlanInput) (out
 }
 
 func (s *sightless) VerifySignature(_ context.Context, in workflows.VerifySignatureInput) (out workflows.VerifySignatureResult, _ error) {
-	who, err := plan.Verify(s.plan.People, plan.Approval(in.Command))
+	who, err := plan.Verify(s.plan.People, s.plan.Bot, plan.Approval(in.Command))
 	if err != nil {
 		return workflows.VerifySignatureResult{Problem: err.Error()}, nil
 	}

@@ -150,5 +150,13 @@ var rules = []rule{
 		direct: []string{cobra, temporalSDK, temporalAPI, consul, errgroup},
 		never:  []ban{noKafka, noSlack, noPager},
 	},
-	{room: "cmd/drbot", absent: "the Slack bot comes with its own issue"},
+	{
+		room: "cmd/drbot", own: []string{"cmd/internal/...", "workflows", "workflows/runbook", "workflows/plan", "client/record"},
+		direct: []string{slack, yaml},
+		never: []ban{
+			noKafka, noPager,
+			{consul, "the bot commands runs; what they go by is the runs' affair"},
+			{module + "/mirrorengine", "no short cut from the bot to an engine"},
+		},
+	},
 }

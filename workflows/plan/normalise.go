@@ -25,6 +25,7 @@ const (
 	DefaultAntiFlap      = 3600
 	DefaultDebts         = 60
 	DefaultMargin        = 300
+	DefaultBot           = "drbot"
 )
 
 // Operations that an approval rule may be given for, with the number of
@@ -124,6 +125,13 @@ func (p Plan) Normalise() Plan {
 		rules[name] = a
 	}
 	p.Approvals = rules
+	if p.Bot != nil {
+		b := *p.Bot
+		if b.Name == "" {
+			b.Name = DefaultBot
+		}
+		p.Bot = &b
+	}
 	if p.BreakGlass != nil {
 		g := *p.BreakGlass
 		g.Roles, g.Operations = sortedCopy(g.Roles), sortedCopy(g.Operations)

@@ -30,10 +30,13 @@ type Plan struct {
 	People     []Person        `json:"people"`
 	Approvals  map[string]Rule `json:"approvals"`
 	Notify     Notify          `json:"notify"`
-	Readiness  Watch           `json:"readiness"`
-	Debts      Duty            `json:"debts"`
-	Freezes    []Freeze        `json:"freezes,omitempty"`
-	Drills     []Drill         `json:"drills,omitempty"`
+	// Bot may sign on behalf of people who have a slack_id; leave it out and nobody
+	// commands from a chat.
+	Bot       *Bot     `json:"bot,omitempty"`
+	Readiness Watch    `json:"readiness"`
+	Debts     Duty     `json:"debts"`
+	Freezes   []Freeze `json:"freezes,omitempty"`
+	Drills    []Drill  `json:"drills,omitempty"`
 	// BreakGlass says who may act without the approvals; leave it out and nobody may.
 	BreakGlass *BreakGlass `json:"break_glass,omitempty"`
 	// Reports is the worker's folder for reports, default "reports".

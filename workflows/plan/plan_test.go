@@ -242,7 +242,7 @@ func TestSignatureBindsEveryFieldAndThePerson(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if who, err := plan.Verify(people, good); err != nil || who.Name != "ann" {
+	if who, err := plan.Verify(people, nil, good); err != nil || who.Name != "ann" {
 		t.Fatalf("%v %v", who, err)
 	}
 	// Over the wire and back it still counts.
@@ -254,7 +254,7 @@ func TestSignatureBindsEveryFieldAndThePerson(t *testing.T) {
 	if err := json.Unmarshal(b, &again); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := plan.Verify(people, again); err != nil {
+	if _, err := plan.Verify(people, nil, again); err != nil {
 		t.Fatal(err)
 	}
 	forgeries := map[string]func(*plan.Approval){
@@ -279,7 +279,7 @@ func TestSignatureBindsEveryFieldAndThePerson(t *testing.T) {
 		a := good
 		a.Overrides = slices.Clone(good.Overrides)
 		forge(&a)
-		if _, err := plan.Verify(people, a); !errors.Is(err, plan.ErrSignature) {
+		if _, err := plan.Verify(people, nil, a); !errors.Is(err, plan.ErrSignature) {
 			t.Errorf("%s: forged and accepted (%v)", name, err)
 		}
 	}

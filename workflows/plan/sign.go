@@ -22,6 +22,7 @@ type Approval struct {
 	PlanHash  string            `json:"plan_hash"`
 	Decision  string            `json:"decision"`
 	By        string            `json:"by"`
+	Via       string            `json:"via,omitempty"`
 	Reason    string            `json:"reason,omitempty"`
 	Overrides []string          `json:"overrides,omitempty"`
 	Question  string            `json:"question,omitempty"`
@@ -59,16 +60,24 @@ func Sign(key ed25519.PrivateKey, a Approval) (Approval, error) {
 }
 
 // Verify checks that a was signed by the person that it names, with the key
-// that people list, and returns the person. Whether it is in time, fits the
-// run and may count is the run's to judge.
-func Verify(people []Person, a Approval) (Person, error) {
+// that people list, or on behalf of that person by bot, which may be nil; it
+// returns the person. Whether it is in time, fits the run and may count is the
+// run's to judge.
+func Verify(people []Person, bot *Bot, a Approval) (Person, error) {
 	for _, who := range people {
 		if who.Name != a.By {
 			continue
 		}
-		key, err := ParsePublic(who.PublicKey)
+		signer, listed := a.By, who.PublicKey
+		if a.Via != "" {
+			if err := bot.speaksFor(who, a); err != nil {
+				return Person{}, err
+			}
+			signer, listed = bot.Name, bot.PublicKey
+		}
+		key, err := ParsePublic(listed)
 		if err != nil {
-			return Person{}, fmt.Errorf("%w: the plan's public key of %s: %w", ErrSignature, a.By, err)
+			return Person{}, fmt.Errorf("%w: the plan's public key of %s: %w", ErrSignature, signer, err)
 		}
 		sig, err := base64.StdEncoding.DecodeString(a.Signature)
 		if err != nil || len(sig) != ed25519.SignatureSize {
@@ -79,7 +88,7 @@ func Verify(people []Person, a Approval) (Person, error) {
 			return Person{}, fmt.Errorf("%w: %w", ErrSignature, err)
 		}
 		if !ed25519.Verify(key, b, sig) {
-			return Person{}, fmt.Errorf("%w: it is not %s's signature over this %s", ErrSignature, a.By, a.Decision)
+			return Person{}, fmt.Errorf("%w: it is not %s's signature over this %s", ErrSignature, signer, a.Decision)
 		}
 		return who, nil
 	}

@@ -50,6 +50,7 @@ func (p Plan) faults() []Fault {
 	c.approvals(p)
 	c.breakGlass(p)
 	c.notify(p.Notify)
+	c.bot(p)
 	return c.found
 }
 

@@ -15,8 +15,10 @@ type Command struct {
 	Epoch     int64  `json:"epoch"`
 	PlanHash  string `json:"plan_hash"`
 	// Decision is one of those below.
-	Decision  string   `json:"decision"`
-	By        string   `json:"by"`
+	Decision string `json:"decision"`
+	By       string `json:"by"`
+	// Via is the plan's bot where it signed on behalf of By; "": with By's own key.
+	Via       string   `json:"via,omitempty"`
 	Reason    string   `json:"reason,omitempty"`
 	Overrides []string `json:"overrides,omitempty"`
 	// Question is what it answers, as the run's status names it: "2 approve
@@ -39,7 +41,7 @@ type Command struct {
 //
 //workflowcheck:ignore
 func (c Command) Content() string {
-	return fmt.Sprintf("%q %q %q %d %q %q %q %q %q %q %q %q %d.%d", c.OpID, c.Pair, c.Operation, c.Epoch, c.PlanHash, c.Decision, c.By,
+	return fmt.Sprintf("%q %q %q %d %q %q %q %q %q %q %q %q %q %d.%d", c.OpID, c.Pair, c.Operation, c.Epoch, c.PlanHash, c.Decision, c.By, c.Via,
 		c.Reason, c.Overrides, c.Question, c.Step, c.Choices, c.Expires.Unix(), c.Expires.Nanosecond())
 }
 
@@ -58,6 +60,8 @@ const (
 	// BreakGlass is a request, or an answer to a question of approval, that makes do
 	// with the approvals that the plan leaves for it.
 	BreakGlass = "break-glass"
+	// Acknowledge says that a person who was told of the run looks after it.
+	Acknowledge = "acknowledge"
 	// IntoFailover asks to go on as a failover.
 	IntoFailover = "into-failover"
 )

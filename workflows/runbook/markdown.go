@@ -41,6 +41,9 @@ func (r Report) Markdown() string {
 	for _, e := range r.Escalations {
 		line("- %s", cell(e.Text()))
 	}
+	for _, t := range r.Told {
+		line("- %s", cell(t.Text()))
+	}
 	for _, p := range r.Pauses {
 		line("- paused by %s for %.1f s before step %s, %s%s", p.By, float64(p.Millis)/1000, cell(p.Before), cell(p.EndedBy), because(cell(p.Reason)))
 	}

@@ -44,6 +44,8 @@ type Report struct {
 	BreakGlass []Signed `json:"break_glass,omitempty"`
 	// Escalations of questions that nobody had answered enough.
 	Escalations []Escalation `json:"escalations,omitempty"`
+	// Told are the pages: to whom, and what came of it.
+	Told []Told `json:"told,omitempty"`
 	// Pauses that people asked for and that held the run.
 	Pauses []PauseLine `json:"pauses,omitempty"`
 	// ETA is what was expected of the RTO when people were asked.
@@ -129,6 +131,7 @@ const (
 // Signed is an approval or command that counted.
 type Signed struct {
 	By        string    `json:"by"`
+	Via       string    `json:"via,omitempty"` // the bot that signed on their behalf
 	Decision  string    `json:"decision"`
 	At        time.Time `json:"at"`
 	Reason    string    `json:"reason,omitempty"`

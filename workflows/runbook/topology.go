@@ -30,6 +30,7 @@ type Plan struct {
 	People     []Person            `json:"people"`
 	Approvals  map[string]Approval `json:"approvals"` // by operation
 	Notify     Notify              `json:"notify"`
+	Bot        *Bot                `json:"bot,omitempty"`
 	Readiness  Watch               `json:"readiness"`
 	// Debts: how often what is owed is looked at.
 	Debts Watch `json:"debts"`

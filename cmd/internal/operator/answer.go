@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -15,7 +16,7 @@ import (
 
 // Answer is what a person tells the open run of a pair.
 type Answer struct {
-	Decision string // runbook.Approve, Deny, Retry, Skip, Abort, Decide, IntoFailover, Pause, Resume or BreakGlass
+	Decision string // runbook.Approve, Deny, Retry, Skip, Abort, Decide, IntoFailover, Pause, Resume, BreakGlass or Acknowledge
 	Reason   string // needed for Deny, Skip, Abort, IntoFailover, Pause, BreakGlass and overrides
 	// Overrides accepted by an approval or break-glass, named one by one.
 	Overrides []string
@@ -34,6 +35,8 @@ type Answer struct {
 	PlanHash string
 	// Expires bounds the signed answer's life. Default 10 minutes.
 	Expires time.Duration
+	// Token, if given, makes two answers one: the run tells the second what it told the first.
+	Token string
 }
 
 // updates are the Updates by decision.
@@ -41,7 +44,7 @@ var updates = map[string]string{
 	runbook.Approve: workflows.UpdateApprove, runbook.Deny: workflows.UpdateDeny, runbook.Retry: workflows.UpdateRetry,
 	runbook.Skip: workflows.UpdateSkip, runbook.Abort: workflows.UpdateAbort, runbook.Decide: workflows.UpdateDecide,
 	runbook.IntoFailover: workflows.UpdateIntoFailover, runbook.Pause: workflows.UpdatePause, runbook.Resume: workflows.UpdateResume,
-	runbook.BreakGlass: workflows.UpdateBreakGlass,
+	runbook.BreakGlass: workflows.UpdateBreakGlass, runbook.Acknowledge: workflows.UpdateAcknowledge,
 }
 
 // Answer signs a as by, bound to the open run's operation, epoch, plan and question, sends it and waits for what the run says. A
@@ -89,7 +92,7 @@ func (o *Operator) Answer(ctx context.Context, pair string, a Answer, by Signer)
 		return workflows.Ack{}, err
 	}
 	// The same answer sent again, by a retry below us, counts once.
-	id := a.Decision + "-" + rand.Text()
+	id := a.Decision + "-" + cmp.Or(a.Token, rand.Text())
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	what := fmt.Sprintf("%s for pair %s", a.Decision, pair)
@@ -112,7 +115,7 @@ func (o *Operator) Answer(ctx context.Context, pair string, a Answer, by Signer)
 // asks is the question that an answer must carry, "" for what answers none.
 func asks(st workflows.Status, decision string) string {
 	switch {
-	case slices.Contains([]string{runbook.Abort, runbook.IntoFailover, runbook.Pause}, decision):
+	case slices.Contains([]string{runbook.Abort, runbook.IntoFailover, runbook.Pause, runbook.Acknowledge}, decision):
 		return ""
 	case decision == runbook.Resume && st.Paused != nil:
 		return st.Paused.Question

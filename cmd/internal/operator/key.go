@@ -15,8 +15,12 @@ import (
 // Signer is a person with a key.
 type Signer struct {
 	Name string // as in the plan's people
+	via  string // the bot whose key it is, "" for the person's own
 	key  ed25519.PrivateKey
 }
+
+// For signs with the key of s, the plan's bot, on behalf of a person.
+func (s Signer) For(person string) Signer { return Signer{Name: person, via: s.Name, key: s.key} }
 
 // Public is the base64 of the public key, as the plan lists it.
 func (s Signer) Public() string {

@@ -106,7 +106,7 @@ func TestSignedRequestsAndAnswersCoverEveryField(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := plan.Verify(people, plan.Approval(*start.Request)); err != nil {
+	if _, err := plan.Verify(people, nil, plan.Approval(*start.Request)); err != nil {
 		t.Fatalf("the untouched request: %v", err)
 	}
 	for name, change := range map[string]func(*runbook.Command){
@@ -125,7 +125,7 @@ func TestSignedRequestsAndAnswersCoverEveryField(t *testing.T) {
 	} {
 		c := *start.Request
 		change(&c)
-		if _, err := plan.Verify(people, plan.Approval(c)); err == nil {
+		if _, err := plan.Verify(people, nil, plan.Approval(c)); err == nil {
 			t.Errorf("a change of %s keeps the signature valid", name)
 		}
 	}

@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -55,6 +56,8 @@ type Request struct {
 	// DebtsOnly belongs to RecoverLaggedData, Decisions also to Failback and RestoreDR. Decisions are part of what is signed.
 	DebtsOnly bool
 	Decisions map[string]string
+	// Token, if given, makes two requests one while its run is open: the second gets the first's run.
+	Token string
 }
 
 // Start starts an operation, or a dry run. It returns a BusyError that names the holder if the pair is not free.
@@ -76,7 +79,7 @@ func (o *Operator) Start(ctx context.Context, r Request) (Run, error) {
 
 // execute starts a workflow under the rules of every operation.
 func (o *Operator) execute(ctx context.Context, r Request, name, id string, input any) (Run, error) {
-	holder, token := r.holder(), rand.Text()
+	holder, token := r.holder(), cmp.Or(r.Token, rand.Text())
 	opts := client.StartWorkflowOptions{
 		ID:        id,
 		TaskQueue: workflows.TaskQueue,
@@ -222,7 +225,7 @@ func (o *Operator) busy(ctx context.Context, pair, id, runID string) error {
 
 // sign makes c the signer's.
 func (s Signer) sign(c runbook.Command) (runbook.Command, error) {
-	c.By = s.Name
+	c.By, c.Via = s.Name, s.via
 	signed, err := plan.Sign(s.key, plan.Approval(c))
 	return runbook.Command(signed), err
 }

@@ -73,6 +73,19 @@ func (o *Operator) Status(ctx context.Context, pair string) (Status, error) {
 	return st, nil
 }
 
+// Last is what Temporal knows of the open or last run of a pair, without asking a worker; nil: it knows none.
+func (o *Operator) Last(ctx context.Context, pair string) (*RunInfo, error) {
+	info, err := o.describe(ctx, pair, workflows.ID(pair), "")
+	var none *serviceerror.NotFound
+	switch {
+	case errors.As(err, &none):
+		return nil, nil
+	case err != nil:
+		return nil, reached("last run of pair "+pair, err)
+	}
+	return &info, nil
+}
+
 // Ask queries a run for its status; closed runs answer too, if a worker runs.
 func (o *Operator) Ask(ctx context.Context, run Run) (workflows.Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)

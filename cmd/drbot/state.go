@@ -1,0 +1,89 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// state is which run has which thread, in a file.
+type state struct {
+	path string
+
+	mu      sync.Mutex // guards threads
+	threads map[string]*thread
+}
+
+// thread is a run's place in Slack.
+type thread struct {
+	Pair    string    `json:"pair"`
+	Channel string    `json:"channel"`
+	TS      string    `json:"ts"`
+	Begun   time.Time `json:"begun"`
+	// Said are the replies in it, by what they are about.
+	Said map[string]bool `json:"said"`
+	// Ended: the run is over and the thread says so.
+	Ended bool `json:"ended,omitempty"`
+}
+
+// threadsKept bounds the file; what is older is of runs long over.
+const threadsKept = 30 * 24 * time.Hour
+
+func loadState(path string) (*state, error) {
+	s := &state{path: path, threads: map[string]*thread{}}
+	raw, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return s, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("state_file: %w", err)
+	}
+	if err := json.Unmarshal(raw, &s.threads); err != nil {
+		return nil, fmt.Errorf("state_file %s: it is not one of mine; remove it, and open runs get a second thread: %w", path, err)
+	}
+	return s, nil
+}
+
+// get copies the thread of a run, if there is one.
+func (s *state) get(run string) (thread, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.threads[run]
+	if t == nil {
+		return thread{}, false
+	}
+	c := *t
+	c.Said = maps.Clone(t.Said)
+	return c, true
+}
+
+// put keeps a run's thread. The file is replaced whole.
+func (s *state) put(run string, t thread) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t.Said = maps.Clone(t.Said)
+	s.threads[run] = &t
+	for id, o := range s.threads {
+		if o.Ended && t.Begun.Sub(o.Begun) > threadsKept {
+			delete(s.threads, id)
+		}
+	}
+	raw, err := json.Marshal(s.threads)
+	if err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(s.path), ".drbot-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(raw)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return os.Rename(f.Name(), s.path)
+}

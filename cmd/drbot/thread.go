@@ -1,0 +1,269 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/drawbridge-dr/drawbridge/cmd/internal/operator"
+	"github.com/drawbridge-dr/drawbridge/workflows"
+	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
+)
+
+const (
+	// looksEvery is how often a pair's run is asked for; a closed one only costs a look at Temporal.
+	looksEvery = time.Second
+	// editsEvery is the least time between two edits of a message: Slack takes about 50 a minute.
+	editsEvery = 2 * time.Second
+	// plansEvery is how often new plans are looked for.
+	plansEvery = 10 * time.Second
+	// speaksWithin bounds what is told after one look; the next look tells what is newest.
+	speaksWithin = 90 * time.Second
+)
+
+// watcher follows the runs of one pair and keeps each one's thread. It owns those threads: nobody else writes there.
+type watcher struct {
+	bot  *Bot
+	pair string
+
+	mu       sync.Mutex // guards expected
+	expected []operator.Run
+
+	shown   []byte    // the message as Slack has it
+	edited  time.Time // when
+	problem string    // as last logged
+}
+
+// watchPairs keeps a watcher for each plan that has a bot.
+func (b *Bot) watchPairs(ctx context.Context) {
+	var all sync.WaitGroup
+	defer all.Wait()
+	running := map[string]bool{}
+	problem := ""
+	for {
+		plans, problems := b.plans.served()
+		if text := fmt.Sprint(problems); len(problems) > 0 && text != problem {
+			b.log.Warn("plans that cannot be read are not served", "error", errors.Join(problems...))
+			problem = text
+		}
+		for _, p := range plans {
+			if !running[p.Pair] {
+				running[p.Pair] = true
+				w := b.watcher(p.Pair)
+				all.Go(func() { w.run(ctx) })
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(plansEvery):
+		}
+	}
+}
+
+func (b *Bot) watcher(pair string) *watcher {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	w := b.watchers[pair]
+	if w == nil {
+		w = &watcher{bot: b, pair: pair}
+		b.watchers[pair] = w
+	}
+	return w
+}
+
+// expect has a run told of even if it ends before anybody looks.
+func (w *watcher) expect(run operator.Run) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.expected = append(w.expected, run)
+}
+
+func (w *watcher) run(ctx context.Context) {
+	tick := time.NewTicker(looksEvery)
+	defer tick.Stop()
+	for {
+		if err := w.look(ctx); err != nil && ctx.Err() == nil && err.Error() != w.problem {
+			w.problem = err.Error()
+			w.bot.log.Warn("a pair's thread is behind; its runs go on", "pair", w.pair, "error", err)
+		} else if err == nil {
+			w.problem = ""
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// look tells what is new: of runs that were started here and have ended meanwhile, and of the last run.
+func (w *watcher) look(ctx context.Context) error {
+	w.mu.Lock()
+	expected := slices.Clone(w.expected)
+	w.mu.Unlock()
+	last, err := w.bot.op.Last(ctx, w.pair)
+	if err != nil {
+		return err
+	}
+	p, err := w.bot.plans.load(w.pair)
+	if err != nil || p.Bot == nil {
+		return err
+	}
+	for _, run := range expected {
+		if last == nil || last.RunID != run.RunID {
+			if err := w.tell(ctx, p, run, true); err != nil {
+				return err
+			}
+		}
+	}
+	if last != nil {
+		_, known := w.bot.state.get(last.RunID)
+		mine := slices.ContainsFunc(expected, func(r operator.Run) bool { return r.RunID == last.RunID })
+		if known || mine || last.State == operator.StateOpen {
+			if err := w.tell(ctx, p, last.Run, last.State != operator.StateOpen); err != nil {
+				return err
+			}
+		}
+	}
+	w.mu.Lock()
+	w.expected = w.expected[len(expected):]
+	w.mu.Unlock()
+	return nil
+}
+
+// tell brings a run's thread up to now. The state is kept after each message, so that none is said twice.
+func (w *watcher) tell(ctx context.Context, p *planned, run operator.Run, closed bool) error {
+	t, known := w.bot.state.get(run.RunID)
+	if t.Ended {
+		return nil
+	}
+	st, err := w.bot.op.Ask(ctx, run)
+	if err != nil && !closed {
+		if errors.Is(err, operator.ErrNoRun) {
+			return nil // it ends just now
+		}
+		return err
+	}
+	end := ""
+	if closed {
+		end, st = w.ended(ctx, run, st, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, speaksWithin)
+	defer cancel()
+	m := runView(p, st, end)
+	raw, err := json.Marshal(m.blocks)
+	if err != nil {
+		return err
+	}
+	switch {
+	case !known:
+		ts, err := w.bot.slack.post(ctx, p.Bot.Channel, "", m)
+		if err != nil {
+			return err
+		}
+		t = thread{Pair: w.pair, Channel: p.Bot.Channel, TS: ts, Begun: w.bot.now(), Said: map[string]bool{}}
+		w.shown, w.edited = raw, time.Now()
+		if err := w.bot.state.put(run.RunID, t); err != nil {
+			return err
+		}
+	case !bytes.Equal(raw, w.shown) && (closed || time.Since(w.edited) >= editsEvery):
+		if err := w.bot.slack.edit(ctx, t.Channel, t.TS, m); err != nil {
+			return err
+		}
+		w.shown, w.edited = raw, time.Now()
+	}
+	if err := w.say(ctx, run, &t, notices(p, st, end)); err != nil {
+		return err
+	}
+	if closed {
+		t.Ended = true
+		return w.bot.state.put(run.RunID, t)
+	}
+	return nil
+}
+
+// ended is what a closed run left.
+func (w *watcher) ended(ctx context.Context, run operator.Run, st workflows.Status, asked error) (string, workflows.Status) {
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	got, err := w.bot.op.Result(ctx, run)
+	if asked != nil { // no worker tells; the report does
+		r := got.Report
+		st = workflows.Status{Pair: w.pair, Operation: orText(r.Operation, run.Operation), OpID: r.OpID, Requester: r.Requester, PlanHash: r.PlanHash, Epoch: r.EpochAfter, Steps: r.Steps, Approvals: r.Approvals, Findings: r.Findings}
+	}
+	st.Phase, st.Waiting = workflows.PhaseEnded, nil
+	if err != nil {
+		st.Outcome = "failed"
+		return err.Error(), st
+	}
+	st.Outcome = got.Outcome
+	text := fmt.Sprintf("Ended: %s. Active: %v at epoch %d.", got.Outcome, got.Active, got.Epoch)
+	if r := got.Report; r.RTOMillis > 0 {
+		text += fmt.Sprintf(" RTO %.1f s%s.", float64(r.RTOMillis)/1000, runbook.Against(r.RTOMillis, r.RTOSeconds))
+	}
+	switch r := got.Report; {
+	case r.RPOExact != nil:
+		text += fmt.Sprintf(" Records lost: %d.", *r.RPOExact)
+	case r.RPOEstimate != nil:
+		text += fmt.Sprintf(" Records at risk: about %d.", *r.RPOEstimate)
+	}
+	if e := got.Report.Error; e != "" {
+		text += " " + e
+	}
+	if n := len(got.Report.DebtsOpen); n > 0 {
+		text += fmt.Sprintf(" Owed: %d.", n)
+	}
+	return text, st
+}
+
+// notice is a reply in a thread: it rings at those whom it mentions.
+type notice struct{ about, text string }
+
+// notices are all that a run's thread has to have said by now.
+func notices(p *planned, st workflows.Status, end string) []notice {
+	var out []notice
+	for i, a := range st.Approvals {
+		out = append(out, notice{fmt.Sprintf("said %d", i), saidText(a)})
+	}
+	for _, e := range st.Escalations {
+		out = append(out, notice{"escalated " + e.Question, fmt.Sprintf("%s %s: not enough answers, %d of %d. You are asked now.", p.mention(e.To), safe(e.Question, 100), e.Have, e.Need)})
+	}
+	if w := st.Waiting; w != nil {
+		who := p.mention(p.able(nil, ""))
+		if w.For == workflows.WaitApproval {
+			who = p.mention(p.approvers(st, *w))
+		}
+		text := fmt.Sprintf("%s %s of %s waits for %s: %s\nThe buttons are at the top of this thread.", who, escape(st.Operation), escape(st.Pair), safe(w.For, 60), safe(w.Text, 1200))
+		out = append(out, notice{"asks " + w.Question, text})
+	}
+	if end != "" {
+		out = append(out, notice{"end", safe(end, 2000)})
+	}
+	return out
+}
+
+func (w *watcher) say(ctx context.Context, run operator.Run, t *thread, all []notice) error {
+	for _, n := range all {
+		if t.Said[n.about] {
+			continue
+		}
+		if _, err := w.bot.slack.post(ctx, t.Channel, t.TS, message{text: n.text}); err != nil {
+			return err
+		}
+		if t.Said = maps.Clone(t.Said); t.Said == nil {
+			t.Said = map[string]bool{}
+		}
+		t.Said[n.about] = true
+		if err := w.bot.state.put(run.RunID, *t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
