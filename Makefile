@@ -82,7 +82,7 @@ fuzz: ground ## each fuzz target for FUZZTIME (default 60s)
 
 # KAFKA=real (Apache Kafka instead of the embedded one), KEEP=1 (leave all up at the end), DEMO_SEED=n, REPLICAS=n and STORY=name
 # reach it through the environment, set before `make` or after it.
-demo: ground servers ## the whole story: two clusters, failover, recovery, failback (KAFKA=real, STORY=switchover or drill, KEEP=1, DEMO_SEED=n)
+demo: ground servers ## the whole story: two clusters, failover, recovery, failback (KAFKA=real, STORY=switchover, drill or chatops, KEEP=1, DEMO_SEED=n)
 	@if [ "$${KAFKA:-}" = real ]; then $(MAKE) --no-print-directory java-ground; fi
 	@go build -o bin/demo ./test/demo
 	@exec bin/demo

@@ -198,7 +198,7 @@ func TestSignedRequestsAreTakenOnceAndInTime(t *testing.T) {
 	if st, err := s.op.Last(t.Context(), "orders"); err != nil || st != nil {
 		t.Errorf("something was started: %+v, %v", st, err)
 	}
-	res, err := http.Get(url + "/readyz") //nolint:noctx // a test's own server
+	res, err := http.Get(url + "/readyz")
 	s.must(err)
 	s.must(res.Body.Close())
 	if res.StatusCode != http.StatusOK {

@@ -48,6 +48,7 @@ func (b *Bot) take(ctx context.Context, c *socketmode.Client, done chan error) e
 				b.log.Info("connected to Slack")
 			case socketmode.EventTypeDisconnect, socketmode.EventTypeConnecting, socketmode.EventTypeConnectionError:
 				b.ready.Store(false)
+			default:
 			}
 			if e.Request == nil || e.Type == socketmode.EventTypeHello {
 				continue
@@ -81,6 +82,7 @@ func (b *Bot) dispatch(data any) any {
 			b.async(replyWithin, func(ctx context.Context) { b.clicked(ctx, d) })
 		case slack.InteractionTypeViewSubmission:
 			return b.submitted(d)
+		default: // nothing of ours makes any other
 		}
 	}
 	return nil

@@ -46,15 +46,15 @@ func TestTheTutorialAccountsForEveryRecord(t *testing.T) {
 		kind     local.KafkaKind
 		seed     uint64
 		replicas int // of the engine at each site
-		long     bool
-	}{{local.KFake, 1, 2, false}, {local.KFake, 2, 1, true}, {local.Apache, 3, 2, false}} {
-		if tc.long && os.Getenv("DRAWBRIDGE_LONG") == "" {
-			continue
-		}
-		t.Run(fmt.Sprintf("%s seed %d replicas %d", tc.kind, tc.seed, tc.replicas), func(t *testing.T) {
-			ok, r, said := played(t, Options{Kind: tc.kind, Seed: tc.seed, Replicas: tc.replicas})
+		story    string
+	}{{local.KFake, 1, 2, ""}, {local.KFake, 2, 1, chatStory}, {local.Apache, 3, 2, ""}} {
+		t.Run(fmt.Sprintf("%s seed %d replicas %d %s", tc.kind, tc.seed, tc.replicas, tc.story), func(t *testing.T) {
+			ok, r, said := played(t, Options{Kind: tc.kind, Seed: tc.seed, Replicas: tc.replicas, Story: tc.story})
 			if !ok {
 				t.Fatalf("%v\n%s", r.Faults, said)
+			}
+			if want := (tc.story == chatStory); want != (r.Chat != nil) || len(r.ApprovedBy) == 0 || want != (len(r.AcknowledgedBy) > 0) {
+				t.Errorf("approved by %v, acknowledged by %v, chat %+v", r.ApprovedBy, r.AcknowledgedBy, r.Chat)
 			}
 			clicks := r.Topics[clicksTopic]
 			if clicks.Acked < 10_000 || clicks.LaggedFound == 0 {

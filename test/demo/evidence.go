@@ -49,6 +49,9 @@ func (s *story) evidence(ctx context.Context) (check.Evidence, error) {
 		Fence:        check.Fence{Failover: levelOf(s.failover, sys.Home.Name), Returned: levelOf(s.recovery, sys.Home.Name), Home: levelOf(s.failback, sys.Standby.Name)},
 		FailbackDone: s.failback.Outcome == runbook.Done, Planned: s.planned(),
 	}
+	e.ApprovedBy = runbook.Who(s.failover.Report.Approvals, runbook.Approve)
+	e.AcknowledgedBy = runbook.Who(s.failover.Report.Approvals, runbook.Acknowledge)
+	e.Chat = s.chat.evidence()
 	var errs []error
 	e.Versions.Kafka = sys.Home.Kafka.Version()
 	version := func(into *string, ask func(context.Context) (string, error)) {

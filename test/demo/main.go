@@ -4,7 +4,8 @@
 // in out/demo.json. It exits with 0 only if every record is accounted for.
 //
 // STORY=switchover plays a planned move there and back instead, with every
-// client at full speed; STORY=drill the three kinds of drills.
+// client at full speed; STORY=drill the three kinds of drills; STORY=chatops the
+// tutorial with a failover that is asked for and approved in Slack.
 //
 // KAFKA=real plays it on Apache Kafka, DEMO_SEED=n varies the traffic on topic
 // clicks, KEEP=1 leaves everything up until Ctrl-C, and DRAWBRIDGE_MUTANT=… runs
@@ -85,11 +86,12 @@ type Options struct {
 }
 
 // stories are what STORY may name.
-var stories = []string{"tutorial", switchoverStory, drillStory}
+var stories = []string{"tutorial", switchoverStory, drillStory, chatStory}
 
 const (
 	switchoverStory = "switchover"
 	drillStory      = "drill"
+	chatStory       = "chatops"
 )
 
 func options(args []string, getenv func(string) string) (Options, error) {
@@ -108,7 +110,7 @@ func options(args []string, getenv func(string) string) (Options, error) {
 	if story := getenv("STORY"); slices.Contains(stories, story) {
 		o.Story = story
 	} else if story != "" {
-		faults = append(faults, fmt.Errorf("STORY=%s: there is no such story; there is: %s (active/passive: set up, fail over, recover, fail back), %s (planned, there and back), %s (each kind of drill)", story, stories[0], stories[1], stories[2]))
+		faults = append(faults, fmt.Errorf("STORY=%s: there is no such story; there is: %s (active/passive: set up, fail over, recover, fail back), %s (planned, there and back), %s (each kind of drill), %s (the first, its failover driven through Slack)", story, stories[0], stories[1], stories[2], stories[3]))
 	}
 	if seed := getenv("DEMO_SEED"); seed != "" {
 		n, err := strconv.ParseUint(seed, 10, 64)

@@ -36,6 +36,8 @@ type story struct {
 	homecoming       chan struct{} // closed when records need not flow much longer
 	flows            []flow
 
+	chat *chat // of the story in Slack, else nil
+
 	dry, failover, recovery, failback workflows.Result
 	// primary is the returned one before it was rebuilt; in a switchover home as
 	// it stood when clients were away.
@@ -77,6 +79,9 @@ func play(ctx context.Context, opts Options, out io.Writer) (ok bool, err error)
 	}
 	if opts.Story == drillStory {
 		what = "three kinds of drills at full speed"
+	}
+	if opts.Story == chatStory {
+		what += ", its failover driven through Slack"
 	}
 	s.table.printf("Drawbridge: %s on %s, seed %d\ndata and logs: %s\n", what, opts.Kind, opts.Seed, dir)
 	defer func() {
@@ -193,7 +198,7 @@ func (s *story) theTutorial(flowing context.Context) []act {
 		{"lag 0: hold the engine's link; lag-1 to lag-3 are acknowledged", s.lag},
 		{"kill -9 the primary", s.kill},
 		{"drctl failover --dry-run", s.dryRun},
-		{"drctl failover, approved by a second person", s.failOver},
+		s.theFailover(),
 		{"the group goes on at 6 and reads to 15", s.goOn},
 		{"the primary comes back", s.comeBack},
 		{"drctl recover: what lagged is found and appended", s.recover},
@@ -253,11 +258,17 @@ func (s *story) start(ctx context.Context, dir string) (string, error) {
 		s.table.printf("      | the engines are the mutant %s: this must end badly\n", s.opts.Mutant)
 		cfg.EngineTags, cfg.EngineEnv = []string{"mutant"}, []string{"DRAWBRIDGE_MUTANT=" + s.opts.Mutant}
 	}
+	if err := s.inSlack(&cfg); err != nil {
+		return "", err
+	}
 	sys, err := harness.Start(ctx, cfg)
 	if err != nil {
 		return "", err
 	}
 	s.sys = sys
+	if err := s.startChat(ctx); err != nil {
+		return "", err
+	}
 	if s.tutorial, err = newApp(sys, tutorialTopic, tutorialGroup, 0); err != nil {
 		return "", err
 	}
@@ -278,5 +289,6 @@ func (s *story) stop() error {
 	if s.sys != nil {
 		errs = append(errs, s.sys.Stop())
 	}
+	errs = append(errs, s.chat.stop())
 	return errors.Join(errs...)
 }

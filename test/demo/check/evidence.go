@@ -93,7 +93,10 @@ type Evidence struct {
 	// FailbackDone: the failback ended as done. GroupHome and MirrorsAgain are
 	// looked at here, in reads and logs.
 	FailbackDone bool
-	Steps        []Step
+	// ApprovedBy and AcknowledgedBy are from the failover's report.
+	ApprovedBy, AcknowledgedBy []string
+	Chat                       *Chat // nil: the failover was driven by drctl
+	Steps                      []Step
 	// Faults are what went wrong on the way, each enough for ok false.
 	Faults []string
 }

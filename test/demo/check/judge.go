@@ -43,6 +43,8 @@ func Judge(e Evidence) Report {
 	r.fault(e.Fence.Home != Proven, "the fence on the standby at the move home is %q, not %s", e.Fence.Home, Proven)
 	r.fault(e.Fence.Failover == "", "the failover reports no fence")
 	r.fault(e.RTO <= 0, "the failover reports no RTO")
+	r.ApprovedBy, r.AcknowledgedBy, r.Chat = append([]string{}, e.ApprovedBy...), append([]string{}, e.AcknowledgedBy...), e.Chat
+	r.chat(e)
 	r.OK = len(r.Faults) == 0
 	return r
 }

@@ -80,7 +80,12 @@ type Report struct {
 	Fence      Fence  `json:"fence"`
 	RTOMillis  int64  `json:"rto_ms"`
 	FailbackOK bool   `json:"failback_ok"`
-	Steps      []Step `json:"steps"`
+	// ApprovedBy and AcknowledgedBy are who approved the failover and who looked after
+	// it, from its report. Chat is what a failover in Slack left there.
+	ApprovedBy     []string `json:"approved_by"`
+	AcknowledgedBy []string `json:"acknowledged_by"`
+	Chat           *Chat    `json:"chat,omitempty"`
+	Steps          []Step   `json:"steps"`
 	// Faults say in words why ok is false.
 	Faults []string `json:"faults"`
 }
