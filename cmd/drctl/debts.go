@@ -70,8 +70,11 @@ func (a *app) debts(ctx context.Context, pair string, p *hashed, start bool) err
 	if err != nil {
 		out.Temporal = err.Error()
 	}
-	if p != nil && !out.Seen {
+	if p != nil && (!out.Seen || out.begins()) {
 		out.Owed, out.Waits = recordedDebts(readCopies(ctx, p), out.DebtStatus, pair)
+	}
+	if out.begins() {
+		out.Waits = "the first look, which is under way"
 	}
 	out.Pair = pair
 	if perr := a.print(out, func(w io.Writer) { debtsTable(w, out, time.Now()) }); perr != nil {
@@ -82,6 +85,10 @@ func (a *app) debts(ctx context.Context, pair string, p *hashed, start bool) err
 	}
 	return err
 }
+
+// begins: the workflow was started a moment ago, as an operation's end does, and has not looked yet. That it knows of no
+// debt says nothing.
+func (d pairDebts) begins() bool { return d.Seen && d.Looked.IsZero() }
 
 // recordedDebts are those that the record of truth knows of; whether a site answers is not asked from here. Lagged data
 // stands in the ledger: that of a failover before last is over if the workflow that ended then says so.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 	"time"
@@ -41,4 +42,21 @@ func TestDebtsAreShownFromTheRecordWithoutTemporal(t *testing.T) {
 		}
 	}
 	h.drctl(codeUnreachable, "debts", "orders", "--temporal", "127.0.0.1:9") // and without a plan nothing
+}
+
+// Right after a failover the workflow is there and has not looked: that is not "nothing is owed".
+func TestNothingIsOwedIsNotSaidBeforeAnybodyLooked(t *testing.T) {
+	var out bytes.Buffer
+	d := pairDebts{Seen: true}
+	d.Waits = "the first look, which is under way"
+	debtsTable(&out, d, time.Now())
+	if !d.begins() || strings.Contains(out.String(), "nothing is owed") || !strings.Contains(out.String(), d.Waits) {
+		t.Errorf("begins %t\n%s", d.begins(), &out)
+	}
+	d.Looked, d.Waits = time.Now(), ""
+	out.Reset()
+	debtsTable(&out, d, time.Now())
+	if d.begins() || !strings.Contains(out.String(), "nothing is owed") {
+		t.Errorf("after a look without debts: begins %t\n%s", d.begins(), &out)
+	}
 }
