@@ -14,7 +14,7 @@ TAGS_LONG := real,chaos,deploy
 # How long each fuzz target runs in `make test-long`.
 FUZZTIME ?= 60s
 
-.PHONY: help build check fmt format vet lint workflowcheck deps test test-long test-exactly-once deploy-check fuzz demo bench bench-failover tools servers readers ground java-ground clean
+.PHONY: help build check fmt format vet lint workflowcheck deps test test-long test-exactly-once deploy-check fuzz docs demo playground bench bench-failover tools servers readers ground java-ground clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-17s %s\n", $$1, $$2 }'
@@ -64,6 +64,9 @@ deploy-check: ground java-ground servers readers ## what deploy/ holds: read by 
 	go test -count=1 -timeout 20m -tags $(TAGS_DEPLOY) ./test/deploy
 	@sed -n '/^## Not tried/,$$p' deploy/README.md
 
+docs: ground ## write docs/plan.md anew from the code
+	go test -count=1 ./test/docs -run PlanReference -rewrite
+
 # How many seeds, which is the first, and how many replicas of the engine share the destination.
 SEEDS ?= 20
 FIRST ?= 1
@@ -99,6 +102,10 @@ bench-failover: ground servers ## what a failover of 1 to 1,000 topics takes: ou
 	@exec bin/bench-failover
 
 # ---- what the machine needs
+
+playground: ground servers ## two small clusters, two Consuls and a Temporal for docs/tutorial.md, until Ctrl-C
+	@go build -o bin/playground ./test/playground
+	@exec bin/playground
 
 tools: $(LINT)/.built servers readers ## linters into bin/lint, Temporal, Consul, promtool and amtool into the user's cache (once, minutes)
 

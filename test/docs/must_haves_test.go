@@ -1,4 +1,3 @@
-// Package docs holds what the documents claim against the tree.
 package docs
 
 import (

@@ -9,14 +9,16 @@ type Plan struct {
 	// Mode is active-passive, the default.
 	Mode string `json:"mode"`
 	// Home is the site that is active in normal life.
-	Home  string `json:"home"`
+	Home string `json:"home"`
+	// Sites are two, in any order.
 	Sites []Site `json:"sites"`
 	// Links in both directions; default <source>-to-<destination>.
 	Links []Link `json:"links"`
 	// Topics to mirror: names, or RE2 patterns over the whole name, which
 	// start with ^.
 	Topics []string `json:"topics"`
-	Groups []Group  `json:"groups"`
+	// Groups are the consumer groups that move with the pair.
+	Groups []Group `json:"groups"`
 
 	// Probes are vantage points beside the worker and the engines; Pipelines are
 	// groups whose outputs are mirrored too.
@@ -45,6 +47,7 @@ type Plan struct {
 
 // Site is a cluster with its engine and Consul.
 type Site struct {
+	// Name of the site, as in east: links, runs and people call it so.
 	Name   string `json:"name"`
 	Kafka  Kafka  `json:"kafka"`
 	Engine Engine `json:"engine"`
@@ -59,8 +62,10 @@ type Site struct {
 
 // Kafka is how the worker reaches the cluster.
 type Kafka struct {
+	// Bootstrap servers as host:port. Clients find them in the record of truth too.
 	Bootstrap []string `json:"bootstrap"`
-	Security  Security `json:"security"`
+	// Security is the worker's own login.
+	Security Security `json:"security"`
 	// EngineBootstrap is what the other site's engine dials; default Bootstrap.
 	EngineBootstrap []string `json:"engine_bootstrap"`
 }
@@ -68,18 +73,21 @@ type Kafka struct {
 // Security is how a principal logs in. Password is a reference; password_file
 // is short for ${file:<path>}.
 type Security struct {
-	Protocol     string `json:"protocol"`
-	Mechanism    string `json:"mechanism,omitempty"`
-	Username     string `json:"username,omitempty"`
-	Password     string `json:"password,omitempty"`
+	// Protocol is PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.
+	Protocol string `json:"protocol"`
+	// Mechanism is PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512, with SASL_* only.
+	Mechanism string `json:"mechanism,omitempty"`
+	Username  string `json:"username,omitempty"` // with SASL_*
+	Password  string `json:"password,omitempty"` // ${file:/path} or ${env:NAME}
+	// PasswordFile is the file that holds the password, in place of password.
 	PasswordFile string `json:"password_file,omitempty"`
-	CAFile       string `json:"ca_file,omitempty"`
+	CAFile       string `json:"ca_file,omitempty"` // PEM, with SSL and SASL_SSL; default the system's authorities
 }
 
 // Engine is the mirroring engine beside the site.
 type Engine struct {
-	URL       string `json:"url"`
-	TokenFile string `json:"token_file,omitempty"`
+	URL       string `json:"url"`                  // of its REST API
+	TokenFile string `json:"token_file,omitempty"` // a token of the role admin; none where the engine asks nobody
 	// CAFile has the authorities of the engine's certificate, CertFile and KeyFile
 	// are shown to it; default the system's, and none.
 	CAFile   string `json:"ca_file,omitempty"`
@@ -93,22 +101,24 @@ type Engine struct {
 
 // Consul is the site's own Consul: host:port or URL.
 type Consul struct {
-	Address   string `json:"address"`
-	TokenFile string `json:"token_file,omitempty"`
+	Address   string `json:"address"`              // host:port, or a URL
+	TokenFile string `json:"token_file,omitempty"` // its rights are in deploy/consul
 }
 
 // Link is a cluster link; configs are Cluster Linking configs such as
 // consumer.offset.sync.ms.
 type Link struct {
 	Name        string            `json:"name"`
-	Source      string            `json:"source"`
-	Destination string            `json:"destination"`
+	Source      string            `json:"source"`      // a site's name
+	Destination string            `json:"destination"` // the other site's
 	Configs     map[string]string `json:"configs,omitempty"`
 }
 
 // Group is a consumer group and how it moves: watch, page or rebootstrap.
 type Group struct {
 	Name string `json:"name"`
+	// Move is watch (it runs under drctl exec), page (people are told to move it) or
+	// rebootstrap (its clients find a DNS name that you move).
 	Move string `json:"move"`
 }
 
@@ -143,20 +153,21 @@ type Owner struct {
 // Objectives of the pair; LagRecords (default 1000) is the lag per partition
 // under which a mirror counts as caught up.
 type Objectives struct {
-	RTOSeconds int64 `json:"rto_seconds"`
-	RPOSeconds int64 `json:"rpo_seconds"`
+	RTOSeconds int64 `json:"rto_seconds"` // what a failover may take; reports hold it against that
+	RPOSeconds int64 `json:"rpo_seconds"` // how far a mirror may lag in time before readiness minds
 	LagRecords int64 `json:"lag_records"`
 }
 
 // Limits of a run; see the defaults in normalise.go.
 type Limits struct {
-	FreezeSeconds       int64 `json:"freeze_seconds"`
-	WaveTopics          int64 `json:"wave_topics"`
-	HaltPercent         int64 `json:"halt_percent"`
-	ClientsSeconds      int64 `json:"clients_seconds"`
-	CatchUpSeconds      int64 `json:"catch_up_seconds"`
-	TransactionsSeconds int64 `json:"transactions_seconds"`
-	// AntiFlapSeconds: 0 for off, absent for the default.
+	FreezeSeconds       int64 `json:"freeze_seconds"`       // a planned move in which clients stand still for longer is undone
+	WaveTopics          int64 `json:"wave_topics"`          // mirrors that a failover ends at a time
+	HaltPercent         int64 `json:"halt_percent"`         // more failures than this in a wave wait for a person
+	ClientsSeconds      int64 `json:"clients_seconds"`      // wait for clients at the new site, then report who is missing
+	CatchUpSeconds      int64 `json:"catch_up_seconds"`     // wait for mirrors to get under lag_records
+	TransactionsSeconds int64 `json:"transactions_seconds"` // wait for open transactions before a planned move ends them
+	// AntiFlapSeconds: so soon after a move another one of the same kind needs the
+	// override flapping. 0 for off, absent for the default.
 	AntiFlapSeconds *int64 `json:"anti_flap_seconds"`
 }
 
@@ -176,7 +187,7 @@ type Duty struct {
 // in RFC 3339, or weekly, with days, from and to as hh:mm, and a zone (UTC by default).
 // A weekly window whose to is not behind its from ends on the next day.
 type Freeze struct {
-	Name string   `json:"name"`
+	Name string   `json:"name"` // whoever is refused reads it
 	From string   `json:"from"`
 	To   string   `json:"to"`
 	Days []string `json:"days,omitempty"` // mon, tue, wed, thu, fri, sat, sun
@@ -187,7 +198,7 @@ type Freeze struct {
 // entry each. Either cron (five fields, in zone) or every_seconds (at least 60);
 // jitter_seconds spreads the start.
 type Drill struct {
-	Kind          string `json:"kind"`
+	Kind          string `json:"kind"` // tabletop, canary or full
 	Cron          string `json:"cron,omitempty"`
 	EverySeconds  int64  `json:"every_seconds,omitempty"`
 	Zone          string `json:"zone,omitempty"` // as in Europe/Berlin; default UTC
@@ -197,19 +208,19 @@ type Drill struct {
 // Person may start, approve and command operations; PublicKey is base64
 // (drctl key).
 type Person struct {
-	Name      string   `json:"name"`
-	Roles     []string `json:"roles"`
+	Name      string   `json:"name"`  // as in drctl key new --name
+	Roles     []string `json:"roles"` // names of your own, used by approvals, break_glass and owners
 	PublicKey string   `json:"public_key"`
-	SlackID   string   `json:"slack_id,omitempty"`
+	SlackID   string   `json:"slack_id,omitempty"` // whom escalations mention
 }
 
 // Rule is the approval rule for one operation (setup, failover, switchover, recover,
 // restore, failback, unfence, drill).
 type Rule struct {
-	Count           int64    `json:"count"`
-	Roles           []string `json:"roles,omitempty"`
-	SelfApproval    bool     `json:"self_approval,omitempty"`
-	DeadlineSeconds int64    `json:"deadline_seconds"`
+	Count           int64    `json:"count"`                   // approvals by different people
+	Roles           []string `json:"roles,omitempty"`         // one of which an approver needs; default anybody of the plan
+	SelfApproval    bool     `json:"self_approval,omitempty"` // the requester may approve too
+	DeadlineSeconds int64    `json:"deadline_seconds"`        // then the run ends without a change
 	// EscalateSeconds without enough answers and EscalateTo, roles or people, are
 	// told and paged too: default half the deadline and everybody; -1 for never.
 	// With EscalatedMayApprove they may approve then, whatever their roles.
@@ -222,7 +233,7 @@ type Rule struct {
 // with Approvals (0, the default, or 1) in place of the rule's.
 type BreakGlass struct {
 	Roles      []string `json:"roles"`
-	Approvals  int64    `json:"approvals"`
+	Approvals  int64    `json:"approvals"` // that remain
 	Operations []string `json:"operations"`
 }
 
