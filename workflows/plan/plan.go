@@ -161,7 +161,7 @@ type Objectives struct {
 // Limits of a run; see the defaults in normalise.go.
 type Limits struct {
 	FreezeSeconds       int64 `json:"freeze_seconds"`       // a planned move in which clients stand still for longer is undone
-	WaveTopics          int64 `json:"wave_topics"`          // mirrors that a failover ends at a time
+	WaveTopics          int64 `json:"wave_topics"`          // mirrors that a failover ends first; the next waves grow fourfold, up to 1,000
 	HaltPercent         int64 `json:"halt_percent"`         // more failures than this in a wave wait for a person
 	ClientsSeconds      int64 `json:"clients_seconds"`      // wait for clients at the new site, then report who is missing
 	CatchUpSeconds      int64 `json:"catch_up_seconds"`     // wait for mirrors to get under lag_records
