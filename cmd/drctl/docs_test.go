@@ -148,7 +148,7 @@ func parses(line string) (*cobra.Command, string) {
 
 func leaves(cmd *cobra.Command) []*cobra.Command {
 	if !cmd.HasSubCommands() {
-		if cmd.Name() == "help" {
+		if cmd.Name() == "help" || !cmd.Runnable() { // a topic of the help
 			return nil
 		}
 		return []*cobra.Command{cmd}
