@@ -100,8 +100,8 @@ func callsIn(text string) []string {
 	return out
 }
 
-// words splits a line as a shell does, as far as the documents go.
-func words(line string) []string {
+// shellWords splits a line as a shell does, as far as the documents go.
+func shellWords(line string) []string {
 	var out []string
 	for _, w := range regexp.MustCompile(`(?:[^\s'"]|'[^']*'|"[^"]*")+`).FindAllString(line, -1) {
 		out = append(out, strings.NewReplacer(`'`, "", `"`, "").Replace(w))
@@ -112,7 +112,7 @@ func words(line string) []string {
 // parses finds the command of a line and tries its flags and arguments on it, without running it. A line may name a command
 // without its arguments, as prose does.
 func parses(line string) (*cobra.Command, string) {
-	args := words(line)[1:]
+	args := shellWords(line)[1:]
 	root := (&app{}).root()
 	cmd, rest, err := root.Find(args)
 	if err != nil {
