@@ -61,38 +61,42 @@ func minimal(t *testing.T) map[string]any {
 // comments are the doc comments of package plan: by struct, and by struct and field.
 func comments(t *testing.T) map[string]string {
 	t.Helper()
-	out := map[string]string{}
-	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, "workflows", "plan", "plan.go"), nil, parser.ParseComments)
+	files, err := filepath.Glob(filepath.Join(root, "workflows", "plan", "*.go"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, d := range file.Decls {
-		g, ok := d.(*ast.GenDecl)
-		if !ok {
-			continue
+	out := map[string]string{}
+	for _, name := range files {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
 		}
-		for _, s := range g.Specs {
-			ts, ok := s.(*ast.TypeSpec)
+		for _, d := range file.Decls {
+			g, ok := d.(*ast.GenDecl)
 			if !ok {
 				continue
 			}
-			out[ts.Name.Name] = oneLine(g.Doc.Text())
-			st, ok := ts.Type.(*ast.StructType)
-			if !ok {
-				continue
-			}
-			for _, f := range st.Fields.List {
-				for _, n := range f.Names {
-					text := oneLine(f.Doc.Text())
-					if c := oneLine(f.Comment.Text()); c != "" {
-						text = strings.TrimSpace(text + " " + c)
-					}
-					out[ts.Name.Name+"."+n.Name] = text
+			for _, s := range g.Specs {
+				if ts, ok := s.(*ast.TypeSpec); ok {
+					structComments(out, ts, g.Doc.Text())
 				}
 			}
 		}
 	}
 	return out
+}
+
+func structComments(out map[string]string, ts *ast.TypeSpec, doc string) {
+	st, ok := ts.Type.(*ast.StructType)
+	if !ok {
+		return
+	}
+	out[ts.Name.Name] = oneLine(doc)
+	for _, f := range st.Fields.List {
+		for _, n := range f.Names {
+			out[ts.Name.Name+"."+n.Name] = strings.TrimSpace(oneLine(f.Doc.Text()) + " " + oneLine(f.Comment.Text()))
+		}
+	}
 }
 
 func oneLine(s string) string {
@@ -109,7 +113,7 @@ type planPage struct {
 func (w *planPage) page(t *testing.T) {
 	w.b.WriteString(`# Plan reference
 
-<!-- Made of the code by make docs. Do not edit: change the comments of workflows/plan/plan.go. -->
+<!-- Made of the code by make docs. Do not edit: change the comments of workflows/plan. -->
 
 A plan says what a pair is: its sites, topics, groups, people, and what an approval needs. The file is called ` + "`<pair>.yaml`" + ` and lies in the
 worker's plans folder. Unknown keys are errors. ` + "`drctl plan validate FILE`" + ` names every mistake at once with its cure, ` + "`drctl plan example`" + `
