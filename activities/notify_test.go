@@ -121,13 +121,14 @@ func TestARunIsOneThreadAndOneIncident(t *testing.T) {
 	n.tell(t, workflows.NotifyApproval, "needs <you>", true)
 	n.tell(t, workflows.NotifyPaused, "paused", false)
 	n.tell(t, workflows.NotifyMove, "move group web", true)
+	n.tell(t, workflows.NotifyAcknowledged, "bob looks after it", false)
 	last := n.tell(t, workflows.NotifyFinished, "done", false)
 	if last != (workflows.NotifyResult{Slack: "sent", PagerDuty: "sent"}) {
 		t.Errorf("last %+v", last)
 	}
 	want := []string{
 		"post #dr thread= *needs &lt;you&gt;*", "post C1 thread=1.0 *paused*", "post C1 thread=1.0 *move group web*",
-		"post C1 thread=1.0 *done*", "update C1 ts=1.0 *done*",
+		"post C1 thread=1.0 *bob looks after it*", "post C1 thread=1.0 *done*", "update C1 ts=1.0 *done*",
 	}
 	if d := cmp.Diff(want, n.slack.calls); d != "" {
 		t.Errorf("slack (-want +got)\n%s", d)
@@ -143,6 +144,7 @@ func TestARunIsOneThreadAndOneIncident(t *testing.T) {
 	want = []string{
 		"trigger drawbridge/orders/failover-1 routing-key critical/drawbridge/orders/needs <you>: text of <approval>",
 		"trigger drawbridge/orders/failover-1/move group web routing-key critical/drawbridge/orders/move group web: text of <move>",
+		"acknowledge drawbridge/orders/failover-1 routing-key",
 		"resolve drawbridge/orders/failover-1 routing-key",
 	}
 	if d := cmp.Diff(want, got); d != "" {

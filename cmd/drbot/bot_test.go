@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -203,6 +205,40 @@ func TestSignedRequestsAreTakenOnceAndInTime(t *testing.T) {
 	s.must(res.Body.Close())
 	if res.StatusCode != http.StatusOK {
 		t.Errorf("readyz: %s", res.Status)
+	}
+}
+
+func TestConfigurationsAreReadAndTheirFaultsNamedAllAtOnce(t *testing.T) {
+	env := map[string]string{}
+	getenv := func(name string) string { return env[name] }
+	c, err := Load("../../deploy/systemd/drbot.yml", getenv)
+	if err == nil {
+		err = c.Validate()
+	}
+	if err != nil || c.Mode != modeSocket || !strings.HasPrefix(c.StateFile, "/var/lib/drawbridge/") {
+		t.Errorf("the unit's: %+v, %v", c, err)
+	}
+	env["DRAWBRIDGE_BOT_MODE"], env["DRAWBRIDGE_BOT_LISTEN"], env["DRAWBRIDGE_BOT_SLACK_URL"], env["DRAWBRIDGE_BOT_LOG_LEVEL"] = "carrier pigeon", "nowhere", "slack.com", "loud"
+	c, err = Load("", getenv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = c.Validate()
+	for _, want := range []string{"mode: 'carrier pigeon'", "listen: 'nowhere'", "slack.url: 'slack.com'", "log.level: 'loud'", "plans_dir:", "key_file:", "slack.bot_token_file:"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("nothing says %q: %v", want, err)
+		}
+	}
+	c.Mode = modeHTTP
+	if err := c.Validate(); !strings.Contains(err.Error(), "slack.signing_secret_file") {
+		t.Errorf("mode http without a secret: %v", err)
+	}
+	bad := filepath.Join(t.TempDir(), "bad.yml")
+	if err := os.WriteFile(bad, []byte("slck: {}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(bad, getenv); err == nil || !strings.Contains(err.Error(), "slck") {
+		t.Errorf("an unknown key: %v", err)
 	}
 }
 

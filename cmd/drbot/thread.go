@@ -19,6 +19,8 @@ import (
 const (
 	// looksEvery is how often a pair's run is asked for; a closed one only costs a look at Temporal.
 	looksEvery = time.Second
+	// looksAgain is the pause after a look that failed: a closed run costs its worker a replay each time.
+	looksAgain = 5 * time.Second
 	// editsEvery is the least time between two edits of a message: Slack takes about 50 a minute.
 	editsEvery = 2 * time.Second
 	// plansEvery is how often new plans are looked for.
@@ -86,19 +88,22 @@ func (w *watcher) expect(run operator.Run) {
 }
 
 func (w *watcher) run(ctx context.Context) {
-	tick := time.NewTicker(looksEvery)
-	defer tick.Stop()
 	for {
-		if err := w.look(ctx); err != nil && ctx.Err() == nil && err.Error() != w.problem {
+		wait := looksEvery
+		switch err := w.look(ctx); {
+		case err == nil:
+			w.problem = ""
+		case ctx.Err() == nil && err.Error() != w.problem:
 			w.problem = err.Error()
 			w.bot.log.Warn("a pair's thread is behind; its runs go on", "pair", w.pair, "error", err)
-		} else if err == nil {
-			w.problem = ""
+			fallthrough
+		default:
+			wait = looksAgain
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-time.After(wait):
 		}
 	}
 }

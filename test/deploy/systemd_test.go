@@ -17,7 +17,7 @@ import (
 	"github.com/drawbridge-dr/drawbridge/test/harness"
 )
 
-var units = map[string]string{"drawbridge-engine.service": "mirrorengine", "drawbridge-worker.service": "worker"}
+var units = map[string]string{"drawbridge-engine.service": "mirrorengine", "drawbridge-worker.service": "worker", "drawbridge-bot.service": "drbot"}
 
 // unit are the settings of a unit's sections, each in the order in which they stand there.
 type unit map[string]map[string][]string
@@ -69,7 +69,7 @@ func TestUnitsAreHardenedAndNameWhatIsThere(t *testing.T) {
 				t.Errorf("%s: %s is %q, wanted is %q", name, key, got, want)
 			}
 		}
-		config := map[string]string{"mirrorengine": "engine.yml", "worker": "worker.yml"}[program]
+		config := map[string]string{"mirrorengine": "engine.yml", "worker": "worker.yml", "drbot": "drbot.yml"}[program]
 		if want := "/usr/local/bin/" + program + " -config /etc/drawbridge/" + config; !slices.Equal(service["ExecStart"], []string{want}) {
 			t.Errorf("%s starts %v, wanted is %s", name, service["ExecStart"], want)
 		}

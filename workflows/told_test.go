@@ -1,0 +1,56 @@
+package workflows
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
+)
+
+func TestAnAcknowledgementQuietsThePageCountsOnceAndApprovesNothing(t *testing.T) {
+	w := lost()
+	s := newStage(t, w)
+	n := 0
+	s.react = func(st Status) []runbook.Command {
+		if st.Waiting == nil {
+			return nil
+		}
+		n++
+		if n < 4 { // each time in other words: not the very same command sent again
+			c := signed(st, "eve", runbook.Acknowledge)
+			c.Question, c.Via, c.Reason = "", "drbot", strings.Repeat("!", n)
+			stranger := signed(st, "mallory", runbook.Acknowledge)
+			return []runbook.Command{c, stranger}
+		}
+		return agree(st)
+	}
+	s.run(Failover, FailoverInput{Start: request(runbook.OpFailover)})
+	s.outcome(runbook.Partly)
+	r := s.res.Report
+	if got := runbook.Who(r.Approvals, runbook.Acknowledge); !slices.Equal(got, []string{"eve"}) || r.Approvals[0].Via != "drbot" || r.Approvals[0].Question != "" {
+		t.Errorf("acknowledged by %v: %+v", got, r.Approvals)
+	}
+	if got := runbook.Who(r.Approvals, runbook.Approve); !slices.Equal(got, []string{"bob"}) {
+		t.Errorf("approved by %v", got)
+	}
+	s.refused(ErrNotAllowed, 5) // eve's second and third, and a stranger's
+	quiet := 0
+	for _, note := range w.notes {
+		if note.Kind == NotifyAcknowledged {
+			quiet++
+			if note.Page {
+				t.Errorf("an acknowledgement pages: %+v", note)
+			}
+		}
+	}
+	if quiet != 1 {
+		t.Errorf("people were told %d times who looks after it", quiet)
+	}
+	if !slices.ContainsFunc(r.Told, func(o runbook.Told) bool { return o.Kind == NotifyApproval && o.Slack == "sent" }) {
+		t.Errorf("told %+v", r.Told)
+	}
+	if md := r.Markdown(); !strings.Contains(md, "paged at ") {
+		t.Errorf("the report does not say who was paged:\n%s", md)
+	}
+}
