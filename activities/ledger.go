@@ -112,13 +112,23 @@ func counted(l api.Ledger, topics []string, count func(api.LedgerEntry) int64) w
 
 func lines(entries []api.LedgerEntry) []runbook.LedgerLine {
 	out := make([]runbook.LedgerLine, 0, len(entries))
+	shown := map[string]int{}
 	for _, e := range entries {
-		out = append(out, runbook.LedgerLine{
+		line := runbook.LedgerLine{
 			Topic: e.Topic, Partition: e.Partition, From: e.From, To: e.To, Records: e.Records, Bytes: e.Bytes,
 			FirstTime: e.FirstTime, LastTime: e.LastTime, Keyed: e.Keyed, Superseded: e.Superseded, Compacted: e.Compacted,
 			Unrecoverable: e.Unrecoverable, Decision: e.Decision, DecidedBy: e.DecidedBy, Reason: e.Reason,
-			Appended: e.Appended, Redelivered: e.Redelivered,
-		})
+			Appended: e.Appended, Redelivered: e.Redelivered, SupersededKeys: e.SupersededKeys, GapCount: len(e.Gaps),
+		}
+		// A history keeps a few of each: its size has a limit, and the engine has all.
+		for _, s := range e.SupersededAt[:min(len(e.SupersededAt), runbook.LedgerSample-shown[e.Topic])] {
+			shown[e.Topic]++
+			line.SupersededAt = append(line.SupersededAt, runbook.SupersededAt(s))
+		}
+		for _, g := range e.Gaps[:min(len(e.Gaps), runbook.LedgerSample)] {
+			line.Gaps = append(line.Gaps, runbook.LedgerGap(g))
+		}
+		out = append(out, line)
 	}
 	return out
 }

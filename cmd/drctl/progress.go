@@ -204,4 +204,7 @@ func ledgerTable(w io.Writer, ledger []runbook.LedgerLine) {
 		})
 	}
 	rows(w, lines)
+	for _, note := range runbook.LedgerNotes(ledger) {
+		fmt.Fprintln(w, note)
+	}
 }

@@ -82,7 +82,7 @@ func newLedgerRecord(rec mirrorRecord, n int32) ledgerRecord {
 
 func (r *ledgerRecord) addGaps(gaps []offsetRange) {
 	r.Gaps = joinRanges(append(r.Gaps[:len(r.Gaps):len(r.Gaps)], gaps...))
-	r.Entry.Unrecoverable = r.lost()
+	r.Entry.Unrecoverable, r.Entry.Gaps = r.lost(), r.gaps()
 	if to := gaps[len(gaps)-1].To; r.Entry.Decision == api.LedgerNothing {
 		r.Entry.From, r.Entry.To = to, to
 	}

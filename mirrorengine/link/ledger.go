@@ -59,6 +59,15 @@ func (r ledgerRecord) String() string {
 	return fmt.Sprintf("%s partition %d", r.Entry.Topic, r.Entry.Partition)
 }
 
+// gaps names the ranges that retention took while the mirror ran, as api tells them.
+func (r ledgerRecord) gaps() []api.LedgerGap {
+	var out []api.LedgerGap
+	for _, g := range r.Gaps {
+		out = append(out, api.LedgerGap{From: g.From, To: g.To, Cause: api.GapRetention})
+	}
+	return out
+}
+
 // lost is the number of offsets in the gaps.
 func (r ledgerRecord) lost() int64 {
 	var n int64
@@ -194,7 +203,7 @@ func (l *Link) openLedger(m *MirrorTopic) ([]ledgerRecord, error) {
 		if failover {
 			r.Entry = api.LedgerEntry{
 				Topic: rec.Topic, SourceTopic: rec.SourceTopic, Partition: p.n, From: stop.SourceStop, To: max(hw, stop.SourceStop),
-				Unrecoverable: r.lost(), Decision: api.LedgerUndecided, AppendedFrom: -1, AppendedTo: -1,
+				Unrecoverable: r.lost(), Gaps: r.gaps(), Decision: api.LedgerUndecided, AppendedFrom: -1, AppendedTo: -1,
 			}
 		}
 		if failover || len(gaps) > 0 {

@@ -73,21 +73,21 @@ func (l *Link) appendEntry(ctx context.Context, r ledgerRecord, decide api.Decid
 		link: l, rec: &r, mirror: rec, into: topicPartition{rec.Topic, r.Entry.Partition}, scanFrom: stop.DestStop,
 	}
 	if r.Entry.Compacted {
-		c.later = l.newLater(rec, r.Entry.Partition)
+		c.later, c.skipped = l.newLater(rec, r.Entry.Partition), map[keyHash]int64{}
 	}
 	if err := c.run(ctx); err != nil {
 		return err
 	}
 	r.Entry.Appended, r.Entry.AppendedFrom, r.Entry.AppendedTo = c.written()
 	if c.later != nil {
-		r.Entry.Superseded = c.skipped
+		r.Entry.Superseded, r.Entry.SupersededKeys = c.leftOut(), int64(len(c.skipped))
 	}
 	r.decide(api.LedgerAppended, decide)
 	if err := l.putLedger(ctx, r); err != nil {
 		return err
 	}
 	l.log.Info("lagged records appended", "topic", rec.Topic, "partition", r.Entry.Partition,
-		"records", r.Entry.Appended, "superseded", c.skipped, "decided_by", decide.DecidedBy, "reason", decide.Reason)
+		"records", r.Entry.Appended, "superseded", c.leftOut(), "decided_by", decide.DecidedBy, "reason", decide.Reason)
 	return nil
 }
 
@@ -102,7 +102,7 @@ type ledgerCopy struct {
 	// later is set on compacted topics: a record whose key has a later one is
 	// left out, it would bring an old value back.
 	later   *laterKeys
-	skipped int64
+	skipped map[keyHash]int64 // records left out, by key
 
 	// there are the copies that stand: source offset → destination offset.
 	there map[int64]placed
@@ -121,6 +121,14 @@ func (c *ledgerCopy) written() (n, from, to int64) {
 		return 0, -1, -1
 	}
 	return int64(len(c.there)), c.first, c.last + 1
+}
+
+// leftOut is how many records a later one of their key kept away.
+func (c *ledgerCopy) leftOut() (n int64) {
+	for _, records := range c.skipped {
+		n += records
+	}
+	return n
 }
 
 func (c *ledgerCopy) run(ctx context.Context) error {
@@ -142,7 +150,7 @@ func (c *ledgerCopy) run(ctx context.Context) error {
 	if c.later != nil {
 		err := c.link.src.scan(ctx, src, from, c.rec.Entry.To, true, func(r *batch.Record) error {
 			if r.Key != nil {
-				c.later.watch(r.Key)
+				c.later.watch(r.Key, r.Offset)
 			}
 			return nil
 		})
@@ -310,7 +318,7 @@ func (c *ledgerCopy) flush(ctx context.Context, producer *kgo.Client, chunk []*b
 	from := map[*kgo.Record]*batch.Record{}
 	for _, r := range chunk {
 		if c.later != nil && r.Key != nil && c.later.later[hashKey(r.Key)] {
-			c.skipped++
+			c.skipped[hashKey(r.Key)]++
 			continue
 		}
 		k := c.record(r)

@@ -181,7 +181,10 @@ func (c *computation) gone(ctx context.Context, rec mirrorRecord, stops map[int3
 		}
 		seen := max(last[n], r.Entry.To, stop.SourceStop)
 		r.Entry.From, r.Entry.To, r.Entry.Records = stop.SourceStop, seen, 0
-		r.Entry.Unrecoverable = r.lost() + seen - stop.SourceStop
+		r.Entry.Unrecoverable, r.Entry.Gaps = r.lost()+seen-stop.SourceStop, r.gaps()
+		if seen > stop.SourceStop {
+			r.Entry.Gaps = append(r.Entry.Gaps, api.LedgerGap{From: stop.SourceStop, To: seen, Cause: api.GapDeleted})
+		}
 		r.Entry.Decision, r.Entry.Reason = api.LedgerNothing, why
 		r.ComputedAt = c.now
 		recs = append(recs, r)
@@ -239,7 +242,7 @@ func (c *computation) partition(ctx context.Context, g rangeOf) error {
 	begun := r.Entry.Appended
 	r.Entry = api.LedgerEntry{
 		Topic: r.Entry.Topic, SourceTopic: r.Entry.SourceTopic, Partition: r.Entry.Partition, From: from, To: to,
-		Compacted: g.compacted, Unrecoverable: r.lost() + max(0, min(g.start, to)-from), Decision: api.LedgerUndecided,
+		Compacted: g.compacted, Unrecoverable: r.lost() + max(0, min(g.start, to)-from), Gaps: r.gaps(), Decision: api.LedgerUndecided,
 		DecidedBy: r.Entry.DecidedBy, Reason: r.Entry.Reason, Appended: begun, AppendedFrom: r.Entry.AppendedFrom, AppendedTo: r.Entry.AppendedTo,
 	}
 	if err := c.count(ctx, g, &r.Entry); err != nil {
@@ -266,7 +269,11 @@ func (c *computation) more(ctx context.Context, g rangeOf, r ledgerRecord, to in
 func (c *computation) count(ctx context.Context, g rangeOf, e *api.LedgerEntry) error {
 	later := c.link.newLater(g.mirror, e.Partition)
 	reread := newRereaders(c.commits[g.src], e.From)
-	err := c.link.src.scan(ctx, g.src, max(e.From, g.start), e.To, true, func(r *batch.Record) error {
+	if deleted := min(g.start, e.To); deleted > e.From {
+		e.Gaps = append(e.Gaps, api.LedgerGap{From: e.From, To: deleted, Cause: api.GapRetention})
+	}
+	holes := &holes{at: max(e.From, g.start)}
+	err := c.link.src.walk(ctx, g.src, max(e.From, g.start), e.To, true, holes.held, func(r *batch.Record) error {
 		reread.at(r.Offset)
 		e.Records++
 		e.Bytes += int64(len(r.Key) + len(r.Value))
@@ -283,19 +290,22 @@ func (c *computation) count(ctx context.Context, g rangeOf, e *api.LedgerEntry) 
 		}
 		if r.Key != nil {
 			e.Keyed++
-			later.watch(r.Key)
+			later.watch(r.Key, r.Offset)
 		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
+	for _, h := range holes.until(e.To) {
+		e.Gaps = append(e.Gaps, api.LedgerGap{From: h.From, To: h.To, Cause: api.GapCompaction})
+	}
 	e.Redelivered = reread.counts()
 	if e.Keyed > 0 {
 		if err := later.follow(ctx, false); err != nil {
 			return err
 		}
-		e.Superseded = later.superseded()
+		e.Superseded, e.SupersededKeys, e.SupersededAt = later.superseded(), int64(len(later.later)), later.sample()
 	}
 	return nil
 }

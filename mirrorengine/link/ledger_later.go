@@ -1,11 +1,14 @@
 package link
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/batch"
 )
 
@@ -17,23 +20,46 @@ type laterKeys struct {
 	rec  mirrorRecord
 	n    int32
 	// keys counts the lagged records per key, later has those that are superseded.
-	keys  map[keyHash]int64
+	keys  map[keyHash]laggedKey
 	later map[keyHash]bool
+	found []api.SupersededRecord // the first few of later
 	// at is how far the new primary was read, by partition.
 	at map[topicPartition]int64
 }
 
-func (l *Link) newLater(rec mirrorRecord, n int32) *laterKeys {
-	return &laterKeys{link: l, rec: rec, n: n, keys: map[keyHash]int64{}, later: map[keyHash]bool{}}
+// laggedKey is how many lagged records a key has, and the source offset of the last.
+type laggedKey struct {
+	records, last int64
 }
 
-func (k *laterKeys) watch(key []byte) { k.keys[hashKey(key)]++ }
+func (l *Link) newLater(rec mirrorRecord, n int32) *laterKeys {
+	return &laterKeys{link: l, rec: rec, n: n, keys: map[keyHash]laggedKey{}, later: map[keyHash]bool{}}
+}
+
+func (k *laterKeys) watch(key []byte, offset int64) {
+	h := hashKey(key)
+	k.keys[h] = laggedKey{k.keys[h].records + 1, offset}
+}
+
+// supersede notes that a key has a later record, in a partition of the new primary.
+func (k *laterKeys) supersede(h keyHash, partition int32, offset int64) {
+	if !k.later[h] && len(k.found) < api.SupersededSample {
+		k.found = append(k.found, api.SupersededRecord{Offset: k.keys[h].last, LaterPartition: partition, LaterOffset: offset})
+	}
+	k.later[h] = true
+}
+
+// sample is a few superseded keys, in the source's order.
+func (k *laterKeys) sample() []api.SupersededRecord {
+	slices.SortFunc(k.found, func(a, b api.SupersededRecord) int { return cmp.Compare(a.Offset, b.Offset) })
+	return k.found
+}
 
 // superseded is the number of lagged records whose key has a later one.
 func (k *laterKeys) superseded() int64 {
 	var n int64
 	for h := range k.later {
-		n += k.keys[h]
+		n += k.keys[h].records
 	}
 	return n
 }
@@ -99,8 +125,8 @@ func (k *laterKeys) follow(ctx context.Context, wait bool) error {
 			if p, ok := provenanceOf(r); ok && p.link == k.rec.Link && p.topic == k.rec.SourceTopic {
 				return nil
 			}
-			if h := hashKey(r.Key); k.keys[h] > 0 {
-				k.later[h] = true
+			if h := hashKey(r.Key); k.keys[h].records > 0 {
+				k.supersede(h, tp.partition, r.Offset)
 			}
 			return nil
 		})

@@ -28,11 +28,17 @@ const (
 // aborted transactions out, and to must not lie beyond the last stable offset
 // then; without it all data is seen.
 func (c *cluster) scan(ctx context.Context, tp topicPartition, from, to int64, committed bool, f func(*batch.Record) error) error {
+	return c.walk(ctx, tp, from, to, committed, nil, f)
+}
+
+// walk is scan that also tells, where held is not nil, which offsets hold
+// something, up to last: data, markers, and what an aborted transaction left.
+func (c *cluster) walk(ctx context.Context, tp topicPartition, from, to int64, committed bool, held func(first, last int64), f func(*batch.Record) error) error {
 	moved := time.Now()
 	for at := from; at < to; {
 		got, err := c.scanChunk(ctx, tp, at, committed)
 		if err == nil {
-			if err := got.each(at, to, committed, f); err != nil {
+			if err := got.each(at, to, committed, held, f); err != nil {
 				return err
 			}
 			if got.next > at {
@@ -85,8 +91,12 @@ func (c *cluster) scanChunk(ctx context.Context, tp topicPartition, at int64, co
 	return got, got.err
 }
 
-// each calls f for a chunk's data records in [from, to).
-func (c chunk) each(from, to int64, committed bool, f func(*batch.Record) error) error {
+// each calls f for a chunk's data records in [from, to), and held, if there is
+// one, for whatever stands there.
+func (c chunk) each(from, to int64, committed bool, held func(first, last int64), f func(*batch.Record) error) error {
+	if held == nil {
+		held = func(int64, int64) {}
+	}
 	open := abortedIn(nil)
 	if committed {
 		open = abortedIn(c.aborted)
@@ -102,9 +112,14 @@ func (c chunk) each(from, to int64, committed bool, f func(*batch.Record) error)
 			if err := open.marker(b); err != nil {
 				return err
 			}
+			held(b.BaseOffset(), b.LastOffset())
 			continue
 		}
-		if open.drops(b) || b.NumRecords() == 0 {
+		if open.drops(b) {
+			held(b.BaseOffset(), b.LastOffset())
+			continue
+		}
+		if b.NumRecords() == 0 {
 			continue
 		}
 		records, err := b.Records()
@@ -113,6 +128,7 @@ func (c chunk) each(from, to int64, committed bool, f func(*batch.Record) error)
 		}
 		for i := range records {
 			if r := &records[i]; r.Offset >= from && r.Offset < to {
+				held(r.Offset, r.Offset)
 				if err := f(r); err != nil {
 					return err
 				}
@@ -120,6 +136,26 @@ func (c chunk) each(from, to int64, committed bool, f func(*batch.Record) error)
 		}
 	}
 	return nil
+}
+
+// holes are the offsets behind at that nothing stands at, as far as was walked.
+// A log has them where it was compacted: a broker hands out offsets one by one.
+type holes struct {
+	at    int64
+	found []offsetRange
+}
+
+func (h *holes) held(first, last int64) {
+	if first > h.at {
+		h.found = append(h.found, offsetRange{h.at, first})
+	}
+	h.at = max(h.at, last+1)
+}
+
+// until are all of them up to to.
+func (h *holes) until(to int64) []offsetRange {
+	h.held(to, to)
+	return h.found
 }
 
 // settledHighWatermark waits until what stands in the log now can be read: a

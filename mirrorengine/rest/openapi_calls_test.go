@@ -195,6 +195,7 @@ var enums = map[string][]string{
 	"MirrorProgress.writer_fence": writerFences, "Engine.writer_fence": writerFences,
 	"Operation.state": {"open", "ended", "revoked"}, "ACLChange.at": {api.ACLAtSource, api.ACLAtDestination},
 	"LedgerEntry.decision": {api.LedgerUndecided, api.LedgerAppended, api.LedgerExported, api.LedgerDiscarded, api.LedgerNothing},
+	"LedgerGap.cause":      {api.GapRetention, api.GapCompaction, api.GapDeleted},
 
 	"Cluster.kind": {api.KindCluster}, "ClusterList.kind": {api.KindClusterList},
 	"Link.kind": {api.KindLink}, "LinkList.kind": {api.KindLinkList},

@@ -157,21 +157,28 @@ type ClientMove struct {
 
 // LedgerLine is one partition of the loss ledger.
 type LedgerLine struct {
-	Topic         string           `json:"topic"`
-	Partition     int32            `json:"partition"`
-	From          int64            `json:"from"`
-	To            int64            `json:"to"`
-	Records       int64            `json:"records"`
-	Bytes         int64            `json:"bytes"`
-	FirstTime     time.Time        `json:"first_time,omitzero"`
-	LastTime      time.Time        `json:"last_time,omitzero"`
-	Keyed         int64            `json:"keyed"`
-	Superseded    int64            `json:"superseded"`
-	Compacted     bool             `json:"compacted"`
-	Unrecoverable int64            `json:"unrecoverable"`
-	Decision      string           `json:"decision"`
-	DecidedBy     string           `json:"decided_by,omitempty"`
-	Reason        string           `json:"reason,omitempty"`
-	Appended      int64            `json:"appended"`
-	Redelivered   map[string]int64 `json:"redelivered,omitempty"`
+	Topic      string    `json:"topic"`
+	Partition  int32     `json:"partition"`
+	From       int64     `json:"from"`
+	To         int64     `json:"to"`
+	Records    int64     `json:"records"`
+	Bytes      int64     `json:"bytes"`
+	FirstTime  time.Time `json:"first_time,omitzero"`
+	LastTime   time.Time `json:"last_time,omitzero"`
+	Keyed      int64     `json:"keyed"`
+	Superseded int64     `json:"superseded"`
+	// SupersededKeys are different keys; SupersededAt shows where a few of them
+	// stand, never the keys.
+	SupersededKeys int64          `json:"superseded_keys,omitempty"`
+	SupersededAt   []SupersededAt `json:"superseded_at,omitempty"`
+	Compacted      bool           `json:"compacted"`
+	Unrecoverable  int64          `json:"unrecoverable"`
+	// Gaps are the first few of GapCount.
+	Gaps        []LedgerGap      `json:"gaps,omitempty"`
+	GapCount    int              `json:"gap_count,omitempty"`
+	Decision    string           `json:"decision"`
+	DecidedBy   string           `json:"decided_by,omitempty"`
+	Reason      string           `json:"reason,omitempty"`
+	Appended    int64            `json:"appended"`
+	Redelivered map[string]int64 `json:"redelivered,omitempty"`
 }

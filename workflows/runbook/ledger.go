@@ -124,6 +124,7 @@ func LedgerTopics(p Plan, lines []LedgerLine, topics []string) []string {
 	var out []string
 	for _, t := range topics {
 		var sum LedgerLine
+		var gaps []string
 		partitions := 0
 		for _, l := range lines {
 			if l.Topic != t {
@@ -134,15 +135,20 @@ func LedgerTopics(p Plan, lines []LedgerLine, topics []string) []string {
 			sum.Records, sum.Bytes = sum.Records+l.Records, sum.Bytes+l.Bytes
 			sum.Keyed, sum.Superseded = sum.Keyed+l.Keyed, sum.Superseded+l.Superseded
 			sum.Unrecoverable, sum.Compacted = sum.Unrecoverable+l.Unrecoverable, sum.Compacted || l.Compacted
+			sum.SupersededKeys += l.SupersededKeys
+			gaps = append(gaps, gapTexts(l)...)
+			if sum.SupersededAt == nil && len(l.SupersededAt) > 0 {
+				sum.Partition, sum.SupersededAt = l.Partition, l.SupersededAt[:1]
+			}
 		}
-		out = append(out, fmt.Sprintf("%s: %d records (%d bytes) in %d partitions%s%s%s", t, sum.Records, sum.Bytes, partitions, sum.when(), traits(sum), owned(p.OwnersOf(t))))
+		out = append(out, fmt.Sprintf("%s: %d records (%d bytes) in %d partitions%s%s%s%s", t, sum.Records, sum.Bytes, partitions, sum.when(), traits(sum), gapText(gaps), owned(p.OwnersOf(t))))
 	}
 	return out
 }
 
 // LedgerText is a line for people who look at each partition.
 func LedgerText(l LedgerLine) string {
-	return fmt.Sprintf("%s/%d: %d records (%d bytes) at offsets %d to %d%s%s", l.Topic, l.Partition, l.Records, l.Bytes, l.From, l.To, l.when(), traits(l))
+	return fmt.Sprintf("%s/%d: %d records (%d bytes) at offsets %d to %d%s%s%s", l.Topic, l.Partition, l.Records, l.Bytes, l.From, l.To, l.when(), traits(l), gapText(gapTexts(l)))
 }
 
 // span widens the time range to another line's.
@@ -173,6 +179,7 @@ func owned(by []string) string {
 func traits(l LedgerLine) (s string) {
 	if l.Keyed > 0 {
 		s += fmt.Sprintf(", %d with keys of which %d have later records on the new primary", l.Keyed, l.Superseded)
+		s += superseded(l)
 	}
 	if l.Compacted {
 		s += ", compacted topic"
