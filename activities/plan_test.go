@@ -167,14 +167,14 @@ func TestAReportIsKeptAsJSONAndMarkdown(t *testing.T) {
 func TestTheExactRPOIsWrittenIntoTheFailoversReportOnce(t *testing.T) {
 	dir := t.TempDir()
 	a := newActivities(t, Options{ReportsDir: dir})
-	estimate := int64(9)
+	estimate, took := int64(9), 12.5
 	keep := func(r runbook.Report) {
 		t.Helper()
 		if _, err := a.SaveReport(t.Context(), workflows.SaveReportInput{Call: workflows.Call{Pair: "orders"}, Report: r}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	failover := runbook.Report{Pair: "orders", Operation: runbook.OpFailover, OpID: "failover-1", EpochBefore: 1, EpochAfter: 2, Active: []string{"west"}, RPOEstimate: &estimate}
+	failover := runbook.Report{Pair: "orders", Operation: runbook.OpFailover, OpID: "failover-1", EpochBefore: 1, EpochAfter: 2, Active: []string{"west"}, RPOEstimate: &estimate, RPOTime: &runbook.RPOTime{AtMost: 60, Objective: 30}}
 	older, other, dry := failover, failover, failover
 	older.OpID, older.EpochBefore, older.EpochAfter = "failover-0", 0, 1
 	other.OpID, other.Pair = "failover-x", "payments"
@@ -182,7 +182,7 @@ func TestTheExactRPOIsWrittenIntoTheFailoversReportOnce(t *testing.T) {
 	for _, r := range []runbook.Report{failover, older, other, dry, {Pair: "orders", Operation: runbook.OpRecover, OpID: "recover-0", EpochBefore: 2, EpochAfter: 2, Active: []string{"west"}}} {
 		keep(r)
 	}
-	in := workflows.AmendReportInput{Call: workflows.Call{Pair: "orders", OperationID: "recover-1"}, Active: "west", Epoch: 2, Exact: 7, Topics: map[string]int64{"a": 7}}
+	in := workflows.AmendReportInput{Call: workflows.Call{Pair: "orders", OperationID: "recover-1"}, Active: "west", Epoch: 2, Exact: 7, Topics: map[string]int64{"a": 7}, Time: &runbook.RPOTime{Exact: &took}}
 	for n := range 2 {
 		got, err := a.AmendReport(t.Context(), in)
 		if err != nil || got.OpID != "failover-1" || got.Changed != (n == 0) {
@@ -203,6 +203,9 @@ func TestTheExactRPOIsWrittenIntoTheFailoversReportOnce(t *testing.T) {
 		}
 		if name == "failover-1" && (r.RPOEstimate == nil || *r.RPOEstimate != 9) {
 			t.Error("the estimate is lost")
+		}
+		if name == "failover-1" && (r.RPOTime.AtMost != 60 || r.RPOTime.Exact == nil || *r.RPOTime.Exact != took || r.RPOTime.Verdict() != runbook.ObjectiveMet) {
+			t.Errorf("RPO in time: %+v", r.RPOTime)
 		}
 	}
 	md, err := os.ReadFile(filepath.Join(dir, "failover-1.md"))

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/client"
 
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
 	"github.com/drawbridge-dr/drawbridge/workflows"
@@ -95,6 +96,8 @@ func (a *Activities) PastRuns(ctx context.Context, in workflows.PastRunsInput) (
 			Turned *runbook.Signed `json:"turned_into_failover"`
 			Steps  []runbook.StepLine
 			RTO    []runbook.Segment
+			Millis int64            `json:"rto_ms"`
+			RPO    *runbook.RPOTime `json:"rpo_time"`
 		}
 		if err == nil {
 			err = json.Unmarshal(raw, &r)
@@ -111,6 +114,9 @@ func (a *Activities) PastRuns(ctx context.Context, in workflows.PastRunsInput) (
 		if whole && moved && r.Ended.After(out.Past.Exercised) {
 			out.Past.Exercised, out.Past.Operation = r.Ended, r.Operation
 		}
+		if last := out.Past.Last; whole && slices.Contains(exercises, r.Operation) && (last == nil || r.Ended.After(last.Ended)) {
+			out.Past.Last = &runbook.Measured{OpID: r.OpID, Operation: r.Operation, Ended: r.Ended, RTOMillis: r.Millis, RPO: r.RPO}
+		}
 		if r.Operation == runbook.OpDrill {
 			out.Past.Drills = drilled(out.Past.Drills, r.Drill, r.Outcome, r.Error, r.Ended)
 		} else if whole {
@@ -124,6 +130,25 @@ func (a *Activities) PastRuns(ctx context.Context, in workflows.PastRunsInput) (
 		out.Past.Runs = runs[:min(in.Times, len(runs))]
 	}
 	return out, nil
+}
+
+// tellObjectives gives the last move's numbers beside what the plan promises. An RPO
+// that is not counted yet is the most that it can be.
+func tellObjectives(m client.MetricsHandler, r runbook.Readiness) {
+	if r.Last == nil || r.Objectives == nil {
+		return
+	}
+	m.Gauge("drawbridge_last_move_time_seconds").Update(float64(r.Last.Ended.Unix()))
+	m.Gauge("drawbridge_rto_seconds").Update(float64(r.Last.RTOMillis) / 1000)
+	m.Gauge("drawbridge_rto_objective_seconds").Update(float64(r.Objectives.RTOSeconds))
+	m.Gauge("drawbridge_rpo_objective_seconds").Update(float64(r.Objectives.RPOSeconds))
+	if rpo := r.Last.RPO; rpo != nil {
+		seconds := rpo.AtMost
+		if rpo.Exact != nil {
+			seconds = *rpo.Exact
+		}
+		m.Gauge("drawbridge_rpo_seconds").Update(seconds)
+	}
 }
 
 // SaveReadiness keeps the newest readiness of a pair in one file. The metrics are
@@ -144,6 +169,7 @@ func (a *Activities) SaveReadiness(ctx context.Context, in workflows.SaveReadine
 		m.Gauge("drawbridge_readiness_score").Update(float64(r.Score))
 		m.Gauge("drawbridge_readiness_time_seconds").Update(float64(r.At.Unix()))
 		m.Gauge("drawbridge_readiness_expires_seconds").Update(float64(r.Expires.Unix()))
+		tellObjectives(m, r)
 	}
 	body, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {

@@ -100,6 +100,13 @@ func (a *Activities) AmendReport(_ context.Context, in workflows.AmendReportInpu
 			return out, nil
 		}
 		r.RPOExact, r.RPOByTopic, r.Ledger, r.AmendedBy = &in.Exact, in.Topics, in.Ledger, in.Call.OperationID
+		if in.Time != nil {
+			if r.RPOTime == nil {
+				r.RPOTime = &runbook.RPOTime{AtLeast: in.Time.AtLeast, AtMost: in.Time.AtMost}
+			}
+			counted := r.RPOTime.Counted(*in.Time)
+			r.RPOTime = &counted
+		}
 		_, _, err := keepReport(a.reports(in.Folder), r)
 		out.Changed = err == nil
 		return out, settle(err)

@@ -166,7 +166,7 @@ func (d *drill) tabletop(ctx workflow.Context) error {
 	if cast := over.Report.Forecast; cast != nil {
 		d.cast, d.status.Forecast = cast, over.Report.Forecast
 	}
-	d.report.RPOEstimate = over.Report.RPOEstimate
+	d.report.RPOEstimate, d.report.RPOTime = over.Report.RPOEstimate, over.Report.RPOTime
 	move, err := dry(runbook.OpSwitchover, NameSwitchover, SwitchoverInput{Start: start, DryRun: true})
 	d.status.Move = move.Report.Move
 	return err
@@ -188,6 +188,7 @@ func (d *drill) thereAndBack(ctx workflow.Context, in DrillInput) error {
 	// RTO and proof are those of the move away: the one that a bad night would need.
 	r := there.Report
 	d.report.RTO, d.report.RTOMillis, d.report.RTOSeconds, d.report.Proof, d.report.RPOExact = r.RTO, r.RTOMillis, r.RTOSeconds, r.Proof, r.RPOExact
+	d.report.RPOTime = r.RPOTime
 	back, err := d.move(ctx, in, from)
 	if err != nil {
 		return fmt.Errorf("the pair stays at %s; mend it, then drctl switchover %s --to %s: %w", to.Name, d.plan.Pair, from, err)

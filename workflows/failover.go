@@ -186,7 +186,8 @@ func (f *failover) foresee(ctx workflow.Context, cast runbook.Forecast) {
 	f.foreseePipelines(ctx, &cast)
 	top := cast.Top(statusRows)
 	f.cast, f.status.Forecast = &cast, &top
-	f.report.RPOEstimate = &cast.AtRisk
+	rpo := runbook.EstimateRPO(cast, f.plan.Objectives.RPOSeconds)
+	f.report.RPOEstimate, f.report.RPOTime = &cast.AtRisk, &rpo
 }
 
 func (f *failover) askFirst(ctx workflow.Context) error {

@@ -43,6 +43,9 @@ func TestFailoverMakesTheStandbyActiveAndOwesWhatItCouldNotDo(t *testing.T) {
 	if rep.RPOEstimate == nil || *rep.RPOEstimate != 15 { // 3 topics x (3 lag + 2 s blind x 1/s)
 		t.Errorf("estimate %v, want 15", rep.RPOEstimate)
 	}
+	if rpo := rep.RPOTime; rpo == nil || rpo.Objective != s.w.plan.Objectives.RPOSeconds || rpo.AtMost < 2 {
+		t.Errorf("RPO in time: %+v, want the blind 2 s at least, beside the plan's objective", rpo)
+	}
 	if len(rep.Approvals) != 1 || rep.Approvals[0].By != "bob" || !slices.Contains(rep.Overrides, runbook.OverrideFence) {
 		t.Errorf("approvals %+v overrides %v", rep.Approvals, rep.Overrides)
 	}

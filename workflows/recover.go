@@ -399,6 +399,8 @@ func (r *recovery) act(ctx workflow.Context) error {
 func (r *recovery) exact(workflow.Context) error {
 	byTopic, total := runbook.RPO(r.status.Ledger)
 	r.report.RPOByTopic, r.report.RPOExact = byTopic, &total
+	rpo := runbook.ExactRPO(r.status.Ledger, r.plan.Objectives.RPOSeconds)
+	r.report.RPOTime = &rpo
 	if open := runbook.Undecided(r.status.Ledger); len(open) > 0 {
 		r.find("topics %s are still undecided: drctl recover %s goes on", strings.Join(open, ", "), r.status.Pair)
 	}
@@ -413,7 +415,7 @@ func (r *recovery) amend(ctx workflow.Context) error {
 	}
 	got, err := run(with(ctx, kindPaper, "exact RPO into the failover's report"), steps.AmendReport, AmendReportInput{
 		Call: r.call("amend report"), Folder: r.plan.Reports, Active: r.active.Name, Epoch: r.rec.Epoch,
-		Exact: *r.report.RPOExact, Topics: r.report.RPOByTopic, Ledger: r.status.Ledger,
+		Exact: *r.report.RPOExact, Topics: r.report.RPOByTopic, Time: r.report.RPOTime, Ledger: r.status.Ledger,
 	})
 	switch {
 	case err != nil:

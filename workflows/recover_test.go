@@ -28,6 +28,8 @@ func returned() *world {
 
 func TestRecoveryPaysDebtsFirstThenAsksAndCountsExactly(t *testing.T) {
 	w := returned()
+	w.ledger[0].FirstTime = time.Unix(1700000000, 0).UTC()
+	w.ledger[0].LastTime = w.ledger[0].FirstTime.Add(42 * time.Second)
 	s := newStage(t, w)
 	s.react = func(st Status) []runbook.Command {
 		if st.Waiting == nil || st.Waiting.For != WaitDecide {
@@ -57,6 +59,12 @@ func TestRecoveryPaysDebtsFirstThenAsksAndCountsExactly(t *testing.T) {
 	rep := s.res.Report
 	if rep.RPOExact == nil || *rep.RPOExact != 3 || rep.RPOByTopic["a"] != 3 || len(rep.DebtsPaid) != 2 {
 		t.Errorf("exact %v by topic %v, paid %v", rep.RPOExact, rep.RPOByTopic, rep.DebtsPaid)
+	}
+	if rpo := rep.RPOTime; rpo == nil || rpo.Exact == nil || *rpo.Exact != 42 || rpo.Verdict() != runbook.ObjectiveMissed {
+		t.Errorf("RPO in time: %+v", rpo)
+	}
+	if len(w.amended) != 1 || w.amended[0].Time == nil || *w.amended[0].Time.Exact != 42 {
+		t.Errorf("the failover's report got %+v", w.amended)
 	}
 	if len(rep.RecoveryForecast) != 1 || rep.RecoveryForecast[0].Redelivered != 2 {
 		t.Errorf("redelivery forecast %v", rep.RecoveryForecast)

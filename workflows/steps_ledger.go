@@ -94,6 +94,7 @@ type AmendReportInput struct {
 	Epoch  int64                `json:"epoch"`
 	Exact  int64                `json:"rpo_records_exact"`
 	Topics map[string]int64     `json:"rpo_records_by_topic"`
+	Time   *runbook.RPOTime     `json:"rpo_time,omitempty"`
 	Ledger []runbook.LedgerLine `json:"ledger"`
 }
 

@@ -218,6 +218,8 @@ func (w *switchover) proven(workflow.Context) error {
 	}
 	none := int64(0)
 	w.report.Proof, w.report.RPOExact = &w.proof, &none
+	rpo := runbook.ExactRPO(nil, w.plan.Objectives.RPOSeconds)
+	w.report.RPOTime = &rpo
 	return nil
 }
 

@@ -113,7 +113,7 @@ func resultTable(w io.Writer, r workflows.Result) {
 	pairs(w,
 		"outcome", r.Outcome, "operation", rep.Operation+" "+r.OpID, "error", rep.Error,
 		"epoch", fmt.Sprintf("%d -> %d", rep.EpochBefore, r.Epoch), "active", joined(r.Active),
-		"rto", rto, "rpo estimate", number(rep.RPOEstimate), "rpo exact", number(rep.RPOExact),
+		"rto", rto, "rpo estimate", number(rep.RPOEstimate), "rpo exact", number(rep.RPOExact), "rpo in time", rpoTime(rep.RPOTime),
 		"plan", planChanged(rep.PlanChanged), "report", r.ReportFile)
 	moveLines(w, rep.Move, rep.Turned)
 	drillLines(w, rep)
@@ -162,6 +162,13 @@ func moveLines(w io.Writer, m *runbook.MoveForecast, turned *runbook.Signed) {
 	if turned != nil {
 		fmt.Fprintf(w, "turned into a failover by %s at %s: %s\n", turned.By, stamp(turned.At), turned.Reason)
 	}
+}
+
+func rpoTime(r *runbook.RPOTime) string {
+	if r == nil {
+		return ""
+	}
+	return r.Text()
 }
 
 func planChanged(yes bool) string {

@@ -78,7 +78,7 @@ func (r Report) open() string {
 }
 
 func (r Report) numbers(line func(string, ...any)) {
-	if r.RPOEstimate != nil || r.RPOExact != nil || len(r.RTO) > 0 || r.Move != nil {
+	if r.RPOEstimate != nil || r.RPOExact != nil || r.RPOTime != nil || len(r.RTO) > 0 || r.Move != nil {
 		line("\n## Numbers\n")
 	}
 	if len(r.RTO) > 0 {
@@ -106,6 +106,9 @@ func (r Report) numbers(line func(string, ...any)) {
 		for _, t := range sorted(r.RPOByTopic) {
 			line("- %s: %d", t, r.RPOByTopic[t])
 		}
+	}
+	if r.RPOTime != nil {
+		line("RPO in time: %s", r.RPOTime.Text())
 	}
 	r.copied(line)
 	if f := r.Forecast; f != nil && len(f.Topics) > 0 {

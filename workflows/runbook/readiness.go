@@ -43,6 +43,10 @@ type Readiness struct {
 	// Expires is when this says nothing any more.
 	Expires  time.Time `json:"expires"`
 	PlanHash string    `json:"plan_hash,omitempty"`
+	// Last is what the last real move took and lost, Objectives what the plan
+	// promises; both absent where the pair never moved.
+	Last       *Measured   `json:"last_move,omitempty"`
+	Objectives *Objectives `json:"objectives,omitempty"`
 }
 
 // State is the worst of a readiness' checks.
@@ -88,6 +92,7 @@ const (
 	PartPeople       = "people"
 	PartDrill        = "last exercise"
 	PartDrills       = "drills"
+	PartObjectives   = "objectives"
 )
 
 // LinkFacts are the state of the link to the standby.
@@ -120,6 +125,8 @@ type PastRuns struct {
 	// Runs are the newest ones, newest first, with how long they took; only where
 	// that was asked for.
 	Runs []RunTimes `json:"runs,omitempty"`
+	// Last is the newest real move, with its numbers.
+	Last *Measured `json:"last,omitempty"`
 }
 
 // Summary is one line for people: what is worst.

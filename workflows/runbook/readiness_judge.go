@@ -26,6 +26,7 @@ func JudgeReadiness(f ReadyFacts, lives time.Duration) Readiness {
 	j.people()
 	j.drill()
 	j.drills()
+	j.objectives()
 	r.Score, r.Ready = 100, true
 	for _, c := range r.Checks {
 		r.Score = max(0, r.Score-checkCosts[c.State])

@@ -66,7 +66,9 @@ type Report struct {
 	RPOEstimate *int64           `json:"rpo_records_estimate,omitempty"`
 	RPOExact    *int64           `json:"rpo_records_exact,omitempty"`
 	RPOByTopic  map[string]int64 `json:"rpo_records_by_topic,omitempty"`
-	Ledger      []LedgerLine     `json:"ledger,omitempty"`
+	// RPOTime is the same in seconds, against the objective.
+	RPOTime *RPOTime     `json:"rpo_time,omitempty"`
+	Ledger  []LedgerLine `json:"ledger,omitempty"`
 	// Amends is the failover whose exact RPO a recovery found out, AmendedBy that
 	// recovery, in the failover's kept report.
 	Amends    string `json:"amends,omitempty"`

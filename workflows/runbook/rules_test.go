@@ -357,7 +357,7 @@ func TestReportReadsWellAndHoldsItsTable(t *testing.T) {
 		Overrides: []string{"unproven-fence"}, Findings: []string{"group g | has not moved\nyet"},
 		Steps: []runbook.StepLine{{Name: "flip", State: runbook.StateDone, Started: at, Ended: at.Add(time.Second), Millis: 1000, Detail: "a | b\nc"}},
 		RTO:   []runbook.Segment{{Name: "attest", Millis: 1500}, {Name: "flip", Millis: 500}}, RTOMillis: 2000, RTOSeconds: 900,
-		RPOEstimate: &n, RPOExact: &x, RPOByTopic: map[string]int64{"b": 1, "a": 2}, PlanChanged: true,
+		RPOEstimate: &n, RPOExact: &x, RPOByTopic: map[string]int64{"b": 1, "a": 2}, RPOTime: &runbook.RPOTime{AtLeast: 1, AtMost: 40, Objective: 30}, PlanChanged: true,
 		Fences:    []runbook.FenceLine{{Site: "east", Level: runbook.LevelUnreachable, Reason: "dead"}},
 		Approvals: []runbook.Signed{{By: "bob", Decision: runbook.Approve, At: at, Reason: "go", Overrides: []string{"unproven-fence"}}},
 		Planned:   runbook.FailoverSteps(plan(), runbook.Link{Name: "there", Source: "east", Destination: "west"}, []string{"a", "b", "c"}, runbook.Forecast{AtRisk: 15}, nil),
