@@ -9,6 +9,7 @@ import (
 
 	"go.temporal.io/sdk/activity"
 
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/secret"
 	"github.com/drawbridge-dr/drawbridge/workflows"
 )
 
@@ -35,6 +36,8 @@ type Options struct {
 	// Slack's with the path up to the method, as https://slack.com/api/.
 	SlackAPI     string
 	PagerDutyAPI string
+	// Secrets resolves what plans refer to.
+	Secrets secret.Reader
 	// Logger is nil for none.
 	Logger *slog.Logger
 }
@@ -48,6 +51,7 @@ func New(o Options) (a *Activities, closeAll func()) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.ResponseHeaderTimeout = 0 // every call ends with its ctx; engines compute long
 	a = &Activities{opts: o, log: o.Logger, http: &http.Client{Transport: transport}}
+	a.clients.resolve = a.resolve
 	return a, func() {
 		a.clients.close()
 		transport.CloseIdleConnections()

@@ -19,6 +19,7 @@ import (
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/rest"
 	"github.com/drawbridge-dr/drawbridge/test/local"
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/secret"
 	"github.com/drawbridge-dr/drawbridge/workflows"
 	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
 )
@@ -237,6 +238,7 @@ func TestErrorsAreJudgedInOnePlace(t *testing.T) {
 		"engine not ready":  {api.Unavailable("wait"), workflows.ErrUnreachable, true},
 		"engine fault":      {api.Internal("oops"), workflows.ErrUnreachable, true},
 		"missing secret":    {badSecret("no file"), workflows.ErrRefused, false},
+		"vault is sealed":   {unread(fmt.Errorf("x: %w", secret.ErrUnavailable)), workflows.ErrUnreachable, true},
 		"connection":        {context.DeadlineExceeded, workflows.ErrUnreachable, true},
 		"an earlier answer": {temporal.NewNonRetryableApplicationError("x", workflows.ErrPairBusy, nil), workflows.ErrPairBusy, false},
 	} {
@@ -245,21 +247,23 @@ func TestErrorsAreJudgedInOnePlace(t *testing.T) {
 }
 
 func TestSecretsAreReadWhenUsedAndNeverShown(t *testing.T) {
+	a, closeAll := New(Options{})
+	defer closeAll()
 	ref := secretFileFor(t, "first")
-	if got, err := resolve(ref); err != nil || got != "first" {
+	if got, err := a.resolve(ref); err != nil || got != "first" {
 		t.Fatalf("got %q, %v", got, err)
 	}
 	path := ref[len("${file:") : len(ref)-1]
 	if err := os.WriteFile(path, []byte("user=u\npassword = second\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := resolve("${file:" + path + ":password}"); err != nil || got != "second" {
+	if got, err := a.resolve("${file:" + path + ":password}"); err != nil || got != "second" {
 		t.Fatalf("got %q, %v", got, err)
 	}
 	for _, bad := range []string{"plain-secret", "${vault:a#b}", "${file:" + path + ".gone}", "${env:DRAWBRIDGE_NOT_SET}", "${oops:x}"} {
-		if got, err := resolve(bad); err == nil || got != "" {
+		if got, err := a.resolve(bad); err == nil || got != "" {
 			t.Errorf("%s resolved to %q", bad, got)
-		} else if bad == "plain-secret" && err.Error() != "a secret of the plan is no reference: write ${file:/path} or ${env:NAME}" {
+		} else if bad == "plain-secret" && err.Error() != "a secret of the plan is no reference: write ${file:/path}, ${env:NAME} or ${vault:mount/path#key}" {
 			t.Errorf("error %v", err)
 		}
 	}

@@ -14,7 +14,7 @@ import (
 func (a *Activities) roundTrip(ctx context.Context, s runbook.Site, topic, value string) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*callTimeout)
 	defer cancel()
-	opts, err := kafkaOptions(s.Kafka.Bootstrap, s.Kafka.Security)
+	opts, err := kafkaOptions(s.Kafka.Bootstrap, s.Kafka.Security, a.resolve)
 	if err != nil {
 		return 0, err
 	}

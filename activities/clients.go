@@ -33,6 +33,8 @@ type clients struct {
 	kafka   map[string]*kafka
 	consuls map[string]*consul.Client
 	engines map[string]*api.Client
+
+	resolve func(reference string) (string, error) // set once
 }
 
 // kafka is one cluster as one principal.
@@ -81,7 +83,7 @@ func (c *clients) dial(site, id string, bootstrap []string, sec runbook.Security
 	if k := c.kafka[string(key)]; k != nil {
 		return k, nil
 	}
-	opts, err := kafkaOptions(bootstrap, sec)
+	opts, err := kafkaOptions(bootstrap, sec, c.resolve)
 	if err != nil {
 		return nil, fmt.Errorf("connection to site %s: %w", site, err)
 	}
@@ -106,7 +108,7 @@ func (c *clients) dial(site, id string, bootstrap []string, sec runbook.Security
 func backoff(tries int) time.Duration { return min(100*time.Millisecond<<min(tries, 10), time.Second) }
 
 // kafkaOptions logs in with secrets that are read at each login.
-func kafkaOptions(bootstrap []string, sec runbook.Security) ([]kgo.Opt, error) {
+func kafkaOptions(bootstrap []string, sec runbook.Security, resolve func(string) (string, error)) ([]kgo.Opt, error) {
 	opts := []kgo.Opt{kgo.SeedBrokers(bootstrap...)}
 	if strings.HasSuffix(sec.Protocol, "SSL") {
 		cfg := &tls.Config{MinVersion: tls.VersionTLS12}

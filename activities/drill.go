@@ -87,7 +87,7 @@ func (k *kafka) make(ctx context.Context, topic string, partitions int32) error 
 }
 
 func (a *Activities) fill(ctx context.Context, in workflows.WriteDrillInput, have runbook.DrillCopy) error {
-	opts, err := kafkaOptions(in.Site.Kafka.Bootstrap, in.Site.Kafka.Security)
+	opts, err := kafkaOptions(in.Site.Kafka.Bootstrap, in.Site.Kafka.Security, a.resolve)
 	if err != nil {
 		return err
 	}
@@ -168,7 +168,7 @@ func (a *Activities) drillCopy(ctx context.Context, s runbook.Site, pair string)
 			at[p], left[p] = kgo.NewOffset().At(start), end
 		}
 	}
-	if err := readThrough(ctx, s, topic, at, left, func(r *kgo.Record) {
+	if err := a.readThrough(ctx, s, topic, at, left, func(r *kgo.Record) {
 		out.Partitions[r.Partition].Records++
 		digest(sums[r.Partition], r)
 	}); err != nil {
@@ -181,11 +181,11 @@ func (a *Activities) drillCopy(ctx context.Context, s runbook.Site, pair string)
 }
 
 // readThrough gives each record below the ends, which are in left by partition.
-func readThrough(ctx context.Context, s runbook.Site, topic string, at map[int32]kgo.Offset, left map[int32]int64, each func(*kgo.Record)) error {
+func (a *Activities) readThrough(ctx context.Context, s runbook.Site, topic string, at map[int32]kgo.Offset, left map[int32]int64, each func(*kgo.Record)) error {
 	if len(left) == 0 {
 		return nil
 	}
-	opts, err := kafkaOptions(s.Kafka.Bootstrap, s.Kafka.Security)
+	opts, err := kafkaOptions(s.Kafka.Bootstrap, s.Kafka.Security, a.resolve)
 	if err != nil {
 		return err
 	}

@@ -106,7 +106,7 @@ func (a *Activities) tellSlack(ctx context.Context, in workflows.NotifyInput) er
 		return errNotConfigured
 	}
 	if cfg.Webhook != "" {
-		url, err := resolve(cfg.Webhook)
+		url, err := a.resolve(cfg.Webhook)
 		if err != nil {
 			return err
 		}
@@ -115,7 +115,7 @@ func (a *Activities) tellSlack(ctx context.Context, in workflows.NotifyInput) er
 			return limited(slack.PostWebhookCustomHTTPContext(ctx, url, a.http, msg))
 		}))
 	}
-	token, err := resolve(cfg.Token)
+	token, err := a.resolve(cfg.Token)
 	if err != nil {
 		return err
 	}
@@ -204,7 +204,7 @@ func (a *Activities) tellPagerDuty(ctx context.Context, in workflows.NotifyInput
 	}
 	var errs []error
 	for _, ref := range keys {
-		key, err := resolve(ref)
+		key, err := a.resolve(ref)
 		if err == nil {
 			err = a.event(ctx, key, in)
 		}

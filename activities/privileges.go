@@ -25,6 +25,7 @@ func (a *Activities) CheckPrivileges(ctx context.Context, in workflows.CheckPriv
 		c := check{a: a, site: s, out: &out}
 		c.consul(ctx, in.Call.Pair)
 		c.engine(ctx)
+		c.credentials(ctx)
 		if err := c.cluster(ctx, in); err != nil {
 			return out, settle(err)
 		}
@@ -32,6 +33,7 @@ func (a *Activities) CheckPrivileges(ctx context.Context, in workflows.CheckPriv
 			return out, ctx.Err()
 		}
 	}
+	check{a: a, out: &out}.channels(in.Notify)
 	slices.SortStableFunc(out.Findings, func(a, b workflows.Finding) int {
 		switch {
 		case a.Blocker == b.Blocker:

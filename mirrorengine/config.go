@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml"
+
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/secret"
 )
 
 // Config is the configuration of one engine. Values come from defaults, then
@@ -46,6 +48,8 @@ type Config struct {
 	// EncryptionKeyFile holds the key that seals inline secrets of links: 32
 	// bytes in base64. Default none: links must give references instead.
 	EncryptionKeyFile string `yaml:"encryption_key_file"`
+	// Vault is where ${vault:mount/path#key} leads. Default none.
+	Vault secret.VaultConfig `yaml:"vault"`
 	// Secrets is where the references of links may lead.
 	Secrets Secrets `yaml:"secrets"`
 	// Log is what the engine writes to standard error.
@@ -142,6 +146,9 @@ type Secrets struct {
 	// Env are the environment variables that links may refer to by ${env:…}.
 	// Default none.
 	Env []string `yaml:"env"`
+	// Vault are the paths in Vault, mount first as in kv/kafka, below which links may
+	// refer to secrets by ${vault:…}. Default none.
+	Vault []string `yaml:"vault"`
 }
 
 // Canary is a principal with ALLOW WRITE on the mirrored topics that is no super

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/secret"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -32,8 +33,12 @@ func TestTheFullFileIsRead(t *testing.T) {
 		Replicas:          Replicas{Advertise: "https://west-a.example:8443", SessionTimeout: 15 * time.Second},
 		State:             State{Topic: "_drawbridge_state_2", Shards: 4, ReplicationFactor: 3},
 		EncryptionKeyFile: "/etc/drawbridge/key",
-		Secrets:           Secrets{Dirs: []string{"/etc/drawbridge/links"}, Env: []string{"SOURCE_PASSWORD"}},
-		Log:               Log{Level: "debug", Format: "json"},
+		Secrets:           Secrets{Dirs: []string{"/etc/drawbridge/links"}, Env: []string{"SOURCE_PASSWORD"}, Vault: []string{"kv/links"}},
+		Vault: secret.VaultConfig{
+			Address: "https://vault.example:8200", Namespace: "dr", CAFile: "/etc/drawbridge/vault-ca.pem",
+			Kubernetes: secret.KubernetesLogin{Role: "drawbridge", Mount: "k8s-west"},
+		},
+		Log: Log{Level: "debug", Format: "json"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
@@ -83,7 +88,9 @@ func TestEachBadFileIsRefusedWithItsMistake(t *testing.T) {
 		"unknown-protocol":              "kafka.security_protocol: 'TLS' is none of PLAINTEXT",
 		"sasl-without-user":             "kafka.username: required with SASL_PLAINTEXT",
 		"inline-password":               "kafka.password: wants a reference",
-		"vault-password":                "kafka.password: secret reference ${vault:…}: not supported by this build yet",
+		"vault-password":                "kafka.password: secret reference ${vault:…} is not complete",
+		"links-to-no-vault":             "secrets.vault: links may not refer to a vault that the engine does not have",
+		"vault-with-two-logins":         "vault: has 2 ways to log in",
 		"user-without-sasl":             "kafka.username: PLAINTEXT sends no credentials",
 		"oauthbearer-without-url":       "kafka.oauth.token_url: goes together with kafka.sasl_mechanism OAUTHBEARER",
 		"oauth-of-scram":                "kafka.oauth: is for kafka.sasl_mechanism OAUTHBEARER",

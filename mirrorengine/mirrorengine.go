@@ -61,13 +61,18 @@ func New(ctx context.Context, cfg Config, version string, logger *slog.Logger) (
 			return nil, fmt.Errorf("encryption_key_file: %w", err)
 		}
 	}
-	local, err := cfg.Kafka.clientOptions(cfg.Kafka.Username, cfg.Kafka.Password)
+	vault, err := secret.NewVault(cfg.Vault)
+	if err != nil {
+		return nil, err
+	}
+	resolve := secret.Reader{Vault: vault}.Resolve
+	local, err := cfg.Kafka.clientOptions(cfg.Kafka.Username, cfg.Kafka.Password, resolve)
 	if err != nil {
 		return nil, fmt.Errorf("kafka: %w", err)
 	}
 	var canary []kgo.Opt
 	if cfg.Canary.Username != "" {
-		if canary, err = cfg.Kafka.clientOptions(cfg.Canary.Username, cfg.Canary.Password); err != nil {
+		if canary, err = cfg.Kafka.clientOptions(cfg.Canary.Username, cfg.Canary.Password, resolve); err != nil {
 			return nil, fmt.Errorf("canary: %w", err)
 		}
 	}
@@ -90,7 +95,7 @@ func New(ctx context.Context, cfg Config, version string, logger *slog.Logger) (
 		Local: local, ProduceConnections: cfg.Kafka.ProduceConnections, Canary: canary, Name: cfg.Name, Version: version,
 		Principal: cfg.Kafka.principal(), CanaryPrincipal: cfg.Canary.principal(),
 		StateTopic: cfg.State.Topic, Shards: cfg.State.Shards, ReplicationFactor: cfg.State.ReplicationFactor,
-		Resolve: secret.Scope{Dirs: cfg.Secrets.Dirs, Env: cfg.Secrets.Env}.Resolve,
+		Resolve: secret.Scope{Dirs: cfg.Secrets.Dirs, Env: cfg.Secrets.Env, Paths: cfg.Secrets.Vault, Vault: vault}.Resolve,
 		Sealer:  sealer, Logger: logger, Registry: registry,
 		Address: address, Instance: address, Session: cfg.Replicas.SessionTimeout,
 		Peer: func(address string) link.Peer {
@@ -135,7 +140,7 @@ func (e *Engine) Close() {
 // clientOptions are a client of the local cluster as one principal. They are
 // made by way of a link's configuration, so that both ends of a link dial, log
 // in and trust alike.
-func (k Kafka) clientOptions(user, password string) ([]kgo.Opt, error) {
+func (k Kafka) clientOptions(user, password string, resolve func(string) (string, error)) ([]kgo.Opt, error) {
 	values := map[string]string{
 		"bootstrap.servers": strings.Join(k.Bootstrap, ","),
 		"security.protocol": k.SecurityProtocol,
@@ -160,7 +165,7 @@ func (k Kafka) clientOptions(user, password string) ([]kgo.Opt, error) {
 	if err != nil {
 		return nil, err
 	}
-	return link.ClientOptions(cfg, secret.Resolve)
+	return link.ClientOptions(cfg, resolve)
 }
 
 // loginLine is a principal's, as Kafka's own clients have it.

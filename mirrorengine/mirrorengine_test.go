@@ -22,6 +22,7 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl"
 
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/secret"
 )
 
 // running starts an engine over an in-process Kafka and gives its base URL;
@@ -228,7 +229,7 @@ func TestTheEngineLogsInByABearerToken(t *testing.T) {
 	if err := c.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	opts, err := c.Kafka.clientOptions(c.Kafka.Username, c.Kafka.Password)
+	opts, err := c.Kafka.clientOptions(c.Kafka.Username, c.Kafka.Password, secret.Resolve)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -42,6 +42,10 @@ func (c Config) Validate() error {
 	c.validateCallers(fault)
 	c.Kafka.validate(fault)
 	c.Canary.validate(fault, c.Kafka)
+	c.Vault.Check(fault)
+	if len(c.Secrets.Vault) > 0 && c.Vault == (secret.VaultConfig{}) {
+		fault("secrets.vault", "links may not refer to a vault that the engine does not have; add vault.address and a way to log in")
+	}
 	if !topicName.MatchString(c.State.Topic) || c.State.Topic == "." || c.State.Topic == ".." {
 		fault("state.topic", "'%s' is no topic name; the default is _drawbridge_state", c.State.Topic)
 	}
@@ -168,7 +172,7 @@ func principal(fault faulter, key, value string) {
 // reference wants a secret by reference; it does not quote what it got.
 func reference(fault faulter, key, value string) {
 	if !secret.Referenced(value) {
-		fault(key, "wants a reference, not the secret itself: ${file:/path}, ${file:/path:key} or ${env:NAME}")
+		fault(key, "wants a reference, not the secret itself: ${file:/path}, ${file:/path:key}, ${env:NAME} or ${vault:mount/path#key}")
 	} else if err := secret.Check(value); err != nil {
 		fault(key, "%w", err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/secret"
 	"github.com/drawbridge-dr/drawbridge/workflows"
 )
 
@@ -28,6 +29,8 @@ type Config struct {
 	ReportsDir string   `yaml:"reports_dir"`
 	Temporal   Temporal `yaml:"temporal"`
 	Notify     Notify   `yaml:"notify"`
+	// Vault is where ${vault:mount/path#key} of plans leads. Default none.
+	Vault secret.VaultConfig `yaml:"vault"`
 	// Log is what the worker writes to standard error.
 	Log Log `yaml:"log"`
 }

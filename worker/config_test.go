@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/secret"
 )
 
 func noEnvironment(string) string { return "" }
@@ -19,6 +21,7 @@ func TestTheFullFileIsRead(t *testing.T) {
 		Listen: "0.0.0.0:8095", PlansDir: "/etc/drawbridge/plans", ReportsDir: "/var/lib/drawbridge",
 		Temporal: Temporal{Address: "temporal.example:7233", Namespace: "dr", TaskQueue: "drawbridge-2"},
 		Notify:   Notify{SlackURL: "https://slack.proxy.example/api/", PagerDutyURL: "https://pagerduty.proxy.example"},
+		Vault:    secret.VaultConfig{Address: "https://vault.example:8200", AppRole: secret.AppRole{RoleID: "drawbridge", SecretIDFile: "/etc/drawbridge/vault-secret-id"}},
 		Log:      Log{Level: "debug", Format: "json"},
 	}
 	if d := cmp.Diff(want, got); d != "" {
@@ -59,6 +62,7 @@ func TestEachBadFileIsRefusedWithItsMistake(t *testing.T) {
 		"slack-url-without-scheme":        "notify.slack_url: 'slack.com' is no http",
 		"pagerduty-url-of-another-scheme": "notify.pagerduty_url: 'ftp://x' is no http",
 		"log-level":                       "log.level: 'loud' is none of debug",
+		"vault-without-login":             "vault: has 0 ways to log in",
 		"log-format":                      "log.format: 'xml' is none of text",
 	}
 	files, err := filepath.Glob(filepath.Join("testdata", "config", "bad-*.yml"))

@@ -43,6 +43,7 @@ func (c Config) Validate() error {
 			fault(key, "'%s' is no http or https address; leave it out for the public one", v)
 		}
 	}
+	c.Vault.Check(fault)
 	if levels := []string{"debug", "info", "warn", "error"}; !slices.Contains(levels, c.Log.Level) {
 		fault("log.level", "'%s' is none of %s", c.Log.Level, strings.Join(levels, ", "))
 	}

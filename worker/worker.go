@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/drawbridge-dr/drawbridge/activities"
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/secret"
 	"github.com/drawbridge-dr/drawbridge/workflows"
 )
 
@@ -71,9 +72,14 @@ func New(ctx context.Context, cfg Config, version string, logger *slog.Logger) (
 		return nil, fmt.Errorf("listen: %w", err)
 	}
 	w.closers = append(w.closers, func() { w.listener.Close() }) // Run closes it too
+	vault, err := secret.NewVault(cfg.Vault)
+	if err != nil {
+		return nil, err
+	}
 	acts, closeActivities := activities.New(activities.Options{
 		PlansDir: cfg.PlansDir, ReportsDir: cfg.ReportsDir,
 		SlackAPI: cfg.Notify.SlackURL, PagerDutyAPI: cfg.Notify.PagerDutyURL, Logger: logger,
+		Secrets: secret.Reader{Vault: vault},
 	})
 	w.closers = append(w.closers, closeActivities)
 	w.worker = sdk.New(w.temporal, cfg.Temporal.TaskQueue, sdk.Options{

@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"cmp"
 	"strings"
 	"time"
 
@@ -169,13 +170,17 @@ func (l *readyLook) rest(ctx workflow.Context) {
 
 func (l *readyLook) rights(ctx workflow.Context) error {
 	p := l.facts.Plan
-	got, err := run(with(ctx, kindReady, "privileges on both sites"), steps.CheckPrivileges, CheckPrivilegesInput{Call: l.call("check privileges"), Sites: p.Sites, Topics: p.Topics, Groups: p.GroupNames()})
+	got, err := run(with(ctx, kindReady, "privileges on both sites"), steps.CheckPrivileges, CheckPrivilegesInput{Call: l.call("check privileges"), Sites: p.Sites, Topics: p.Topics, Groups: p.GroupNames(), Notify: p.Notify})
 	for _, f := range got.Findings {
 		state := runbook.CheckWarning
 		if f.Blocker {
 			state = runbook.CheckBad
 		}
-		l.facts.Rights = append(l.facts.Rights, runbook.Check{Name: runbook.PartRights, State: state, Detail: f.Site + ": " + f.What, Cure: f.Cure})
+		c := runbook.Check{Name: cmp.Or(f.Part, runbook.PartRights), State: state, Detail: f.What, Cure: f.Cure}
+		if f.Site != "" {
+			c.Detail = f.Site + ": " + f.What
+		}
+		l.facts.Rights = append(l.facts.Rights, c)
 	}
 	return err
 }

@@ -56,13 +56,13 @@ func (u *setup) orient(workflow.Context) error {
 func (u *setup) privileges(ctx workflow.Context) error {
 	return u.do(ctx, "check privileges", func(ctx workflow.Context) (string, error) {
 		got, err := run(with(ctx, kindLong, "privileges on both sites"), steps.CheckPrivileges,
-			CheckPrivilegesInput{Call: u.call("check privileges"), Sites: u.plan.Sites, Topics: u.plan.Topics, Groups: u.plan.GroupNames()})
+			CheckPrivilegesInput{Call: u.call("check privileges"), Sites: u.plan.Sites, Topics: u.plan.Topics, Groups: u.plan.GroupNames(), Notify: u.plan.Notify})
 		if err != nil {
 			return "", err
 		}
 		var blockers []string
 		for _, f := range got.Findings {
-			text := fmt.Sprintf("%s: %s: %s", f.Site, f.What, f.Cure)
+			text := strings.TrimPrefix(fmt.Sprintf("%s: %s: %s", f.Site, f.What, f.Cure), ": ")
 			if f.Blocker {
 				blockers = append(blockers, text)
 			} else {

@@ -151,11 +151,15 @@ type CheckPrivilegesInput struct {
 	Sites  []runbook.Site `json:"sites"`
 	Topics []string       `json:"topics"`
 	Groups []string       `json:"groups"`
+	// Notify is looked at for its credentials.
+	Notify runbook.Notify `json:"notify,omitzero"`
 }
 
 // Finding is one thing that would fail today, or a warning.
 type Finding struct {
-	Site    string `json:"site"`
+	Site string `json:"site"` // empty: of no site
+	// Part of readiness that it belongs to; empty: rights.
+	Part    string `json:"part,omitempty"`
 	What    string `json:"what"`
 	Cure    string `json:"cure"`
 	Blocker bool   `json:"blocker"`

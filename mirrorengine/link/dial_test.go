@@ -60,7 +60,7 @@ func TestABadLoginLineIsRefusedWithoutBeingQuoted(t *testing.T) {
 		`x.PlainLoginModule required username="k" password="hunter2" password="hunter2";`:    "stands twice",
 		`x.PlainLoginModule required username="k" password="a" hunter2;`:                     `name="value"`,
 		`x.PlainLoginModule required username="k" password="a"; y.Other required hunter2=1;`: "behind the semicolon",
-		`x.PlainLoginModule required username="k" password="${vault:hunter2}";`:              "not supported by this build yet",
+		`x.PlainLoginModule required username="k" password="${vault:hunter2}";`:              "is not complete",
 		`x.PlainLoginModule required username="k" password=`:                                 "no value",
 	} {
 		_, err := parseJAAS(text)

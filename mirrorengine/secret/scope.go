@@ -16,10 +16,15 @@ type Scope struct {
 	Dirs []string
 	// Env are names of environment variables that may be read.
 	Env []string
+	// Paths are paths in Vault, mount first; secrets there and below may be read.
+	Paths []string
+	Vault *Vault // nil: none
 }
 
 // Resolve is the package's Resolve within the scope.
-func (s Scope) Resolve(value string) (string, error) { return resolve(value, s.allows) }
+func (s Scope) Resolve(value string) (string, error) {
+	return resolve(value, source{allows: s.allows, vault: s.Vault})
+}
 
 func (s Scope) allows(kind, name string) error {
 	if kind == "env" {
@@ -27,6 +32,9 @@ func (s Scope) allows(kind, name string) error {
 			return nil
 		}
 		return fmt.Errorf("environment variable %s may not be used by links; add it to secrets.env of the engine's configuration", name)
+	}
+	if kind == "vault" {
+		return underPaths(name, s.Paths)
 	}
 	// Links and ".." are followed first: what counts is where the file is.
 	file, err := filepath.EvalSymlinks(name)

@@ -1,8 +1,9 @@
 // Package secret resolves references to secrets (${file:/path:key},
-// ${env:NAME}) when they are used, and seals those that were given inline.
+// ${env:NAME}, ${vault:mount/path#key}) when they are used, and seals those that
+// were given inline.
 //
-// No error of it contains a value. It keeps nothing, asks no vault yet, and is
-// no key management: the key of a Sealer is a file. Start at Resolve and Sealer.
+// No error of it contains a value. It writes nothing down, and is no key
+// management: the key of a Sealer is a file. Start at Reader, Scope and Sealer.
 package secret
 
 import (
@@ -12,9 +13,6 @@ import (
 	"os"
 	"strings"
 )
-
-// ErrNotSupported is a kind of reference that this build cannot resolve yet.
-var ErrNotSupported = errors.New("not supported by this build yet")
 
 // maxFile bounds a secret's file, in bytes; a wrong path must not fill memory.
 const maxFile = 1 << 20
@@ -30,6 +28,7 @@ func Referenced(value string) bool { return strings.Contains(value, open) }
 //	${file:/path}      the file's text without white space around it
 //	${file:/path:key}  the value of key in a properties file
 //	${env:NAME}        an environment variable
+//	${vault:mount/path#key}  a key of a secret in Vault; Reader and Scope only
 //
 // References may stand inside of other text, as in a JAAS line. What was put
 // in is not looked at again. Anything else that begins with "${" is an error,
@@ -37,11 +36,9 @@ func Referenced(value string) bool { return strings.Contains(value, open) }
 //
 // It reaches everything that the process reaches: it is for the process's own
 // configuration. What comes over the API is resolved within a Scope.
-func Resolve(value string) (string, error) {
-	return resolve(value, func(string, string) error { return nil })
-}
+func Resolve(value string) (string, error) { return resolve(value, source{}) }
 
-func resolve(value string, allows func(kind, name string) error) (string, error) {
+func resolve(value string, from source) (string, error) {
 	var out strings.Builder
 	for {
 		before, rest, found := strings.Cut(value, open)
@@ -51,9 +48,9 @@ func resolve(value string, allows func(kind, name string) error) (string, error)
 		}
 		reference, after, closed := strings.Cut(rest, "}")
 		if !closed {
-			return "", errors.New("secret reference has no closing brace; write ${file:/path:key} or ${env:NAME}")
+			return "", errors.New("secret reference has no closing brace; write ${file:/path:key}, ${env:NAME} or ${vault:mount/path#key}")
 		}
-		resolved, err := lookUp(reference, allows)
+		resolved, err := from.lookUp(reference)
 		if err != nil {
 			return "", err
 		}
@@ -72,7 +69,7 @@ func Check(value string) error {
 		}
 		reference, after, closed := strings.Cut(rest, "}")
 		if !closed {
-			return errors.New("secret reference has no closing brace; write ${file:/path:key} or ${env:NAME}")
+			return errors.New("secret reference has no closing brace; write ${file:/path:key}, ${env:NAME} or ${vault:mount/path#key}")
 		}
 		if _, _, err := split(reference); err != nil {
 			return err
@@ -92,19 +89,25 @@ func split(reference string) (kind, rest string, err error) {
 		}
 		return kind, rest, nil
 	case "vault":
-		return "", "", fmt.Errorf("secret reference ${vault:…}: %w; have the vault's agent write a file and use ${file:/path:key}", ErrNotSupported)
+		if _, err := parsePlace(rest); err != nil {
+			return "", "", err
+		}
+		return kind, rest, nil
 	default:
-		return "", "", errors.New("unknown kind of secret reference; write ${file:/path:key} or ${env:NAME}, and put a secret that contains \"${\" itself into a file")
+		return "", "", errors.New("unknown kind of secret reference; write ${file:/path:key}, ${env:NAME} or ${vault:mount/path#key}, and put a secret that contains \"${\" itself into a file")
 	}
 }
 
-func lookUp(reference string, allows func(kind, name string) error) (string, error) {
+func (s source) lookUp(reference string) (string, error) {
 	kind, rest, err := split(reference)
 	if err != nil {
 		return "", err
 	}
+	if kind == "vault" {
+		return s.inVault(rest)
+	}
 	if kind == "env" {
-		if err := allows(kind, rest); err != nil {
+		if err := s.allowed(kind, rest); err != nil {
 			return "", err
 		}
 		value := os.Getenv(rest)
@@ -118,7 +121,7 @@ func lookUp(reference string, allows func(kind, name string) error) (string, err
 	if i := strings.LastIndexByte(rest, ':'); i >= 0 && !strings.ContainsAny(rest[i+1:], `/\`) {
 		path, key = rest[:i], rest[i+1:]
 	}
-	if err := allows(kind, path); err != nil {
+	if err := s.allowed(kind, path); err != nil {
 		return "", err
 	}
 	text, err := File(path)

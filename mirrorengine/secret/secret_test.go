@@ -52,7 +52,10 @@ func TestAReferenceThatCannotBeResolvedSaysWhyWithoutTheValue(t *testing.T) {
 		"${file:" + write(t, "e", " \n") + "}":                                "is empty",
 		"${file:" + write(t, "big", strings.Repeat("hunter2", maxFile)) + "}": "larger than",
 		"${env:DRAWBRIDGE_NOT_SET}":                                           "DRAWBRIDGE_NOT_SET",
-		"${vault:kv/x#y}":                                                     "not supported by this build yet",
+		"${vault:kv/x#y}":                                                     "no vault in its configuration",
+		"${vault:kv/hunter2}":                                                 "is not complete",
+		"${vault:kv/../hunter2#y}":                                            "is not complete",
+		"${vault:hunter2#y}":                                                  "is not complete",
 		"${hunter2:x}":                                                        "unknown kind",
 		"hunter2${":                                                           "no closing brace",
 		"${file:}":                                                            "names nothing",
@@ -65,8 +68,11 @@ func TestAReferenceThatCannotBeResolvedSaysWhyWithoutTheValue(t *testing.T) {
 			t.Errorf("%s: the value is in the error: %v", value, err)
 		}
 	}
-	if err := Check("${vault:a#b}"); !errors.Is(err, ErrNotSupported) {
-		t.Errorf("got %v", err)
+	if err := Check("${vault:a#b}"); err == nil {
+		t.Error("a mount without a path passed")
+	}
+	if err := Check("${vault:team/kv//a/b#c}"); err != nil {
+		t.Error(err)
 	}
 	if err := Check("a${b:c}"); err == nil {
 		t.Error("an unknown kind passed")

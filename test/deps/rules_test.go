@@ -80,13 +80,13 @@ var rules = []rule{
 
 	// Hands.
 	{
-		room: "activities", own: []string{"workflows", "workflows/runbook", "workflows/plan", "client/record", "mirrorengine/api"},
-		direct: []string{temporalSDK, temporalAPI, kafka, consul, vault, slack, pagerduty, errgroup},
+		room: "activities", own: []string{"workflows", "workflows/runbook", "workflows/plan", "client/record", "mirrorengine/api", "mirrorengine/secret" /* one reader of references for both processes */},
+		direct: []string{temporalSDK, temporalAPI, kafka, consul, slack, pagerduty, errgroup},
 		never:  []ban{{cobra, "flags are read in cmd"}},
 	},
 	{
-		room: "worker", own: []string{"workflows/...", "activities/...", "client/record", "mirrorengine/api"},
-		direct: []string{temporalSDK, temporalAPI, kafka, consul, vault, slack, pagerduty, prometheus, yaml, errgroup},
+		room: "worker", own: []string{"workflows/...", "activities/...", "client/record", "mirrorengine/api", "mirrorengine/secret"},
+		direct: []string{temporalSDK, temporalAPI, kafka, consul, slack, pagerduty, prometheus, yaml, errgroup},
 		never:  []ban{{cobra, "flags are read in cmd"}},
 	},
 
@@ -139,7 +139,7 @@ var rules = []rule{
 	},
 	{
 		room: "cmd/worker/...", own: []string{
-			"worker/...", "workflows/...", "activities/...", "client/record", "mirrorengine/api", "cmd/worker/...", "cmd/internal/boot",
+			"worker/...", "workflows/...", "activities/...", "client/record", "mirrorengine/api", "mirrorengine/secret", "cmd/worker/...", "cmd/internal/boot",
 		},
 		direct: []string{cobra},
 	},

@@ -14,7 +14,7 @@ import (
 var (
 	plainName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._-]*$`)
 	topicName = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`)
-	reference = regexp.MustCompile(`^\$\{(file|env):[^{}\s]+\}$`)
+	reference = regexp.MustCompile(`^\$\{((file|env):[^{}\s]+|vault:[^{}\s/#]+/[^{}\s#]+#[^{}\s#]+)\}$`)
 )
 
 type checker struct{ found []Fault }
@@ -154,7 +154,7 @@ func (c *checker) security(key string, s Security) {
 			c.bad(key+".username", s.Username, "name the principal")
 		}
 		if s.Password == "" {
-			c.bad(key+".password", s.Password, "give password_file, or a reference: ${file:…} or ${env:…}")
+			c.bad(key+".password", s.Password, "give password_file, or a reference: ${file:…}, ${env:…} or ${vault:mount/path#key}")
 		}
 	}
 	if s.PasswordFile != "" {
@@ -167,7 +167,7 @@ func (c *checker) security(key string, s Security) {
 // into every run.
 func (c *checker) secret(key, v string) {
 	if v != "" && !reference.MatchString(v) {
-		c.bad(key, v, "a plan holds no secrets: write a reference, ${file:…} or ${env:…}")
+		c.bad(key, v, "a plan holds no secrets: write a reference, ${file:…}, ${env:…} or ${vault:mount/path#key}")
 	}
 }
 

@@ -64,7 +64,7 @@ type ReadyFacts struct {
 	Plan     Plan
 	Truth    *Truth
 	Holds    []HoldCopy
-	Rights   []Check // of both sites, judged where they were looked at
+	Rights   []Check // and credentials, of both sites, judged where they were looked at
 	Vantages []Vantage
 	Risk     *Risk
 	Link     *LinkFacts
@@ -93,6 +93,7 @@ const (
 	PartDrill        = "last exercise"
 	PartDrills       = "drills"
 	PartObjectives   = "objectives"
+	PartCredentials  = "credentials"
 )
 
 // LinkFacts are the state of the link to the standby.

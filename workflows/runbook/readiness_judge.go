@@ -102,8 +102,14 @@ func (j *readyJudge) rights() {
 	if j.blind(PartRights, false) {
 		return
 	}
-	if len(j.f.Rights) == 0 {
+	of := func(part string) bool {
+		return slices.ContainsFunc(j.f.Rights, func(c Check) bool { return c.Name == part })
+	}
+	if !of(PartRights) {
 		j.say(PartRights, CheckOK, "", "engines, worker and canaries may do what the runbooks need")
+	}
+	if !of(PartCredentials) {
+		j.say(PartCredentials, CheckOK, "", "what the plan refers to can be read, and none tells that it ends within %d days", int(CredentialSoon.Hours()/24))
 	}
 	j.r.Checks = append(j.r.Checks, j.f.Rights...)
 }
