@@ -99,14 +99,7 @@ func (a *Activities) AmendReport(_ context.Context, in workflows.AmendReportInpu
 		if r.RPOExact != nil && *r.RPOExact == in.Exact && maps.Equal(r.RPOByTopic, in.Topics) {
 			return out, nil
 		}
-		r.RPOExact, r.RPOByTopic, r.Ledger, r.AmendedBy = &in.Exact, in.Topics, in.Ledger, in.Call.OperationID
-		if in.Time != nil {
-			if r.RPOTime == nil {
-				r.RPOTime = &runbook.RPOTime{AtLeast: in.Time.AtLeast, AtMost: in.Time.AtMost}
-			}
-			counted := r.RPOTime.Counted(*in.Time)
-			r.RPOTime = &counted
-		}
+		r.Amended(runbook.Report{OpID: in.Call.OperationID, RPOExact: &in.Exact, RPOByTopic: in.Topics, RPOTime: in.Time, Ledger: in.Ledger})
 		_, _, err := keepReport(a.reports(in.Folder), r)
 		out.Changed = err == nil
 		return out, settle(err)

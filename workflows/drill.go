@@ -16,7 +16,8 @@ import (
 // Drill plays a drill and tells people when one fails or is refused: it looks at the
 // pair, refuses while it is no time for a drill, and has a child act under the pair's
 // id, so that no operation runs beside it. A drill that failed is a failed run: the
-// Schedule that started it pauses, and readiness is bad until one goes well.
+// Schedule that started it pauses, and readiness is bad until one goes well. One that
+// was refused has shown nothing of the pair: people are told, and the Schedule goes on.
 func Drill(ctx workflow.Context, in DrillInput) (Result, error) {
 	d, err := launch(ctx, in)
 	if err != nil {
@@ -26,13 +27,12 @@ func Drill(ctx workflow.Context, in DrillInput) (Result, error) {
 		err = d.allowed(ctx)
 	}
 	if err != nil {
-		d.ended = true
-		d.alert(ctx, "was refused", err, d.plan.Notify.Slack == nil)
-		d.status.Outcome = runbook.NoChange
-		d.search(ctx)
-		return Result{}, failure(err)
+		return d.refused(ctx, err)
 	}
 	res, err := d.play(ctx, in)
+	if d.met(err) {
+		return d.refused(ctx, err)
+	}
 	if err != nil {
 		d.alert(ctx, "failed", err, true)
 		return res, failure(err)
@@ -113,6 +113,28 @@ func (d *drill) allowed(workflow.Context) error {
 	return nil
 }
 
+// met: another operation had the pair before this drill did anything.
+func (d *drill) met(err error) bool { return ErrorType(err) == ErrPairBusy && !d.changed }
+
+// refused ends a drill that was not played. Who asked for it gets the error. A
+// Schedule would pause on it, and a freeze that meets a drill every week would need a
+// person every week: its run ends with the reason, and readiness is bad as soon as
+// a drill is overdue. What is wrong with the request itself comes back each time, so
+// that stops the Schedule.
+func (d *drill) refused(ctx workflow.Context, cause error) (Result, error) {
+	d.ended = true
+	d.alert(ctx, "was refused", cause, d.plan.Notify.Slack == nil)
+	d.status.Phase, d.status.Outcome = PhaseEnded, runbook.NoChange
+	d.search(ctx)
+	held := slices.Contains([]string{ErrPairBusy, ErrHeld, ErrPrecondition, ErrSplitBrain}, ErrorType(cause))
+	if id := workflow.GetInfo(ctx).WorkflowExecution.ID; !held || !strings.HasPrefix(id, DrillSchedule(d.status.Pair, d.kind)+"-") {
+		return Result{}, failure(cause)
+	}
+	d.report.Outcome, d.report.Error, d.report.Ended = runbook.NoChange, said(cause), workflow.Now(ctx)
+	d.report.Steps = d.status.Steps
+	return Result{OpID: d.id, Outcome: runbook.NoChange, Epoch: d.rec.Epoch, Active: d.rec.Active, Report: d.report}, nil
+}
+
 func (d *drill) play(ctx workflow.Context, in DrillInput) (Result, error) {
 	d.phase(ctx, PhaseActing)
 	if d.kind == runbook.DrillCanary {
@@ -132,6 +154,9 @@ func (d *drill) play(ctx workflow.Context, in DrillInput) (Result, error) {
 		act = func(ctx workflow.Context) error { return d.thereAndBack(ctx, in) }
 	}
 	err := act(ctx)
+	if d.met(err) {
+		return Result{}, err // it was not played: there is nothing to report
+	}
 	ctx, _ = workflow.NewDisconnectedContext(ctx) // the report is kept in any case
 	res, cerr := d.close(ctx, err)
 	if err == nil {
@@ -254,7 +279,9 @@ func (d *drill) alert(ctx workflow.Context, what string, cause error, page bool)
 
 // calm ends the page of the drill before this one, if that failed.
 func (d *drill) calm(ctx workflow.Context) {
-	if workflow.GetLastError(ctx) != nil {
+	var last Result
+	refused := workflow.HasLastCompletionResult(ctx) && workflow.GetLastCompletionResult(ctx, &last) == nil && last.Outcome == runbook.NoChange
+	if refused || workflow.GetLastError(ctx) != nil {
 		d.say(ctx, NotifyDrillAgain, fmt.Sprintf("%s drill of pair %s went well again", d.kind, d.status.Pair), "", false)
 	}
 }

@@ -216,31 +216,41 @@ func TestADrillIsRefusedAndPeopleAreTold(t *testing.T) {
 		}, ErrHeld, "year end"},
 		"the request is forged": {runbook.DrillCanary, nil, ErrCommandForged, "not their signature"},
 	} {
-		t.Run(name, func(t *testing.T) {
-			w := calm()
-			in := drillOf(tc.kind)
-			if tc.change == nil {
-				in.Request.Signature = "by eve"
-			} else {
-				tc.change(w)
-			}
-			records := maps.Clone(w.consul)
-			s := drilling(t, w, tc.kind, nil)
-			s.env.ExecuteWorkflow(Drill, in)
-			err := s.env.GetWorkflowError()
-			if ErrorType(err) != tc.typ || !strings.Contains(err.Error(), tc.says) {
-				t.Fatalf("got %v", err)
-			}
-			if len(w.notes) != 1 || w.notes[0].Kind != NotifyDrill || !strings.Contains(w.notes[0].Title, "was refused") || !strings.Contains(w.notes[0].Text, tc.says) {
-				t.Errorf("notes %+v", w.notes)
-			}
-			if w.count("ClearDrill")+w.count("WriteDrill")+w.count("EngineLock")+w.count("WriteRecord") > 0 || !maps.Equal(records, w.consul) {
-				t.Errorf("it acted: %v", w.calls)
-			}
-			if len(w.drill.reports) > 0 {
-				t.Error("a drill that was not played has a report")
-			}
-		})
+		for _, scheduled := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, by schedule %t", name, scheduled), func(t *testing.T) {
+				w := calm()
+				in := drillOf(tc.kind)
+				if tc.change == nil {
+					in.Request.Signature = "by eve"
+				} else {
+					tc.change(w)
+				}
+				records := maps.Clone(w.consul)
+				s := drilling(t, w, tc.kind, nil)
+				if !scheduled {
+					s.id(DrillID("orders"))
+				}
+				s.env.ExecuteWorkflow(Drill, in)
+				err := s.env.GetWorkflowError()
+				var res Result
+				if scheduled && tc.change != nil { // a failed run would pause the Schedule
+					if err != nil || s.env.GetWorkflowResult(&res) != nil || res.Outcome != runbook.NoChange || res.Report.Drill != tc.kind || !strings.Contains(res.Report.Error, tc.says) {
+						t.Fatalf("got %+v, %v", res, err)
+					}
+				} else if ErrorType(err) != tc.typ || !strings.Contains(err.Error(), tc.says) {
+					t.Fatalf("got %v", err)
+				}
+				if len(w.notes) != 1 || w.notes[0].Kind != NotifyDrill || !strings.Contains(w.notes[0].Title, "was refused") || !strings.Contains(w.notes[0].Text, tc.says) {
+					t.Errorf("notes %+v", w.notes)
+				}
+				if w.count("ClearDrill")+w.count("WriteDrill")+w.count("EngineLock")+w.count("WriteRecord") > 0 || !maps.Equal(records, w.consul) {
+					t.Errorf("it acted: %v", w.calls)
+				}
+				if len(w.drill.reports) > 0 {
+					t.Error("a drill that was not played has a report")
+				}
+			})
+		}
 	}
 	t.Run("a mirror that failed is no reason against a canary", func(t *testing.T) {
 		w := calm()
@@ -289,6 +299,14 @@ func TestAFailedDrillIsAFailedRunAndPages(t *testing.T) {
 	well := w.notes[len(w.notes)-1]
 	if well.Kind != NotifyDrillAgain || well.Page || well.Call.OperationID != last.Call.OperationID {
 		t.Errorf("note %+v", well)
+	}
+	// So does one behind a drill that was refused, whose run did not fail.
+	s = drilling(t, w, runbook.DrillCanary, nil)
+	s.env.SetLastCompletionResult(Result{Outcome: runbook.NoChange})
+	n := len(w.notes)
+	s.env.ExecuteWorkflow(Drill, drillOf(runbook.DrillCanary))
+	if s.env.GetWorkflowError() != nil || len(w.notes) <= n || w.notes[len(w.notes)-1].Kind != NotifyDrillAgain {
+		t.Errorf("notes %+v, %v", w.notes[n:], s.env.GetWorkflowError())
 	}
 }
 

@@ -183,6 +183,7 @@ func (s *stage) writePlan(engine string) {
 	}
 	text = regexp.MustCompile(`url: https://engine\.\S+`).ReplaceAllString(text, "url: "+engine)
 	text = regexp.MustCompile(`address: consul\.\S+`).ReplaceAllString(text, "address: 127.0.0.1:9")
+	text = regexp.MustCompile(`(?s)\nfreezes:.*?\ndrills:`).ReplaceAllString(text, "\ndrills:") // the tests run on weekends too
 	text = regexp.MustCompile(`(?s)\nnotify:.*?\nreports:`).ReplaceAllString(text, "\nreports:")
 	s.planFile = filepath.Join(s.dir, "orders.yaml")
 	if err := os.WriteFile(s.planFile, []byte(text), 0o600); err != nil {

@@ -1,6 +1,7 @@
 package runbooks
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -75,6 +76,14 @@ func there(p *pair) {
 		if rpo := recovered.Report.RPOExact; rpo == nil || *rpo != 2*partitions {
 			p.Errorf("cycle %d: exact RPO %v, want %d", n+1, rpo, 2*partitions)
 		}
+		// Whoever asks for the failover's report gets the count, not the estimate alone.
+		p.must(local.WaitFor(p.within(time.Minute), "the amended report", func(ctx context.Context) error {
+			text, err := p.Drctl.Run(ctx, "reports", p.Pair(), got.OpID)
+			if want := fmt.Sprintf("RPO exact: %d records (found out by %s)", 2*partitions, recovered.OpID); err == nil && (!strings.Contains(text, want) || !strings.Contains(text, "RPO in time: ")) {
+				err = fmt.Errorf("no %q in %s", want, text)
+			}
+			return err
+		}))
 		t.all = append(t.all, name("lag 1"), name("lag 2"))
 		p.stands(p.Standby, t.all...)
 		t.reads(p.Standby, 1)

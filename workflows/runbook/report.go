@@ -200,6 +200,19 @@ type Segment struct {
 // JSON renders the report for machines.
 func (r Report) JSON() ([]byte, error) { return json.MarshalIndent(r, "", "  ") }
 
+// Amended takes over what a later recovery has counted.
+func (r *Report) Amended(recovery Report) {
+	r.RPOExact, r.RPOByTopic, r.Ledger, r.AmendedBy = recovery.RPOExact, recovery.RPOByTopic, recovery.Ledger, recovery.OpID
+	if recovery.RPOTime == nil {
+		return
+	}
+	counted := *recovery.RPOTime
+	if r.RPOTime != nil {
+		counted = r.RPOTime.Counted(counted)
+	}
+	r.RPOTime = &counted
+}
+
 func stamp(t time.Time) string {
 	if t.IsZero() {
 		return "-"

@@ -128,8 +128,35 @@ func (o *Operator) Report(ctx context.Context, pair, run string) (runbook.Report
 	if err == nil && r.Report.Pair != pair {
 		err = fmt.Errorf("run %s: %w", run, ErrNoRun)
 	}
+	if err == nil && r.Report.RPOEstimate != nil && r.Report.RPOExact == nil && !r.Report.DryRun {
+		err = o.amend(ctx, &r.Report)
+	}
 	return r.Report, err
 }
+
+// amend adds what a later recovery found out to a failover's report: the run's own
+// result, which Temporal keeps, cannot know it.
+func (o *Operator) amend(ctx context.Context, r *runbook.Report) error {
+	lines, err := o.Reports(ctx, r.Pair, amendWithin)
+	if err != nil {
+		return err
+	}
+	for _, l := range lines { // the newest first
+		if l.Amends != r.OpID {
+			continue
+		}
+		got, err := o.result(ctx, workflows.ID(r.Pair), l.RunID)
+		if err != nil {
+			return fmt.Errorf("the recovery that counted what was lost: %w", err)
+		}
+		r.Amended(got.Report)
+		return nil
+	}
+	return nil
+}
+
+// amendWithin is among how many runs of a pair its recovery is looked for.
+const amendWithin = 200
 
 // find gives the workflow ids of a run.
 func (o *Operator) find(ctx context.Context, pair, run string) (ids []string) {
