@@ -9,6 +9,7 @@ import (
 	consul "github.com/hashicorp/consul/api"
 
 	"github.com/drawbridge-dr/drawbridge/workflows"
+	"github.com/drawbridge-dr/drawbridge/workflows/plan"
 	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
 )
 
@@ -37,6 +38,7 @@ func (a *Activities) holdsAt(ctx context.Context, pair string, s runbook.Site) [
 		out[0].Problem, out[1].Problem = err.Error(), err.Error()
 		return out
 	}
+	p, _, perr := a.plan(pair) // as it is now: who has left the plan holds and releases nothing
 	var wg sync.WaitGroup
 	for i, key := range []string{runbook.HoldKey(pair), runbook.HoldKey("")} {
 		wg.Go(func() {
@@ -56,6 +58,12 @@ func (a *Activities) holdsAt(ctx context.Context, pair string, s runbook.Site) [
 				return
 			}
 			out[i].Hold = &h
+			order := plan.HoldOrder{Key: key, Held: h.Held, Seq: h.Seq, By: h.By, Reason: h.Reason, Since: h.Since, Signature: h.Signature}
+			if perr != nil {
+				out[i].Unproven = "whether it is signed is not known: " + perr.Error()
+			} else if err := plan.VerifyHold(p.People, order); err != nil {
+				out[i].Unproven = err.Error()
+			}
 		})
 	}
 	wg.Wait()

@@ -1,16 +1,29 @@
 package activities
 
 import (
+	"encoding/json"
+	"errors"
+	"strings"
 	"testing"
+	"time"
 
 	consul "github.com/hashicorp/consul/api"
 
 	"github.com/drawbridge-dr/drawbridge/workflows"
+	"github.com/drawbridge-dr/drawbridge/workflows/plan"
 	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
 )
 
 func TestHoldsAreReadFromBothConsulsWithTheRecordAndAlone(t *testing.T) {
-	a := newActivities(t, Options{})
+	public, private, err := plan.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := plan.ParsePrivate(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := newActivities(t, Options{PlansDir: plans(t, strings.Replace(plan.Example(), "PUAXw+hDiVqStwqnTRt+vJyYLM8uxJaMwM1V8Sr0Zgw=", public, 1))})
 	east, c := consulSite(t, "east")
 	west, gone := consulSite(t, "west")
 	client, err := c.Client()
@@ -40,6 +53,17 @@ func TestHoldsAreReadFromBothConsulsWithTheRecordAndAlone(t *testing.T) {
 		}
 		return held, silent
 	}
+	signed := func(pair string, held bool, seq int64) string {
+		t.Helper()
+		h := runbook.Hold{Held: held, Seq: seq, By: "bob", Reason: "audit", Since: time.Date(2026, 11, 22, 3, 0, 0, 0, time.UTC)}
+		var err error
+		h.Signature, err = plan.SignHold(key, plan.HoldOrder{Key: runbook.HoldKey(pair), Held: h.Held, Seq: h.Seq, By: h.By, Reason: h.Reason, Since: h.Since})
+		b, merr := json.Marshal(h)
+		if err = errors.Join(err, merr); err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
 	if held, silent := read(); len(held) != 0 || len(silent) != 0 {
 		t.Fatalf("nothing holds: %v, silent %v", held, silent)
 	}
@@ -54,5 +78,24 @@ func TestHoldsAreReadFromBothConsulsWithTheRecordAndAlone(t *testing.T) {
 	}
 	if len(silent) != 1 || silent[0] != "west" {
 		t.Errorf("silent %v", silent)
+	}
+	if !strings.Contains(held[0].Unproven, `lists nobody called "zoe"`) {
+		t.Errorf("a hold that nobody of the plan signed: %+v", held[0])
+	}
+	for _, c := range []struct {
+		name, value string
+		proven      bool
+	}{
+		{"as it was signed", signed("orders", true, 4), true},
+		{"signed for another pair", signed("payments", true, 4), false},
+		{"another number", strings.Replace(signed("orders", true, 4), `"seq":4`, `"seq":9`, 1), false},
+		{"a release made of a hold", strings.Replace(signed("orders", true, 4), `"held":true`, `"held":false`, 1), false},
+		{"a release", signed("orders", false, 5), true},
+	} {
+		put(runbook.HoldKey("orders"), c.value)
+		got, err := a.ReadHold(t.Context(), workflows.ReadHoldInput{Call: call("hold"), Sites: []runbook.Site{east}})
+		if err != nil || got.Holds[0].Hold == nil || (got.Holds[0].Unproven == "") != c.proven {
+			t.Errorf("%s: %+v, %v", c.name, got.Holds[0], err)
+		}
 	}
 }

@@ -81,7 +81,10 @@ func (h *holding) run(ctx context.Context, pair string, hold bool) error {
 	if !hold && len(held) == 0 && !slices.ContainsFunc(copies, func(c runbook.HoldCopy) bool { return !c.Reachable || c.Hold != nil && c.Hold.Held }) {
 		return refusedf("nothing holds %s: there is nothing to release", heldName(pair))
 	}
-	next := runbook.NextHold(copies, scope, hold, by, h.reason, time.Now())
+	next, err := by.SignHold(runbook.HoldKey(pair), runbook.NextHold(copies, scope, hold, by.Name, h.reason, time.Now()))
+	if err != nil {
+		return err
+	}
 	outcomes := h.write(ctx, p, kept, runbook.HoldKey(pair), next)
 	if err := h.print(outcomes, func(w io.Writer) { h.table(w, outcomes, pair, next, held) }); err != nil {
 		return err
@@ -121,23 +124,23 @@ func (h *holding) plan(pair string) (*hashed, error) {
 	return p, err
 }
 
-// entitled is the name of whoever has the key, if the plan lists them with it. Consul's own ACLs
-// decide who may write there; this keeps the name in the hold an honest one.
-func (h *holding) entitled(p *hashed) (string, error) {
+// entitled is whoever has the key, if the plan lists them with it. Consul's own ACLs decide who may
+// write there; the signature keeps the name in the hold an honest one.
+func (h *holding) entitled(p *hashed) (operator.Signer, error) {
 	path, err := keyPath(h.keyFile)
 	if err != nil {
-		return "", err
+		return operator.Signer{}, err
 	}
 	by, err := operator.LoadSigner(path)
 	if err != nil {
-		return "", usagef("%w; a hold names who put it: make a key with `drctl key new`, or name yours with --key", err)
+		return by, usagef("%w; a hold names who put it: make a key with `drctl key new`, or name yours with --key", err)
 	}
 	for _, who := range p.People {
 		if who.Name == by.Name && who.PublicKey == by.Public() {
-			return by.Name, nil
+			return by, nil
 		}
 	}
-	return "", refusedf("the plan of pair %s does not list %s with this key: one of its people must do it", p.Pair, by.Name)
+	return by, refusedf("the plan of pair %s does not list %s with this key: one of its people must do it", p.Pair, by.Name)
 }
 
 // kept is a key as one Consul has it, for the compare-and-set.
@@ -193,6 +196,9 @@ func readHolds(ctx context.Context, p *hashed, scope string) ([]runbook.HoldCopy
 				return
 			}
 			c.Hold = &hold
+			if err := operator.VerifyHold(p.People, key, hold); err != nil {
+				c.Unproven = err.Error()
+			}
 		})
 	}
 	wg.Wait()

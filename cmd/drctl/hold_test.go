@@ -85,6 +85,11 @@ func TestAHoldIsPutAndReleasedWithoutTemporal(t *testing.T) {
 	if len(held) != 2 || held[0].By != "zoe" || held[0].Reason != "audit week" || held[1].Scope != runbook.HoldAll || len(held[1].Sites) != 2 {
 		t.Fatalf("%+v", held)
 	}
+	for _, hold := range held {
+		if hold.Unproven != "" || hold.Signature == "" {
+			t.Errorf("who put it is not proven: %+v", hold)
+		}
+	}
 	if out := h.drctl(codeUnreachable, "status", "orders", "--plan", h.plan, "--temporal", "127.0.0.1:9"); !strings.Contains(out, "HELD: pair orders is held by zoe since") {
 		t.Errorf("status does not show the hold:\n%s", out)
 	}

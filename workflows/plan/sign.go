@@ -75,24 +75,33 @@ func Verify(people []Person, bot *Bot, a Approval) (Person, error) {
 			}
 			signer, listed = bot.Name, bot.PublicKey
 		}
-		key, err := ParsePublic(listed)
-		if err != nil {
-			return Person{}, fmt.Errorf("%w: the plan's public key of %s: %w", ErrSignature, signer, err)
-		}
-		sig, err := base64.StdEncoding.DecodeString(a.Signature)
-		if err != nil || len(sig) != ed25519.SignatureSize {
-			return Person{}, fmt.Errorf("%w: it is missing or malformed", ErrSignature)
-		}
 		b, err := a.payload()
 		if err != nil {
 			return Person{}, fmt.Errorf("%w: %w", ErrSignature, err)
 		}
-		if !ed25519.Verify(key, b, sig) {
-			return Person{}, fmt.Errorf("%w: it is not %s's signature over this %s", ErrSignature, signer, a.Decision)
+		if err := signed(signer, listed, a.Signature, b, a.Decision); err != nil {
+			return Person{}, err
 		}
 		return who, nil
 	}
 	return Person{}, fmt.Errorf("%w: the plan lists nobody called %q", ErrSignature, a.By)
+}
+
+// signed checks a signature over payload, which is a what, by the key that the plan
+// lists of signer.
+func signed(signer, listed, signature string, payload []byte, what string) error {
+	key, err := ParsePublic(listed)
+	if err != nil {
+		return fmt.Errorf("%w: the plan's public key of %s: %w", ErrSignature, signer, err)
+	}
+	sig, err := base64.StdEncoding.DecodeString(signature)
+	if err != nil || len(sig) != ed25519.SignatureSize {
+		return fmt.Errorf("%w: it is missing or malformed", ErrSignature)
+	}
+	if !ed25519.Verify(key, payload, sig) {
+		return fmt.Errorf("%w: it is not %s's signature over this %s", ErrSignature, signer, what)
+	}
+	return nil
 }
 
 // NewKey makes a key pair: the public part for the plan, the private part for

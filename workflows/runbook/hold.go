@@ -20,6 +20,8 @@ type Hold struct {
 	By     string    `json:"by"`
 	Reason string    `json:"reason"`
 	Since  time.Time `json:"since"`
+	// Signature is By's, as plan.SignHold makes it.
+	Signature string `json:"signature,omitempty"`
 }
 
 // Scopes of a hold.
@@ -43,6 +45,8 @@ type HoldCopy struct {
 	Reachable bool   `json:"reachable"`
 	Hold      *Hold  `json:"hold,omitempty"` // nil: no key, or one that is not readable
 	Problem   string `json:"problem,omitempty"`
+	// Unproven is why it is not known that one of the plan's people signed it.
+	Unproven string `json:"unproven,omitempty"`
 }
 
 // Held is a hold that holds, with where it is.
@@ -51,16 +55,20 @@ type Held struct {
 	Scope string `json:"scope"`
 	// Sites whose Consul says so.
 	Sites []string `json:"sites"`
+	// Unproven is why nobody knows that By put it.
+	Unproven string `json:"unproven,omitempty"`
 }
 
 // ReadHold judges the copies: of those of a scope that answer, the highest Seq
 // rules, and of two with the same the one that holds. What a Consul holds that
 // nobody can read counts as a hold, unless another one says what it is: a person
-// meant something by it. Silent are the sites that did not answer.
+// meant something by it. So does a hold that nobody of the plan has signed: to stop is
+// harmless. A release that nobody has signed lifts nothing that stands elsewhere. Silent are the sites that did not answer.
 func ReadHold(copies []HoldCopy) (held []Held, silent []string) {
 	for _, scope := range []string{HoldPair, HoldAll} {
 		var best *Hold
 		var sites []string
+		unproven := ""
 		for _, c := range copies {
 			if c.Scope != scope {
 				continue
@@ -76,15 +84,15 @@ func ReadHold(copies []HoldCopy) (held []Held, silent []string) {
 				h = &Hold{Held: true, By: "somebody", Reason: "what stands there is not readable: " + c.Problem}
 			}
 			switch {
-			case h == nil:
+			case h == nil, !h.Held && c.Unproven != "":
 			case best == nil || before(*best, *h):
-				best, sites = h, []string{c.Site}
+				best, sites, unproven = h, []string{c.Site}, c.Unproven
 			case h.Seq == best.Seq && h.Held == best.Held:
 				sites = append(sites, c.Site)
 			}
 		}
 		if best != nil && best.Held {
-			held = append(held, Held{Hold: *best, Scope: scope, Sites: sites})
+			held = append(held, Held{Hold: *best, Scope: scope, Sites: sites, Unproven: unproven})
 		}
 	}
 	return held, silent
@@ -113,7 +121,11 @@ func (h Held) Text(pair string) string {
 	if !h.Since.IsZero() {
 		since = "since " + stamp(h.Since)
 	}
-	return fmt.Sprintf("%s held by %s %s: %s (consul of %s; %s lifts it)", what, orText(h.By, "somebody"), since, orText(h.Reason, "no reason is given"), strings.Join(h.Sites, ", "), lift)
+	by := orText(h.By, "somebody")
+	if h.Unproven != "" {
+		by = fmt.Sprintf("somebody who goes by the name of %s (%s)", by, h.Unproven)
+	}
+	return fmt.Sprintf("%s held by %s %s: %s (consul of %s; %s lifts it)", what, by, since, orText(h.Reason, "no reason is given"), strings.Join(h.Sites, ", "), lift)
 }
 
 // NextHold is what to write so that it rules over all copies of its scope.
@@ -137,6 +149,11 @@ func (j *readyJudge) held() {
 			lift = "drctl release --all"
 		}
 		j.say(PartHold, CheckBad, lift+", or start with the override "+OverrideHold, "%s", h.Text(j.f.Plan.Pair))
+	}
+	for _, c := range j.f.Holds {
+		if c.Hold != nil && !c.Hold.Held && c.Unproven != "" {
+			j.say(PartHold, CheckWarning, "look who writes there, and release it once more by drctl", "the release in the consul of %s counts for nothing: %s", c.Site, c.Unproven)
+		}
 	}
 	for _, scope := range []string{HoldPair, HoldAll} {
 		stale := ""

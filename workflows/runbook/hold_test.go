@@ -13,6 +13,10 @@ func TestWhichHoldRules(t *testing.T) {
 		return HoldCopy{Site: site, Scope: HoldPair, Reachable: true, Hold: h}
 	}
 	gone := HoldCopy{Site: "east", Scope: HoldPair}
+	forged := func(c HoldCopy) HoldCopy {
+		c.Unproven = "it is not ann's signature"
+		return c
+	}
 	for name, c := range map[string]struct {
 		copies []HoldCopy
 		sites  string // of the hold on the pair, "" for none
@@ -27,6 +31,10 @@ func TestWhichHoldRules(t *testing.T) {
 		"only one answers, and it holds":        {[]HoldCopy{gone, at("west", held(1))}, "west", 1},
 		"nobody answers":                        {[]HoldCopy{gone}, "", 1},
 		"not readable":                          {[]HoldCopy{{Site: "east", Scope: HoldPair, Reachable: true, Problem: "bad JSON"}, at("west", nil)}, "east", 0},
+		"forged release, held elsewhere":        {[]HoldCopy{forged(at("east", lifted(9))), at("west", held(1))}, "west", 0},
+		"forged release, nothing else":          {[]HoldCopy{forged(at("east", lifted(9))), at("west", nil)}, "", 0},
+		"forged hold":                           {[]HoldCopy{forged(at("east", held(1))), at("west", nil)}, "east", 0},
+		"forged hold, released since":           {[]HoldCopy{forged(at("east", held(1))), at("west", lifted(2))}, "", 0},
 		"not readable, the other knows":         {[]HoldCopy{{Site: "east", Scope: HoldPair, Reachable: true, Problem: "bad JSON"}, at("west", lifted(1))}, "", 0},
 	} {
 		got, silent := ReadHold(c.copies)
@@ -57,6 +65,13 @@ func TestAHoldSaysWhoWhenWhyAndHowToGoOn(t *testing.T) {
 	}
 	for _, held := range got {
 		text := held.Text("orders")
+		if strings.Contains(text, "by the name of") {
+			t.Errorf("a name that was proven: %q", text)
+		}
+		held.Unproven = "signature does not count"
+		if doubt := held.Text("orders"); !strings.Contains(doubt, "somebody who goes by the name of ann (signature does not count)") {
+			t.Errorf("%q", doubt)
+		}
 		for _, part := range []string{"ann", "audit week", "2026-11-22 03:00:00", "consul of east", "drctl release "} {
 			if !strings.Contains(text, part) {
 				t.Errorf("%q does not say %q", text, part)

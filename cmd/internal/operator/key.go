@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/drawbridge-dr/drawbridge/workflows/plan"
+	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
 )
 
 // Signer is a person with a key.
@@ -25,6 +26,23 @@ func (s Signer) For(person string) Signer { return Signer{Name: person, via: s.N
 // Public is the base64 of the public key, as the plan lists it.
 func (s Signer) Public() string {
 	return base64.StdEncoding.EncodeToString(s.key.Public().(ed25519.PublicKey))
+}
+
+// SignHold returns the hold, or release, for that key of Consul with this person's name and signature.
+func (s Signer) SignHold(key string, h runbook.Hold) (runbook.Hold, error) {
+	var err error
+	h.By = s.Name
+	h.Signature, err = plan.SignHold(s.key, holdOrder(key, h))
+	return h, err
+}
+
+// VerifyHold checks a hold of that key of Consul against the plan's people.
+func VerifyHold(people []plan.Person, key string, h runbook.Hold) error {
+	return plan.VerifyHold(people, holdOrder(key, h))
+}
+
+func holdOrder(key string, h runbook.Hold) plan.HoldOrder {
+	return plan.HoldOrder{Key: key, Held: h.Held, Seq: h.Seq, By: h.By, Reason: h.Reason, Since: h.Since, Signature: h.Signature}
 }
 
 // keyFile is the JSON of a key file, readable by its owner only.
