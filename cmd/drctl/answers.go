@@ -16,6 +16,9 @@ type answer struct {
 	*app
 	operator.Answer
 	planFile, keyFile string
+
+	question string // asked before it is sent, if the answer cannot be taken back by others
+	yes      sure
 }
 
 func (a *app) answerCommand(verb, short string, ans *answer) *cobra.Command {
@@ -49,6 +52,8 @@ func (a *app) breakGlassCommand() *cobra.Command {
 		"roles for it, a reason, and each override that is asked for by its name. Everybody is paged, and the report begins with it. Split brain, the\n" +
 		"epoch and the fence registers are no overrides: no glass reaches them. drctl failover --break-glass does the same for a whole run."
 	cmd.Example = "  drctl break-glass orders --reason \"nobody answers the pager\" --override unproven-fence"
+	ans.question = "This lets the open run go on without the approvals of others, behind its point of no return; everybody is paged."
+	ans.yes.add(cmd, "pair")
 	cmd.Flags().StringSliceVar(&ans.Overrides, "override", nil, "an override that the run asks for, named one by one")
 	return cmd
 }
@@ -134,6 +139,11 @@ func (ans *answer) send(cmd *cobra.Command, pair string) error {
 	}
 	if p != nil {
 		ans.PlanHash = p.hash
+	}
+	if ans.question != "" {
+		if err := ans.confirmed(ans.yes, ans.question, pair); err != nil {
+			return err
+		}
 	}
 	op, err := ans.operator(ctx)
 	if err != nil {

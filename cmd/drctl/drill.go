@@ -26,7 +26,7 @@ func (a *app) drillCommand() *cobra.Command {
 		"ready. The plan's drills are played by Schedules that drctl setup makes; a failed drill pauses its Schedule and makes the pair unready."
 	cmd.Example = "  drctl drill orders --kind canary\n  drctl drill orders --kind full       # drctl approve orders, twice, by somebody else\n  drctl abort orders                   # ends it, when the pair is needed"
 	cmd.Flags().StringVar(&kind, "kind", runbook.DrillCanary, strings.Join(runbook.DrillKinds, ", "))
-	cmd.Flags().BoolVar(&s.yes, "yes", false, "do not ask for a confirmation at the terminal")
+	s.yes.add(cmd, "pair")
 	return cmd
 }
 

@@ -98,16 +98,13 @@ func (a *app) linkDescribe(e *engineFlags) *cobra.Command {
 
 func (a *app) linkDelete(e *engineFlags) *cobra.Command {
 	var force, validateOnly bool
-	var confirm string
+	var yes sure
 	cmd := &cobra.Command{
 		Use: "delete LINK", Short: "delete a link; refused while it has mirrors or an undecided ledger", Args: exactly(1),
 		RunE: e.with(func(ctx context.Context, c *api.Client, args []string) error {
-			if force && !validateOnly && confirm != args[0] {
-				if confirm != "" {
-					return refusedf("--confirm %q is not the link %q", confirm, args[0])
-				}
-				question := "This stops the link's mirrors and gives up the offsets at which they stopped."
-				if err := a.confirmed(question, args[0], "--confirm "+args[0]); err != nil {
+			if force && !validateOnly {
+				question := "This stops the mirrors of link " + args[0] + " and gives up the offsets at which they stopped."
+				if err := a.confirmed(yes, question, args[0]); err != nil {
 					return err
 				}
 			}
@@ -121,7 +118,7 @@ func (a *app) linkDelete(e *engineFlags) *cobra.Command {
 		}),
 	}
 	cmd.Flags().BoolVar(&force, "force", false, "also with mirrors or an undecided ledger")
-	cmd.Flags().StringVar(&confirm, "confirm", "", "with --force: the link's name again, instead of typing it at the terminal")
+	yes.add(cmd, "link")
 	cmd.Flags().BoolVar(&validateOnly, "validate-only", false, "check only")
 	return cmd
 }

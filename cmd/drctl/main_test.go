@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"testing"
 
@@ -32,8 +33,11 @@ func TestScripts(t *testing.T) {
 			env.Setenv("XDG_CONFIG_HOME", env.WorkDir+"/config")
 			env.Setenv("HOME", env.WorkDir)
 			// Nothing listens on the discard port of loopback.
-			env.Setenv("TEMPORAL_ADDRESS", "127.0.0.1:9")
-			return os.WriteFile(token, []byte(fakeToken+"\n"), 0o600)
+			temporal := env.WorkDir + "/config/temporalio/temporal.toml"
+			return errors.Join(
+				os.MkdirAll(filepath.Dir(temporal), 0o750),
+				os.WriteFile(temporal, []byte("[profile.default]\naddress = \"127.0.0.1:9\"\n"), 0o600),
+				os.WriteFile(token, []byte(fakeToken+"\n"), 0o600))
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code": func(ts *testscript.TestScript, neg bool, args []string) {

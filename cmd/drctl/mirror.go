@@ -102,12 +102,20 @@ func (a *app) mirrorDescribe(e *engineFlags) *cobra.Command {
 func (a *app) mirrorAlter(e *engineFlags, verb api.MirrorVerb, short string) *cobra.Command {
 	var pattern string
 	var validateOnly bool
+	var yes sure
+	ends := verb == api.VerbPromote || verb == api.VerbFailover
 	cmd := &cobra.Command{
 		Use: string(verb) + " LINK [TOPIC...]", Short: short, Args: usageArgs(cobra.MinimumNArgs(1)),
 		RunE: e.with(func(ctx context.Context, c *api.Client, args []string) error {
 			req := api.AlterMirrors{MirrorTopicNames: args[1:], MirrorTopicNamePattern: pattern}
 			if (pattern == "") == (len(req.MirrorTopicNames) == 0) {
 				return usagef("%s: name topics or give --pattern, one of the two", cmdName(verb))
+			}
+			if ends && !validateOnly {
+				question := "This ends mirrors of link " + args[0] + " for good, and moves no client: " + joined(req.MirrorTopicNames) + pattern + "."
+				if err := a.confirmed(yes, question, args[0]); err != nil {
+					return err
+				}
 			}
 			results, err := c.AlterMirrors(ctx, args[0], verb, req, validateOnly)
 			if err != nil {
@@ -121,6 +129,9 @@ func (a *app) mirrorAlter(e *engineFlags, verb api.MirrorVerb, short string) *co
 	}
 	cmd.Flags().StringVar(&pattern, "pattern", "", "RE2 pattern over the whole name of the mirrors")
 	cmd.Flags().BoolVar(&validateOnly, "validate-only", false, "check only")
+	if ends {
+		yes.add(cmd, "link")
+	}
 	return cmd
 }
 

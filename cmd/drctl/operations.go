@@ -21,7 +21,8 @@ import (
 type start struct {
 	*app
 	planFile, keyFile, reason string
-	unsigned, detach, yes     bool
+	unsigned, detach          bool
+	yes                       sure
 	epoch                     int64
 	dryRun, breakGlass        bool
 	overrides                 []string
@@ -90,7 +91,7 @@ func (a *app) switchoverCommand() *cobra.Command {
 
 func (s *start) confirmFlags(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&s.dryRun, "dry-run", false, "look at everything, change nothing, take no lock")
-	cmd.Flags().BoolVar(&s.yes, "yes", false, "do not ask for a confirmation at the terminal")
+	s.yes.add(cmd, "pair")
 }
 
 func (a *app) recoverCommand() *cobra.Command {
@@ -139,8 +140,8 @@ func (s *start) start(ctx context.Context, r operator.Request, question string, 
 	if err := s.sign(ctx, &r, p); err != nil {
 		return err
 	}
-	if question != "" && !r.DryRun && !s.yes {
-		if err := s.confirmed(question, r.Pair, "--yes"); err != nil {
+	if question != "" && !r.DryRun {
+		if err := s.confirmed(s.yes, question, r.Pair); err != nil {
 			return err
 		}
 	}

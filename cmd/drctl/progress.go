@@ -13,11 +13,19 @@ import (
 	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
 )
 
-// followToEnd writes one line per change to stderr and the result to stdout.
+// followToEnd writes one line per change to stderr and the result to stdout. On a terminal a last line says what runs and
+// how far it is.
 func (a *app) followToEnd(ctx context.Context, op *operator.Operator, run operator.Run) error {
-	result, err := op.Follow(ctx, run, a.tell)
+	live := startLive(a.stderr)
+	result, err := op.Follow(ctx, run, func(e operator.Event) { live.above(e, func() { a.tell(e) }) })
+	live.end()
+	return a.ended(ctx, run, result, err)
+}
+
+// ended shows how a run that was followed has ended.
+func (a *app) ended(ctx context.Context, run operator.Run, result workflows.Result, err error) error {
 	if ctx.Err() != nil {
-		fmt.Fprintf(a.stderr, "drctl: no longer following; the run goes on (`drctl status %s --follow`)\n", run.Pair)
+		fmt.Fprintf(a.stderr, "drctl: no longer following; the run goes on (`drctl watch %s`)\n", run.Pair)
 		return exitError{code: codeFailed}
 	}
 	if err != nil {

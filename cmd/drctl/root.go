@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -21,7 +23,7 @@ type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 
-	output  string // "table" or "json"
+	output  string // one of outputs
 	verbose bool
 
 	temporal operator.Config
@@ -53,17 +55,18 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 func (a *app) root() *cobra.Command {
 	root := group("drctl", "disaster recovery for Apache Kafka: plans, runbooks, links, clients")
 	root.Long = "drctl starts and answers Drawbridge's runbooks, manages cluster links and mirror topics, and runs applications\n" +
-		"so that they follow the pair's record of truth.\n\n" + exitHelp
+		"so that they follow the pair's record of truth.\n" +
+		"Exit codes, variables that stand for flags, and forms of output are help topics, named below."
 	root.Version = boot.Build().String()
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	flags := root.PersistentFlags()
-	flags.StringVarP(&a.output, "output", "o", "table", `"table" or "json"`)
+	flags.StringVarP(&a.output, "output", "o", asTable, strings.Join(outputs, ", "))
 	flags.BoolVarP(&a.verbose, "verbose", "v", false, "log what is done to stderr")
 	root.PersistentPreRunE = func(*cobra.Command, []string) error {
-		if a.output != "table" && a.output != "json" {
-			return usagef("--output %q: write table or json", a.output)
+		if !slices.Contains(outputs, a.output) {
+			return usagef("--output %q: write one of %s", a.output, joined(outputs))
 		}
 		return nil
 	}
@@ -72,8 +75,9 @@ func (a *app) root() *cobra.Command {
 		a.setupCommand(), a.failoverCommand(), a.switchoverCommand(), a.recoverCommand(), a.failbackCommand(), a.restoreCommand(), a.drillCommand(),
 		a.statusCommand(), a.readinessCommand(), a.reportsCommand(), a.approveCommand(), a.denyCommand(), a.retryCommand(), a.skipCommand(), a.acknowledgeCommand(), a.abortCommand(), a.breakGlassCommand(), a.pauseCommand(), a.resumeCommand(), a.intoFailoverCommand(), a.decideCommand(),
 		a.debtsCommand(), a.holdCommand(), a.releaseCommand(), a.unfenceCommand(), a.linkCommand(), a.mirrorCommand(), a.execCommand(),
+		a.watchCommand(), a.completionCommand(),
 	)
-	return root
+	return a.helped(root)
 }
 
 // group is a command that only has others below it.

@@ -288,21 +288,21 @@ func TestRunsAreStartedAnsweredFollowedAndRefused(t *testing.T) {
 	if err := os.WriteFile(other, bytes.Replace(raw, []byte("rto_seconds: 900"), []byte("rto_seconds: 901"), 1), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.want(s.drctl("failover", "orders", "--yes", "--epoch", "3", "--key", s.keys["ann"], "--plan", other), 3, "the plan's hash is "+s.people.hash, "bring your copy")
-	s.want(s.drctl(append([]string{"failover", "orders", "--yes", "--epoch", "2"}, s.as("ann")...)...), 3, "epoch 2")
-	s.want(s.drctl(append([]string{"failover", "orders", "--yes"}, s.as("ann")...)...), 5, "no site's Consul told the record's epoch", "--epoch")
+	s.want(s.drctl("failover", "orders", "--yes=orders", "--epoch", "3", "--key", s.keys["ann"], "--plan", other), 3, "the plan's hash is "+s.people.hash, "bring your copy")
+	s.want(s.drctl(append([]string{"failover", "orders", "--yes=orders", "--epoch", "2"}, s.as("ann")...)...), 3, "epoch 2")
+	s.want(s.drctl(append([]string{"failover", "orders", "--yes=orders"}, s.as("ann")...)...), 5, "no site's Consul told the record's epoch", "--epoch")
 	stranger := filepath.Join(s.dir, "stranger.json")
 	if _, err := operator.NewKeyFile(stranger, "ann"); err != nil {
 		t.Fatal(err)
 	}
-	s.want(s.drctl("failover", "orders", "--yes", "--epoch", "3", "--key", stranger, "--plan", s.planFile), 3, "is not ann's signature")
+	s.want(s.drctl("failover", "orders", "--yes=orders", "--epoch", "3", "--key", stranger, "--plan", s.planFile), 3, "is not ann's signature")
 
 	// The real one waits for approval; a second is told who holds the pair.
 	var followed said
 	var progress live
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		followed = s.drctlSeen(&progress, append([]string{"failover", "orders", "--yes", "--epoch", "3", "--reason", "east burns"}, s.as("ann")...)...)
+		followed = s.drctlSeen(&progress, append([]string{"failover", "orders", "--yes=orders", "--epoch", "3", "--reason", "east burns"}, s.as("ann")...)...)
 	})
 	s.untilWaits("approval")
 	s.until("whoever follows sees it", func() error {
@@ -311,7 +311,7 @@ func TestRunsAreStartedAnsweredFollowedAndRefused(t *testing.T) {
 		}
 		return nil
 	})
-	s.want(s.drctl("failback", "orders", "--yes", "--unsigned"), 4, "pair orders is busy: failover by ann holds it since", "run ")
+	s.want(s.drctl("failback", "orders", "--yes=orders", "--unsigned"), 4, "pair orders is busy: failover by ann holds it since", "run ")
 	st := s.drctl("status", "orders", "-o", "json")
 	var status struct {
 		Run    operator.RunInfo
@@ -329,7 +329,7 @@ func TestRunsAreStartedAnsweredFollowedAndRefused(t *testing.T) {
 	s.want(s.drctl(append([]string{"approve", "orders", "--reason", "seen", "--override", runbook.OverrideFence}, s.as("ann")...)...), 3, "refused")
 	s.want(s.drctl(append([]string{"approve", "orders"}, s.as("bob")...)...), 3, runbook.OverrideFence)
 	s.want(s.drctl(append([]string{"approve", "orders", "--override", runbook.OverrideFence}, s.as("bob")...)...), 3, "needs a reason")
-	s.want(s.drctl(append([]string{"break-glass", "orders", "--reason", "nobody answers"}, s.as("bob")...)...), 3, "none of the roles that may break the glass")
+	s.want(s.drctl(append([]string{"break-glass", "orders", "--yes=orders", "--reason", "nobody answers"}, s.as("bob")...)...), 3, "none of the roles that may break the glass")
 	s.want(s.drctl(append([]string{"approve", "orders", "--op", "failover-0"}, s.as("bob")...)...), 3, "you named operation failover-0")
 	s.want(s.drctl("approve", "orders", "--key", s.keys["bob"], "--plan", other), 3, "your plan has hash")
 	s.want(s.drctl("approve", "orders", "--reason", "seen", "--override", runbook.OverrideFence, "--key", stranger), 3, "refused")
@@ -338,7 +338,7 @@ func TestRunsAreStartedAnsweredFollowedAndRefused(t *testing.T) {
 	s.want(s.drctl(append([]string{"deny", "orders"}, s.as("bob")...)...), 3, "needs a reason")
 	s.want(s.drctl(append([]string{"into-failover", "orders"}, s.as("bob")...)...), 3, "needs a reason")
 	s.want(s.drctl(append([]string{"into-failover", "orders", "--reason", "again"}, s.as("bob")...)...), 3, "a failover cannot be turned into a failover")
-	s.want(s.drctl("switchover", "orders", "--yes", "--unsigned", "--to", "west"), 4, "pair orders is busy: failover by ann")
+	s.want(s.drctl("switchover", "orders", "--yes=orders", "--unsigned", "--to", "west"), 4, "pair orders is busy: failover by ann")
 
 	// Denied: no change, for the one who follows too.
 	s.want(s.drctl(append([]string{"deny", "orders", "--reason", "it is back"}, s.as("bob")...)...), 0, "deny taken")
@@ -373,7 +373,7 @@ func TestRunsAreStartedAnsweredFollowedAndRefused(t *testing.T) {
 	s.want(s.drctl("reports", "bills"), 0, "Temporal keeps no ended run")
 
 	// Detached, then aborted by a person before the pivot.
-	s.want(s.drctl(append([]string{"failover", "orders", "--yes", "--detach", "--epoch", "3"}, s.as("ann")...)...), 0, "workflow:", "dr/orders")
+	s.want(s.drctl(append([]string{"failover", "orders", "--yes=orders", "--detach", "--epoch", "3"}, s.as("ann")...)...), 0, "workflow:", "dr/orders")
 	s.untilWaits("approval")
 	s.want(s.drctl(append([]string{"abort", "orders", "--reason", "a drill"}, s.as("ann")...)...), 0, "aborted")
 	s.untilStatus("no change")
@@ -381,7 +381,7 @@ func TestRunsAreStartedAnsweredFollowedAndRefused(t *testing.T) {
 
 func TestStatusAndAnswersSayThatNoWorkerAnswers(t *testing.T) {
 	s := newStage(t)
-	s.want(s.drctl("failover", "orders", "--yes", "--unsigned", "--detach"), 0)
+	s.want(s.drctl("failover", "orders", "--yes=orders", "--unsigned", "--detach"), 0)
 	s.untilWaits("approval")
 	s.stopWorker()
 	st := s.drctl("status", "orders")
@@ -398,7 +398,7 @@ func TestUnfenceListsLostFencesAndLeavesThePairFreeWhenNoWorkerCanLiftThem(t *te
 		t.Fatal(err)
 	}
 	args := append([]string{"unfence", "orders", "--epoch", "3", "--engine-token", "east=" + token, "--engine-token", "west=" + token}, s.as("ann")...)
-	s.want(s.drctl(append(args, "--confirm", "orders")...), 3, "no engine that answered knows a fence of a lost run")
+	s.want(s.drctl(append(args, "--yes=orders")...), 3, "no engine that answered knows a fence of a lost run")
 	entry := api.ACLEntry{Principal: "User:app", Host: "*", ResourceType: "TOPIC", ResourceName: "dr-topic", PatternType: "LITERAL", Operation: "WRITE", Permission: "DENY"}
 	s.engine.mu.Lock()
 	s.engine.fences = []api.Fence{{Pair: "orders", OperationID: "failover-gone", Site: "east", Entries: []api.FenceEntry{{ACLEntry: entry, ClusterID: "lkc-east"}}}}
@@ -406,21 +406,21 @@ func TestUnfenceListsLostFencesAndLeavesThePairFreeWhenNoWorkerCanLiftThem(t *te
 
 	s.want(s.drctl(append(args, "--list")...), 0, "failover-gone", "lost", "TOPIC LITERAL dr-topic", "User:app")
 	s.want(s.drctl("status", "orders", "--plan", s.planFile, "--engine-token", "west="+token), 0, "its run is lost", "Authentication failed", "does not answer")
-	s.want(s.drctl(args...), 2, "--confirm orders")
-	s.want(s.drctl(append(args, "--confirm", "payments")...), 3, "is not the pair")
+	s.want(s.drctl(args...), 2, "no terminal", "--yes=orders")
+	s.want(s.drctl(append(args, "--yes=payments")...), 3, `--yes names "payments"`, "nothing was done")
 	s.stopWorker()
 	s.startWorkerWith(func(r workflows.Registry) {
 		r.RegisterWorkflowWithOptions(workflows.Failover, workflow.RegisterOptions{Name: workflows.NameFailover})
 	})
-	s.want(s.drctl(append(args, "--confirm", "orders")...), 1, "has no workflow Unfence", "nothing was changed")
+	s.want(s.drctl(append(args, "--yes=orders")...), 1, "has no workflow Unfence", "nothing was changed")
 	s.want(s.drctl("status", "orders"), 0, "terminated")
 	s.stopWorker()
 	s.startWorker()
 
 	// An open operation is never disturbed.
-	s.want(s.drctl("failover", "orders", "--yes", "--unsigned", "--detach"), 0)
+	s.want(s.drctl("failover", "orders", "--yes=orders", "--unsigned", "--detach"), 0)
 	s.untilWaits("approval")
-	s.want(s.drctl(append(args, "--confirm", "orders")...), 4, "busy: failover by unsigned")
+	s.want(s.drctl(append(args, "--yes=orders")...), 4, "busy: failover by unsigned")
 
 	// Terminated from outside, its own undo never runs: whoever waits is told where to look.
 	if err := s.sdk.TerminateWorkflow(t.Context(), workflows.ID("orders"), "", "test"); err != nil {
@@ -526,7 +526,7 @@ func TestUnfenceLiftsAfterAnApprovalAndIsFollowed(t *testing.T) {
 		s.engine.fences = append(s.engine.fences, api.Fence{Pair: "orders", OperationID: register, Site: "east"})
 	}
 	s.engine.mu.Unlock()
-	args := append([]string{"unfence", "orders", "--confirm", "orders", "--epoch", "3", "--engine-token", "east=" + token, "--engine-token", "west=" + token}, s.as("ann")...)
+	args := append([]string{"unfence", "orders", "--yes=orders", "--epoch", "3", "--engine-token", "east=" + token, "--engine-token", "west=" + token}, s.as("ann")...)
 
 	// Its lock is still there: that it is gone for good must be said.
 	s.want(s.drctl(args...), 4, "still locked by failover-gone at engine west", "break-lock")

@@ -15,7 +15,6 @@ import (
 
 func (a *app) unfenceCommand() *cobra.Command {
 	s := start{app: a}
-	var confirm string
 	var list bool
 	var tokens tokenFlags
 	cmd := &cobra.Command{
@@ -26,7 +25,7 @@ func (a *app) unfenceCommand() *cobra.Command {
 			"override break-lock, and two-writers where clients would then write at two sites. It needs an approval. The worker does\n" +
 			"it, entry by entry, and removes only what Drawbridge made.",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return s.unfence(cmd.Context(), args[0], confirm, list, tokens)
+			return s.unfence(cmd.Context(), args[0], list, tokens)
 		},
 	}
 	f := cmd.Flags()
@@ -37,14 +36,14 @@ func (a *app) unfenceCommand() *cobra.Command {
 	f.StringSliceVar(&s.overrides, "override", nil, "an override that the start itself must name: break-lock, two-writers; needs a signature")
 	f.BoolVar(&s.detach, "detach", false, "return when it has started; the default follows it to its end")
 	f.Int64Var(&s.epoch, "epoch", -1, "the record's epoch that you go by (default: read from the plan's Consuls)")
-	f.StringVar(&confirm, "confirm", "", "the pair's name again, instead of typing it at the terminal")
+	s.yes.add(cmd, "pair")
 	f.BoolVar(&list, "list", false, "only list the fences")
 	tokens.add(cmd)
 	a.temporalFlags(cmd)
 	return cmd
 }
 
-func (s *start) unfence(ctx context.Context, pair, confirm string, list bool, tokens tokenFlags) error {
+func (s *start) unfence(ctx context.Context, pair string, list bool, tokens tokenFlags) error {
 	p, err := s.ownPlan(pair)
 	if err != nil {
 		return err
@@ -68,7 +67,7 @@ func (s *start) unfence(ctx context.Context, pair, confirm string, list bool, to
 		return err
 	}
 	sites := readFences(ctx, p, tokens, st, true)
-	if list || s.output == "table" {
+	if list || s.output == asTable {
 		if err := s.print(sites, func(w io.Writer) { fenceTable(w, sites) }); err != nil {
 			return err
 		}
@@ -98,12 +97,9 @@ func (s *start) unfence(ctx context.Context, pair, confirm string, list bool, to
 		return &operator.BusyError{Pair: pair, ID: st.Run.ID, RunID: st.Run.RunID, Operation: st.Run.Operation, Requester: st.Run.Requester, Started: st.Run.Started}
 	case len(lost) == 0:
 		return refusedf("no engine that answered knows a fence of a lost run")
-	case confirm != "" && confirm != pair:
-		return refusedf("--confirm %q is not the pair %q", confirm, pair)
-	case confirm == "":
-		if err := s.confirmed(fmt.Sprintf("This lifts what %s fenced at %s: clients can write there again.", joined(lost), joined(at)), pair, "--confirm "+pair); err != nil {
-			return err
-		}
+	}
+	if err := s.confirmed(s.yes, fmt.Sprintf("This lifts what %s fenced at %s: clients can write there again.", joined(lost), joined(at)), pair); err != nil {
+		return err
 	}
 	r := operator.Request{Operation: runbook.OpUnfence, Pair: pair, PlanHash: p.hash, Reason: s.reason, Overrides: s.overrides}
 	if err := s.sign(ctx, &r, p); err != nil {

@@ -181,7 +181,7 @@ func (s *story) failOver(ctx context.Context) (string, error) {
 	moved, cancel := context.WithCancel(ctx)
 	went := make(chan error, 1)
 	go func() { went <- s.onceAway(moved) }()
-	got, err := s.operate(ctx, "failover", "--yes")
+	got, err := s.operate(ctx, "failover", "--yes="+s.sys.Pair())
 	cancel()
 	if werr := <-went; err == nil {
 		err = werr
@@ -254,7 +254,7 @@ func (s *story) failBack(ctx context.Context) (string, error) {
 	if err := errors.Join(s.tutorial.limit("", -1), s.clicks.limit("", -1)); err != nil {
 		return "", err
 	}
-	got, err := s.operate(ctx, "failback", "--yes")
+	got, err := s.operate(ctx, "failback", "--yes="+s.sys.Pair())
 	s.failback = got
 	return fmt.Sprintf("%d records were copied home; %v is active at epoch %d", got.Report.CopyRecords, got.Active, got.Epoch), err
 }

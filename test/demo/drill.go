@@ -138,7 +138,7 @@ func stands(ctx context.Context, site *harness.Site) (out []string, err error) {
 func (s *story) fullDrill(ctx context.Context) (string, error) {
 	moves := 0
 	got, err := s.operation(ctx, harness.Operation{
-		Verb: "drill", Answers: runbook.OpSwitchover, Args: []string{"--kind", runbook.DrillFull, "--yes"},
+		Verb: "drill", Answers: runbook.OpSwitchover, Args: []string{"--kind", runbook.DrillFull, "--yes=" + s.sys.Pair()},
 		Before: func(ctx context.Context, _ workflows.Waiting) error {
 			if moves++; moves != 2 {
 				return nil

@@ -77,7 +77,7 @@ func (s *story) dryMove(ctx context.Context) (string, error) {
 }
 
 func (s *story) moveTo(ctx context.Context, site *harness.Site, result *workflows.Result) (string, error) {
-	got, err := s.operate(ctx, "switchover", "--yes", "--to", site.Name)
+	got, err := s.operate(ctx, "switchover", "--yes="+s.sys.Pair(), "--to", site.Name)
 	*result = got
 	if err == nil && got.Outcome != runbook.Done {
 		err = fmt.Errorf("outcome %q, findings %q", got.Outcome, got.Report.Findings)

@@ -196,7 +196,7 @@ func TestAPairNeedsNoMoreThanTheRightsOfTheFiles(t *testing.T) {
 	p.must(sys.Mirrored(ctx, sys.Home, sys.Standby, topic))
 	p.ready(ctx)
 	p.operate(ctx, runbook.Done, "drill", "--kind", runbook.DrillCanary)
-	p.operate(ctx, runbook.Done, "switchover", "--to", sys.Standby.Name, "--yes")
+	p.operate(ctx, runbook.Done, "switchover", "--to", sys.Standby.Name, "--yes="+sys.Pair())
 	p.produce(ctx, sys.Standby, 20)
 	p.must(sys.Mirrored(ctx, sys.Standby, sys.Home, topic))
 	p.ready(ctx)
@@ -206,7 +206,7 @@ func TestAPairNeedsNoMoreThanTheRightsOfTheFiles(t *testing.T) {
 	p.produce(ctx, sys.Standby, 10)
 	p.must(sys.Standby.Kafka.Kill())
 	p.must(sys.Standby.Engine.Kill())
-	p.operate(ctx, runbook.Partly, "failover", "--yes")
+	p.operate(ctx, runbook.Partly, "failover", "--yes="+sys.Pair())
 	sys.Standby.Kafka.Proxies().Release(harness.LinkClients)
 	p.must(sys.Standby.Kafka.Restart(ctx))
 	p.must(sys.Standby.Engine.Restart(ctx))
@@ -214,7 +214,7 @@ func TestAPairNeedsNoMoreThanTheRightsOfTheFiles(t *testing.T) {
 	if n := p.count(ctx, sys.Home); n != 50 {
 		t.Errorf("%d records are at %s after the recovery, 50 were acknowledged", n, sys.Home.Name)
 	}
-	p.operate(ctx, runbook.Done, "restore", "--yes")
+	p.operate(ctx, runbook.Done, "restore", "--yes="+sys.Pair())
 	if n := p.count(ctx, sys.Standby); n != 50 {
 		t.Errorf("%d records are at %s after it is protected again, 50 were acknowledged", n, sys.Standby.Name)
 	}

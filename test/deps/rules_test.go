@@ -147,7 +147,7 @@ var rules = []rule{
 		room: "cmd/drctl/...", own: []string{
 			"cmd/drctl/...", "cmd/internal/...", "client/...", "workflows/...", "mirrorengine/api",
 		},
-		direct: []string{cobra, temporalSDK, temporalAPI, consul, errgroup},
+		direct: []string{cobra, temporalSDK, temporalAPI, consul, yaml, errgroup, "golang.org/x/sys" /* the size of the terminal */},
 		never:  []ban{noKafka, noSlack, noPager},
 	},
 	{

@@ -72,7 +72,7 @@ func TestAFailoverOfAnotherTemporalIsRefusedByTheLockNamingItsHolder(t *testing.
 	p.must(err)
 	before, err := p.Record(ctx, p.Standby)
 	p.must(err)
-	_, err = p.Drctl.Run(ctx, "failover", p.Pair(), "--yes")
+	_, err = p.Drctl.Run(ctx, "failover", p.Pair(), "--yes="+p.Pair())
 	p.refused(err, codeBusy, holder, "held by failover")
 	after, err := p.Record(ctx, p.Standby)
 	p.must(err)
@@ -132,7 +132,7 @@ func TestAPlanThatChangedSinceDrctlReadItIsRefusedWithBothHashes(t *testing.T) {
 		p.must(err)
 		return h
 	}
-	_, err = p.Drctl.Run(p.within(time.Minute), "failover", p.Pair(), "--yes", "--plan", mine)
+	_, err = p.Drctl.Run(p.within(time.Minute), "failover", p.Pair(), "--yes="+p.Pair(), "--plan", mine)
 	p.refused(err, codeRefused, hash(mine), hash(p.PlanFile))
 	rec, err := p.Record(p.within(time.Minute), p.Standby)
 	p.must(err)

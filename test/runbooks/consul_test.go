@@ -43,7 +43,7 @@ func TestTheLostSitesConsulIsOwedAndPaidByRecover(t *testing.T) {
 		t.Errorf("the copy that came back: %+v, want the old one", east)
 	}
 	// Nothing goes home as long as that stands there.
-	_, err = p.Drctl.Run(ctx, "failback", p.Pair(), "--yes")
+	_, err = p.Drctl.Run(ctx, "failback", p.Pair(), "--yes="+p.Pair())
 	p.refused(err, codeRefused, "drctl recover "+p.Pair()+" --debts-only")
 
 	paid := p.outcome(runbook.Done, "recover", "--debts-only")

@@ -63,7 +63,7 @@ func TestAWorkerKilledAtAnyStepOfAnUnfenceChangesNothing(t *testing.T) {
 	before := p.killed()
 	places := unfenceDeaths()
 	p.must(p.KillWorkerAt(places...))
-	o, err := p.begin(ctx, "unfence", "--confirm", p.Pair(), "--override", runbook.OverrideLock, "--reason", "its run is lost")
+	o, err := p.begin(ctx, "unfence", "--yes="+p.Pair(), "--override", runbook.OverrideLock, "--reason", "its run is lost")
 	p.must(err)
 	got, err := o.finish(ctx)
 	p.must(err)

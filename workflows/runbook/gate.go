@@ -54,14 +54,17 @@ func OverrideMeaning(name string) string {
 	return ""
 }
 
-// overrides are their names.
-func overrides() string {
+// OverrideNames are the overrides that stand in for a gate's fact. OverrideRebuild is none of them: it agrees to a list.
+func OverrideNames() []string {
 	var names []string
 	for _, o := range meanings {
 		names = append(names, o.name)
 	}
-	return strings.Join(names, ", ")
+	return names
 }
+
+// overrides are their names.
+func overrides() string { return strings.Join(OverrideNames(), ", ") }
 
 // Verdict of a gate: go on, or why not and which overrides would allow it.
 type Verdict struct {

@@ -70,7 +70,7 @@ func (s *stage) runbook(ctx context.Context) (Run, error) {
 	var started struct {
 		RunID string `json:"run_id"`
 	}
-	if err := s.Drctl.JSON(ctx, &started, "failover", s.Pair(), "--detach", "--yes"); err != nil {
+	if err := s.Drctl.JSON(ctx, &started, "failover", s.Pair(), "--detach", "--yes="+s.Pair()); err != nil {
 		return out, err
 	}
 	asked, err := s.asked(ctx, c, started.RunID)
