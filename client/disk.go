@@ -38,8 +38,12 @@ func (d disk) load(pair string) (*record.Record, error) {
 	return &r, nil
 }
 
-// save replaces the file whole: after a crash either the old record is there or the new one.
-func (d disk) save(raw []byte) (err error) {
+// save replaces the file whole: after a crash either the old record is there or the new one. A newer record is left there:
+// another process may have been given the same folder, and the next start must not go back behind what it saw.
+func (d disk) save(raw []byte, r record.Record) (err error) {
+	if kept, err := d.load(r.Pair); err == nil && kept != nil && kept.Epoch > r.Epoch {
+		return nil
+	}
 	f, err := os.CreateTemp(d.dir, filepath.Base(d.path)+".*.tmp")
 	if err != nil {
 		return fmt.Errorf("keep the record: %w", err)

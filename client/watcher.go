@@ -143,7 +143,7 @@ func (w *watch) observe(o observation, keptWaits bool) bool {
 		use = true
 	}
 	if use {
-		if err := w.disk.save(o.raw); err != nil {
+		if err := w.disk.save(o.raw, r); err != nil {
 			w.report(fromDisk, err)
 		} else {
 			w.report(fromDisk, nil)
@@ -155,7 +155,12 @@ func (w *watch) observe(o observation, keptWaits bool) bool {
 
 func (w *watch) use(r record.Record, from Origin, source string) {
 	w.pending = &Update{Record: r, Origin: from, Source: source}
-	w.cfg.Log.Info("record of truth in use", "epoch", r.Epoch, "phase", r.Phase, "active", r.Active, "op_id", r.OpID, "origin", from.String(), "source", source)
+	log := w.cfg.Log.With("epoch", r.Epoch, "phase", r.Phase, "active", r.Active, "op_id", r.OpID, "source", source)
+	if from == FromDisk {
+		log.Warn("no Consul answers: going on with the last record kept on disk, which may be old", "changed_at", r.ChangedAt)
+		return
+	}
+	log.Info("record of truth in use")
 }
 
 // report tells of a problem once until it changes; nil says that there is none any more.

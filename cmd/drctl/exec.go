@@ -15,6 +15,7 @@ import (
 
 	"github.com/drawbridge-dr/drawbridge/client"
 	"github.com/drawbridge-dr/drawbridge/cmd/drctl/internal/supervise"
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/secret"
 )
 
 // execFlags are those of drctl exec.
@@ -37,9 +38,15 @@ When the record says frozen, or sends the group to another site (or to other ser
 group gets SIGTERM, after --kill-timeout SIGKILL; the stop is acknowledged in Consul under drawbridge/<pair>/acks/; and the
 child is started again for the new site when the phase is open, or moving, which stops nobody.
 
-Without any Consul the last record in --state-dir is used; an epoch lower than the last one seen is never believed.
-HUP, INT, TERM, USR1 and USR2 are passed on. A child that ends by itself ends exec with its exit code, unless --restart.
-The child runs in a process group of its own, so it cannot read from a terminal.
+Without any Consul the last record in --state-dir is used, with a warning; an epoch lower than the last one seen is never
+believed, nor a record that is torn or of another pair. HUP, INT, QUIT, TERM, USR1, USR2 and WINCH are passed on. A child
+that ends by itself ends exec with its exit code, unless --restart. One that cannot be started at the new site, where it ran
+at the old one, is tried again, after 1 s doubling to 30 s.
+The child runs in a process group of its own, so it cannot read from a terminal. It must stay in the foreground: what it
+leaves behind when it ends is stopped too (on Linux also what made itself a daemon) before the stop is acknowledged.
+
+A --credentials file holds KEY=VALUE lines; ${file:/path}, ${file:/path:key} and ${env:NAME} in a value are put in at each
+start, so that rotated secrets are taken. What is wrong is said by its key, never with a value.
 
 Consul's token and TLS settings come from CONSUL_HTTP_TOKEN(_FILE), CONSUL_CACERT and so on; it needs to read
 drawbridge/<pair>/active and to write drawbridge/<pair>/acks/.`
@@ -99,7 +106,7 @@ func (a *app) exec(signalled context.Context, x execFlags, command []string) err
 	stderr, _ := a.stderr.(*os.File)
 	cfg := supervise.Config{
 		Pair: x.pair, Group: x.group, Instance: x.instance, Command: command, Credentials: x.credentials,
-		KillTimeout: x.killTimeout, Splay: x.splay, Restart: x.restart,
+		Resolve: secret.Resolve, KillTimeout: x.killTimeout, Splay: x.splay, Restart: x.restart,
 		Stdin: stdin, Stdout: stdout, Stderr: stderr, Log: a.logger(),
 	}
 	watch := x.watcherConfig(a)
@@ -114,7 +121,7 @@ func (a *app) exec(signalled context.Context, x execFlags, command []string) err
 
 	// Signals are the child's; none of them ends us before it.
 	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH)
 	defer signal.Stop(signals)
 	if signalled.Err() != nil { // one came before we listened
 		return exitError{code: 128 + int(syscall.SIGTERM)}

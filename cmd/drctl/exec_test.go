@@ -37,6 +37,11 @@ func put(t *testing.T, c *local.Consul, r record.Record) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	putRaw(t, c, raw)
+}
+
+func putRaw(t *testing.T, c *local.Consul, raw []byte) {
+	t.Helper()
 	cl, err := c.Client()
 	if err != nil {
 		t.Fatal(err)
@@ -214,6 +219,7 @@ func TestExecStartsFromItsDiskCopyWhileConsulIsAway(t *testing.T) {
 	}
 	x = execute(t, consul, state, logging)
 	x.untilWords("up:west:w1:2:4:west")
+	x.untilLogged("no Consul answers: going on with the last record kept on disk")
 	// Consul comes back with what it held before the failover.
 	if err := consul.Restart(t.Context()); err != nil {
 		t.Fatal(err)
@@ -230,6 +236,65 @@ func TestExecWithoutConsulAndWithoutDiskCopyStartsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	x := execute(t, consul, t.TempDir(), logging)
+	x.untilLogged("does not answer")
+	if err := syscall.Kill(x.proc.Pid(), syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	x.ends(143)
+	if got := x.words(); len(got) != 0 {
+		t.Errorf("a child was started: %q", got)
+	}
+}
+
+// What the record's key holds may be torn by hand, restored from a backup or written by a script for another pair: what runs
+// goes on as it is.
+func TestExecLeavesItsChildAloneForRecordsThatAreTornOlderOrOfAnotherPair(t *testing.T) {
+	consul := local.ConsulForTest(t, local.ConsulConfig{})
+	put(t, consul, rec(4, "east", record.Open))
+	state := t.TempDir()
+	x := execute(t, consul, state, logging)
+	want := []string{"up:east:e1:1,e2:1:4:east"}
+	x.untilWords(want...)
+
+	good, err := record.Marshal(rec(9, "west", record.Frozen))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ name, value, logged string }{
+		{"torn", string(good[:len(good)/2]), "unexpected end of JSON input"},
+		{"empty", "", "unexpected end of JSON input"},
+		{"changed by hand", strings.Replace(string(good), "w1:2", "w1:3", 1), "does not match its sha256"},
+		{"another schema", strings.Replace(string(good), `"schema":1`, `"schema":2`, 1), "another schema"},
+	} {
+		putRaw(t, consul, []byte(c.value))
+		x.untilLogged(c.logged)
+	}
+	other := rec(9, "west", record.Frozen)
+	other.Pair = "payments"
+	put(t, consul, other)
+	x.untilLogged(`it is the record of pair \"payments\"`)
+	put(t, consul, rec(3, "west", record.Frozen))
+	x.untilLogged("record of epoch 3 ignored")
+	split := rec(4, "west", record.Open)
+	put(t, consul, split)
+	x.untilLogged("split brain at epoch 4")
+	if got := x.words(); !slices.Equal(got, want) {
+		t.Fatalf("the child was touched: %q", got)
+	}
+	// The next good one counts.
+	put(t, consul, rec(5, "west", record.Open))
+	x.untilWords(append(want, "stopped", "up:west:w1:2:5:west")...)
+
+	// And a torn copy on disk starts nothing while no Consul answers: it is not known where the group belongs.
+	if err := errors.Join(syscall.Kill(x.proc.Pid(), syscall.SIGTERM), consul.Kill()); err != nil {
+		t.Fatal(err)
+	}
+	x.ends(0)
+	if err := os.WriteFile(filepath.Join(state, "orders.record.json"), good[:40], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	x = execute(t, consul, state, logging)
+	x.untilLogged("kept record")
 	x.untilLogged("does not answer")
 	if err := syscall.Kill(x.proc.Pid(), syscall.SIGTERM); err != nil {
 		t.Fatal(err)

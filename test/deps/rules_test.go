@@ -146,6 +146,7 @@ var rules = []rule{
 	{
 		room: "cmd/drctl/...", own: []string{
 			"cmd/drctl/...", "cmd/internal/...", "client/...", "workflows/...", "mirrorengine/api",
+			"mirrorengine/secret", // references in the credentials of `drctl exec`
 		},
 		direct: []string{cobra, temporalSDK, temporalAPI, consul, yaml, errgroup, "golang.org/x/sys" /* the size of the terminal */},
 		never:  []ban{noKafka, noSlack, noPager},

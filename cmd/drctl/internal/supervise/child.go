@@ -3,6 +3,7 @@
 package supervise
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -22,6 +23,7 @@ const (
 // and a Ctrl-C at the terminal reaches us alone.
 type child struct {
 	cmd    *exec.Cmd
+	mark   string // in the environment of all that it starts
 	target target
 	began  time.Time
 	done   chan struct{} // closed when the leader has ended and was waited for
@@ -32,7 +34,8 @@ type child struct {
 func startChild(argv, env []string, t target, stdin, stdout, stderr *os.File) (*child, error) {
 	// noctx: the child's life is SIGTERM and a timeout; a context would kill -9 at once.
 	cmd := exec.Command(argv[0], argv[1:]...) //nolint:noctx // see above
-	cmd.Env = env
+	mark := markName + "=" + rand.Text()
+	cmd.Env = append(env, mark)
 	// Files, not pipes: Wait then waits for the leader alone, and nothing of the child's output passes through us.
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -40,7 +43,7 @@ func startChild(argv, env []string, t target, stdin, stdout, stderr *os.File) (*
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", argv[0], err)
 	}
-	c := &child{cmd: cmd, target: t, began: time.Now(), done: make(chan struct{})}
+	c := &child{cmd: cmd, mark: mark, target: t, began: time.Now(), done: make(chan struct{})}
 	go func() {
 		c.code = exitCode(cmd.Wait())
 		close(c.done)
@@ -48,23 +51,29 @@ func startChild(argv, env []string, t target, stdin, stdout, stderr *os.File) (*
 	return c, nil
 }
 
-// signal sends s to the whole group; a group that is gone is no error.
+// markName is a variable by which processes are found that have left the child's process group, as daemons do.
+const markName = ownPrefix + "RUN"
+
+// signal sends s to the whole group and to what has left it; what is gone is no error.
 func (c *child) signal(s syscall.Signal) error {
-	if err := syscall.Kill(-c.cmd.Process.Pid, s); err != nil && !errors.Is(err, syscall.ESRCH) {
-		return fmt.Errorf("signal %s to the child's process group %d: %w", s, c.cmd.Process.Pid, err)
+	var faults []error
+	for _, pid := range append([]int{-c.cmd.Process.Pid}, strays(c.mark, c.cmd.Process.Pid)...) {
+		if err := syscall.Kill(pid, s); err != nil && !errors.Is(err, syscall.ESRCH) {
+			faults = append(faults, fmt.Errorf("signal %s to the child's process (negative: process group) %d: %w", s, pid, err))
+		}
 	}
-	return nil
+	return errors.Join(faults...)
 }
 
-// gone reports whether no process of the group is left. The leader's end alone does not mean that nobody produces any
-// more: a shell may have left the application behind.
+// gone reports whether no process of the group is left, nor one that has left it. The leader's end alone does not mean that
+// nobody produces any more: a shell may have left the application behind.
 func (c *child) gone() bool {
 	select {
 	case <-c.done:
 	default:
 		return false
 	}
-	return errors.Is(syscall.Kill(-c.cmd.Process.Pid, 0), syscall.ESRCH)
+	return errors.Is(syscall.Kill(-c.cmd.Process.Pid, 0), syscall.ESRCH) && len(strays(c.mark, c.cmd.Process.Pid)) == 0
 }
 
 // exitCode turns the result of Wait into what a shell would report.

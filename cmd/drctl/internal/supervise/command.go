@@ -24,12 +24,13 @@ type values struct {
 type command struct {
 	args        []*template.Template
 	credentials map[string]string // env file by site
+	resolve     func(string) (string, error)
 	pair, group string
 }
 
 // newCommand parses all arguments, so that a mistyped placeholder is found at the start and not in a failover.
 func newCommand(cfg Config) (command, error) {
-	c := command{credentials: cfg.Credentials, pair: cfg.Pair, group: cfg.Group}
+	c := command{credentials: cfg.Credentials, resolve: cfg.Resolve, pair: cfg.Pair, group: cfg.Group}
 	var faults []error
 	for i, arg := range cfg.Command {
 		t, err := template.New(fmt.Sprintf("argument %d", i)).Option("missingkey=error").Parse(arg)
@@ -67,7 +68,7 @@ func (c command) forTarget(t target) (argv, env []string, err error) {
 		if !ok {
 			return nil, nil, fmt.Errorf("no credentials for site %s: name its file in --credentials", t.place.Site)
 		}
-		secrets, err := readEnvFile(file)
+		secrets, err := c.secrets(file)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -77,4 +78,22 @@ func (c command) forTarget(t target) (argv, env []string, err error) {
 		ownPrefix+"PAIR="+v.Pair, ownPrefix+"GROUP="+v.Group, ownPrefix+"SITE="+v.Site, ownPrefix+"BOOTSTRAP="+v.Bootstrap,
 		ownPrefix+"EPOCH="+strconv.FormatInt(v.Epoch, 10), ownPrefix+"SECURITY_REF="+v.SecurityRef)
 	return argv, env, nil
+}
+
+// secrets reads an env file and resolves the references in it. An error names the key, never a value.
+func (c command) secrets(file string) ([]string, error) {
+	env, err := readEnvFile(file)
+	if err != nil || c.resolve == nil {
+		return env, err
+	}
+	var faults []error
+	for i, kv := range env {
+		key, value, _ := strings.Cut(kv, "=")
+		resolved, err := c.resolve(value)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("%s: %s: %w", file, key, err))
+		}
+		env[i] = key + "=" + resolved
+	}
+	return env, errors.Join(faults...)
 }

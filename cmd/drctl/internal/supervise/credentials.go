@@ -9,7 +9,7 @@ import (
 )
 
 // readEnvFile reads KEY=VALUE lines: blank lines and lines that begin with # are skipped, the value is everything after
-// the first =, without one pair of surrounding quotes ("…" or '…'); nothing is expanded. All faults are reported at once,
+// the first =, without one pair of surrounding quotes ("…" or '…'). References to secrets are left to command.secrets. All faults are reported at once,
 // by line number and key, never with a value, which is a secret.
 func readEnvFile(path string) ([]string, error) {
 	f, err := os.Open(path)

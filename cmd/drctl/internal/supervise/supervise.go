@@ -26,6 +26,9 @@ type Config struct {
 	Command []string
 	// Credentials are env files by site; empty: the child gets none. With some, a site without one is a fault.
 	Credentials map[string]string
+	// Resolve puts secrets in the place of references in the values of those files, at each start; nil: values are as
+	// they stand there.
+	Resolve func(value string) (string, error)
 	// KillTimeout is how long the child has between SIGTERM and SIGKILL. It should exceed what a producer needs to flush
 	// (delivery.timeout.ms), and a freeze waits for it.
 	KillTimeout time.Duration
@@ -129,10 +132,12 @@ func (s *supervisor) run(ctx context.Context, updates <-chan client.Update, sign
 		case <-fires(s.start):
 			s.start = nil
 			if code, err := s.launch(); err != nil {
-				if !s.Restart {
+				// What ran before is brought up again as soon as it can be: a flip is no time to give up because a vault, or
+				// the file that its agent writes, comes a moment later.
+				if !s.Restart && !s.started {
 					return code, err
 				}
-				s.Log.Error("child not started", "err", err)
+				s.Log.Error("child not started, will try again", "site", s.want.place.Site, "err", err)
 				s.later(s.nextBackOff())
 			}
 		case <-fires(s.kill):
@@ -236,13 +241,14 @@ func (s *supervisor) ended() error {
 	return nil
 }
 
-// awaitGroup waits until nothing of the child's group is left, killing it when the kill timeout is over: acknowledging
-// while a forgotten grandchild still produces would be a lie.
+// awaitGroup waits until nothing that the child has started is left, killing it when the kill timeout is over:
+// acknowledging while a forgotten grandchild still produces would be a lie.
 func (s *supervisor) awaitGroup(c *child) error {
 	if c.gone() {
 		return nil
 	}
 	if s.kill == nil {
+		s.Log.Warn("child has ended and left processes behind, telling them to stop; a command must stay in the foreground", "pgid", c.cmd.Process.Pid)
 		s.kill = time.NewTimer(s.KillTimeout)
 		s.signal(syscall.SIGTERM)
 	}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/drawbridge-dr/drawbridge/client"
 	"github.com/drawbridge-dr/drawbridge/client/record"
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/secret"
 	"github.com/drawbridge-dr/drawbridge/test/local"
 )
 
@@ -266,9 +267,10 @@ func TestACommandThatCannotStartEndsWithTheShellsCodes(t *testing.T) {
 }
 
 func TestSignalsArePassedOnAndTermEndsTheSupervision(t *testing.T) {
-	// A shell cannot trap what was ignored when it began, as HUP is under nohup; what we listen for is not.
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
-	script := `for s in HUP USR1 USR2; do trap "echo $s >>$LOG" $s; done; trap 'echo TERM >>$LOG; exit 7' TERM; echo up >>$LOG; while :; do sleep 0.02; done`
+	// A shell cannot trap what was ignored when it began, as HUP is under nohup and QUIT in the background; what we listen
+	// for is not.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGQUIT)
+	script := `for s in HUP QUIT USR1 USR2; do trap "echo $s >>$LOG" $s; done; trap 'echo TERM >>$LOG; exit 7' TERM; echo up >>$LOG; while :; do sleep 0.02; done`
 	tr := try(t, script, func(c *Config) { c.Restart = true })
 	tr.show(rec(1, "east", record.Open))
 	want := []string{"up"}
@@ -276,7 +278,7 @@ func TestSignalsArePassedOnAndTermEndsTheSupervision(t *testing.T) {
 	for _, s := range []struct {
 		name string
 		sig  syscall.Signal
-	}{{"HUP", syscall.SIGHUP}, {"USR1", syscall.SIGUSR1}, {"USR2", syscall.SIGUSR2}, {"TERM", syscall.SIGTERM}} {
+	}{{"HUP", syscall.SIGHUP}, {"QUIT", syscall.SIGQUIT}, {"USR1", syscall.SIGUSR1}, {"USR2", syscall.SIGUSR2}, {"TERM", syscall.SIGTERM}} {
 		tr.signals <- s.sig
 		want = append(want, s.name)
 		tr.untilLog(want...)
@@ -364,5 +366,68 @@ func TestFaultsOfTheConfigurationAreReportedAtOnceWithoutSecrets(t *testing.T) {
 	}
 	if strings.Contains(err.Error(), "hunter") {
 		t.Errorf("a value is shown: %v", err)
+	}
+}
+
+// In a failover the vault, or the file that its agent writes, may come a moment after the record.
+func TestAChildWhoseCredentialsComeLaterIsStartedThenAndSecretsAreReadAnew(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		t.Helper()
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	password := filepath.Join(dir, "west.password")
+	files := map[string]string{
+		"east": write("east.env", "KAFKA_PASSWORD=${env:EAST_PASSWORD}\n"),
+		"west": write("west.env", "KAFKA_USER=bob\nKAFKA_PASSWORD=${file:"+password+"}\n"),
+	}
+	t.Setenv("EAST_PASSWORD", "one")
+	var logged local.Output
+	tr := try(t, `printf '%s:%s ' $DRAWBRIDGE_SITE $KAFKA_PASSWORD >>$LOG; trap 'exit 0' TERM; while :; do sleep 0.02; done`, func(c *Config) {
+		c.Credentials, c.Resolve = files, secret.Resolve
+		c.Log = slog.New(slog.NewTextHandler(&logged, nil))
+	})
+	tr.show(rec(1, "east", record.Open))
+	tr.untilLog("east:one")
+	tr.show(rec(2, "west", record.Open))
+	tr.until("the fault to be told", func() error {
+		if !strings.Contains(logged.String(), "west.env: KAFKA_PASSWORD") {
+			return errors.New(logged.String())
+		}
+		return nil
+	})
+	write("west.password", "two\n")
+	tr.untilLog("east:one", "west:two")
+	write("west.password", "three\n")
+	tr.show(rec(2, "west", record.Frozen))
+	tr.untilAck(client.Stopped, 2, record.Frozen, "")
+	tr.show(rec(2, "west", record.Open))
+	tr.untilLog("east:one", "west:two", "west:three")
+	if strings.Contains(logged.String(), "two") || strings.Contains(logged.String(), "three") {
+		t.Errorf("a secret is in the log: %s", &logged)
+	}
+}
+
+func TestASecretThatCannotBeReadAtTheFirstStartIsAFault(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "east.env")
+	if err := os.WriteFile(file, []byte("A=x\nKAFKA_PASSWORD=${file:/no/such/file}\nB=${hunter2}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tr := try(t, waiting, func(c *Config) {
+		c.Credentials, c.Resolve = map[string]string{"east": file}, secret.Resolve
+	})
+	tr.show(rec(1, "east", record.Open))
+	tr.ends(1)
+	for _, want := range []string{"east.env: KAFKA_PASSWORD", "/no/such/file", "east.env: B"} {
+		if !strings.Contains(tr.err.Error(), want) {
+			t.Errorf("%q is not named in: %v", want, tr.err)
+		}
+	}
+	if strings.Contains(tr.err.Error(), "hunter2") {
+		t.Errorf("a value is shown: %v", tr.err)
 	}
 }
