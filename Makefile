@@ -118,9 +118,9 @@ $(LINT)/.built: tools/lint/go.mod tools/lint/go.sum | ground
 servers: ground
 	@go run ./tools/ensure temporal-dev consul
 
-# What reads deploy/: of Prometheus, of Alertmanager, and our own of Kubernetes' types, Compose and BuildKit.
+# What reads deploy/: of Prometheus, of Alertmanager, consul-template, and our own of Kubernetes' types, Compose and BuildKit.
 readers: ground
-	@go run ./tools/ensure promtool amtool manifests
+	@go run ./tools/ensure promtool amtool manifests consul-template
 
 # Said here, in words, rather than by the tenth test that fails for want of it.
 ground:

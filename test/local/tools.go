@@ -19,11 +19,12 @@ import (
 
 // The servers that this package runs and does not bring itself, and the tools that read what deploy/ holds.
 const (
-	ToolTemporal  = "temporal-dev" // the Temporal development server of tools/temporal-dev
-	ToolConsul    = "consul"
-	ToolPromtool  = "promtool"  // Prometheus: configuration, rules and their unit tests
-	ToolAmtool    = "amtool"    // Alertmanager: configuration and routes
-	ToolManifests = "manifests" // our own reader of kustomizations, compose files and Dockerfiles
+	ToolTemporal       = "temporal-dev" // the Temporal development server of tools/temporal-dev
+	ToolConsul         = "consul"
+	ToolPromtool       = "promtool"        // Prometheus: configuration, rules and their unit tests
+	ToolAmtool         = "amtool"          // Alertmanager: configuration and routes
+	ToolManifests      = "manifests"       // our own reader of kustomizations, compose files and Dockerfiles
+	ToolConsulTemplate = "consul-template" // runs the templates of deploy/clients
 )
 
 // tool says how one of them is found on the PATH, and how it is built when it is not there.
@@ -71,6 +72,14 @@ var tools = map[string]tool{
 		version:  regexp.MustCompile(`amtool, version (\d+)\.(\d+)`),
 		oldest:   [2]int{0, 25},
 		building: "about a minute on two cores",
+	},
+	ToolConsulTemplate: {
+		pkg:      "github.com/hashicorp/consul-template",
+		onPath:   []string{"consul-template"},
+		askFor:   []string{"-version"},
+		version:  regexp.MustCompile(`consul-template v(\d+)\.(\d+)`),
+		oldest:   [2]int{0, 30},
+		building: "about half a minute on two cores",
 	},
 	ToolManifests: {pkg: ".", building: "about 2 minutes on two cores"}, // not to be had elsewhere
 }
