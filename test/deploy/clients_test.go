@@ -166,7 +166,9 @@ func TestAClientUnderConsulTemplateFollowsTheRecord(t *testing.T) {
 		return nil
 	})
 	// A group that was placed elsewhere than the active site.
-	c.record(6, "west", func(r *record.Record) { r.Groups = map[string]record.Group{"billing": {Site: "east"}, "web": {Site: "west"}} })
+	c.record(6, "west", func(r *record.Record) {
+		r.Groups = map[string]record.Group{"billing": {Site: "east"}, "web": {Site: "west"}}
+	})
 	c.untilSaid(append(want, "up:east:e1:9092,e2:9092:6:ref-east:ann")...)
 }
 

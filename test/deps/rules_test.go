@@ -60,6 +60,7 @@ var rules = []rule{
 			noSlack, noPager,
 		},
 	},
+	{room: "client/example", own: []string{"client", "client/record"}, direct: []string{kafka}},
 
 	// Judgement and story.
 	{room: "workflows/runbook", own: []string{"client/record"}, never: pure},

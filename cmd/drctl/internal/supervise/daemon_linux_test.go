@@ -3,7 +3,6 @@ package supervise
 import (
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -72,8 +71,16 @@ func TestOnlyWhatTheChildStartedIsTakenForItsOwn(t *testing.T) {
 	tr := try(t, waiting)
 	tr.show(rec(1, "east", record.Open))
 	tr.untilAck(client.Running, 1, record.Open, "east")
-	if got := strays(markName+"=", os.Getpid()); len(got) != 1 {
-		t.Errorf("processes with a mark, outside of this group: %v, want the child alone", got)
+	found := strays(markName+"=", 0)
+	if len(found) == 0 {
+		t.Fatal("the child carries no mark")
+	}
+	group, err := syscall.Getpgid(found[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strays(markName+"=", group); len(got) != 0 || group == syscall.Getpgrp() {
+		t.Errorf("%v outside of the child's group %d", got, group)
 	}
 	if got := strays("no such mark", 0); len(got) != 0 {
 		t.Errorf("found %v", got)

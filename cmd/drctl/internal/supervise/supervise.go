@@ -76,12 +76,12 @@ func Run(ctx context.Context, cfg Config, updates <-chan client.Update, signals 
 	}
 	runtime.LockOSThread() // see dieWithParent; no child is left when we return
 	defer runtime.UnlockOSThread()
-	s := &supervisor{Config: cfg, command: cmd, acks: newAcks(cfg.Ack, cfg.Log), backOff: firstBackOff}
+	s := &supervisor{Config: cfg, command: cmd, acks: client.NewAcknowledger(cfg.Ack, cfg.Log), backOff: firstBackOff}
 	ackCtx, stopAcks := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer stopAcks()
-	wg.Go(func() { s.acks.run(ackCtx) })
+	wg.Go(func() { s.acks.Run(ackCtx) })
 	return s.run(ctx, updates, signals)
 }
 
@@ -96,7 +96,7 @@ const (
 type supervisor struct {
 	Config
 	command command
-	acks    *acks
+	acks    *client.Acknowledger
 
 	want    *target // what the newest record asks; nil before the first
 	child   *child  // nil: none runs
@@ -309,7 +309,7 @@ func (s *supervisor) acknowledge(state client.AckState, site string) {
 	if s.want == nil {
 		return
 	}
-	s.acks.say(client.Ack{Pair: s.Pair, Group: s.Group, Instance: s.Instance, Epoch: s.want.epoch, Phase: s.want.phase, State: state, Site: site})
+	s.acks.Say(client.Ack{Pair: s.Pair, Group: s.Group, Instance: s.Instance, Epoch: s.want.epoch, Phase: s.want.phase, State: state, Site: site})
 }
 
 func (s *supervisor) childDone() <-chan struct{} {
