@@ -23,20 +23,22 @@ type source struct {
 	n      int
 	name   string
 	kv     *api.KV
+	agent  *api.Agent
+	failed map[string]bool // instances that were taken out of DNS, only announce
 	key    string
 	wait   time.Duration
 	maxOff time.Duration
 }
 
 func newSource(n int, c Consul, cfg Config) (*source, error) {
-	kv, err := c.kv()
+	cl, err := c.api()
 	if err != nil {
 		return nil, err
 	}
-	return &source{n: n, name: c.String(), kv: kv, key: record.KeysOf(cfg.Pair).Active, wait: cfg.Wait, maxOff: cfg.MaxBackOff}, nil
+	return &source{n: n, name: c.String(), kv: cl.KV(), agent: cl.Agent(), failed: map[string]bool{}, key: record.KeysOf(cfg.Pair).Active, wait: cfg.Wait, maxOff: cfg.MaxBackOff}, nil
 }
 
-func (c Consul) kv() (*api.KV, error) {
+func (c Consul) api() (*api.Client, error) {
 	conf := api.DefaultConfig() // reads Consul's own environment variables
 	conf.Address = c.Address
 	if c.TokenFile != "" {
@@ -46,18 +48,18 @@ func (c Consul) kv() (*api.KV, error) {
 	if err != nil {
 		return nil, fmt.Errorf("consul %s: %w", c, err)
 	}
-	return cl.KV(), nil
+	return cl, nil
 }
 
 // Read reads the record of pair from one Consul, as its leader has it. It believes nothing: comparing copies is the
 // caller's (record.Compare). ErrNoRecord if there is none, a ConsulError if the agent does not answer.
 func Read(ctx context.Context, c Consul, pair string) (record.Record, error) {
-	kv, err := c.kv()
+	cl, err := c.api()
 	if err != nil {
 		return record.Record{}, err
 	}
 	key := record.KeysOf(pair).Active
-	found, _, err := kv.Get(key, (&api.QueryOptions{RequireConsistent: true}).WithContext(ctx))
+	found, _, err := cl.KV().Get(key, (&api.QueryOptions{RequireConsistent: true}).WithContext(ctx))
 	switch {
 	case err != nil:
 		return record.Record{}, &ConsulError{Source: c.String(), Err: err}

@@ -60,6 +60,7 @@ var examples = map[string]string{
   drctl exec --pair orders --group billing --site-consul east=consul.east.example:8500 --site-consul west=consul.west.example:8500 \
     --credentials east=/etc/billing/east.env --credentials west=/etc/billing/west.env --splay 10s --state-dir /var/lib/billing \
     -- ./billing --brokers {{.Bootstrap}}`,
+	"drctl announce": `  drctl announce --pair orders --service orders-kafka --consul 127.0.0.1:8500 --state-dir /var/lib/drawbridge-announce`,
 	"drctl watch": `  drctl watch orders
   drctl watch orders -o json | jq -r .detail.phase`,
 	"drctl completion": `  source <(drctl completion bash)                 # into ~/.bashrc

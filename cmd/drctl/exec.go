@@ -18,14 +18,27 @@ import (
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/secret"
 )
 
+// watchFlags say which record is followed, and where it is.
+type watchFlags struct {
+	pair, consul, stateDir string
+	siteConsuls            map[string]string
+}
+
+func (x *watchFlags) add(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&x.pair, "pair", "", "the pair's name")
+	f.StringVar(&x.consul, "consul", "", "host:port of the Consul agent here")
+	f.StringToStringVar(&x.siteConsuls, "site-consul", nil, "SITE=host:port of a site's Consul, for those who can reach both; may be repeated")
+	f.StringVar(&x.stateDir, "state-dir", "", "folder of this process where the last record is kept")
+}
+
 // execFlags are those of drctl exec.
 type execFlags struct {
-	pair, group, instance, stateDir string
-	consul                          string
-	siteConsuls                     map[string]string
-	credentials                     map[string]string
-	killTimeout, splay              time.Duration
-	restart                         bool
+	watchFlags
+	group, instance    string
+	credentials        map[string]string
+	killTimeout, splay time.Duration
+	restart            bool
 }
 
 const execLong = `exec runs a command so that it follows the pair's record of truth in Consul.
@@ -68,13 +81,10 @@ func (a *app) execCommand() *cobra.Command {
 		},
 		RunE: func(cmd *cobra.Command, args []string) error { return a.exec(cmd.Context(), x, args) },
 	}
+	x.add(cmd)
 	f := cmd.Flags()
-	f.StringVar(&x.pair, "pair", "", "the pair's name")
 	f.StringVar(&x.group, "group", "", "the consumer group (or the producer's name) that the child is, as in the plan")
 	f.StringVar(&x.instance, "instance", "", "name of this instance in its group's acknowledgements (default: host name and process id)")
-	f.StringVar(&x.consul, "consul", "", "host:port of the Consul agent here")
-	f.StringToStringVar(&x.siteConsuls, "site-consul", nil, "SITE=host:port of a site's Consul, for clients that can reach both; may be repeated")
-	f.StringVar(&x.stateDir, "state-dir", "", "folder of this process where the last record is kept")
 	f.StringToStringVar(&x.credentials, "credentials", nil, "SITE=FILE with KEY=VALUE lines that are given to the child at that site; may be repeated")
 	f.DurationVar(&x.killTimeout, "kill-timeout", 30*time.Second, "between SIGTERM and SIGKILL; more than producers need to flush")
 	f.DurationVar(&x.splay, "splay", 0, "bound of a random pause before a start that the record causes")
@@ -82,7 +92,7 @@ func (a *app) execCommand() *cobra.Command {
 	return cmd
 }
 
-func (x execFlags) watcherConfig(a *app) client.Config {
+func (x watchFlags) config(a *app) client.Config {
 	cfg := client.Config{Pair: x.pair, StateDir: x.stateDir, Log: a.logger()}
 	if x.consul != "" {
 		cfg.Consuls = append(cfg.Consuls, client.Consul{Address: x.consul})
@@ -109,7 +119,7 @@ func (a *app) exec(signalled context.Context, x execFlags, command []string) err
 		Resolve: secret.Resolve, KillTimeout: x.killTimeout, Splay: x.splay, Restart: x.restart,
 		Stdin: stdin, Stdout: stdout, Stderr: stderr, Log: a.logger(),
 	}
-	watch := x.watcherConfig(a)
+	watch := x.config(a)
 	if err := errors.Join(watch.Validate(), cfg.Validate()); err != nil {
 		return usageError{err}
 	}

@@ -31,7 +31,7 @@ var groupOf = map[string]string{
 	"approve": groupAnswers, "deny": groupAnswers, "decide": groupAnswers, "retry": groupAnswers, "skip": groupAnswers, "abort": groupAnswers,
 	"pause": groupAnswers, "resume": groupAnswers, "into-failover": groupAnswers, "break-glass": groupAnswers,
 	"link": groupEngine, "mirror": groupEngine, "unfence": groupEngine,
-	"exec": groupClients,
+	"exec": groupClients, "announce": groupClients,
 	"plan": groupPlans, "key": groupPlans,
 }
 

@@ -75,7 +75,7 @@ func (a *app) root() *cobra.Command {
 		a.setupCommand(), a.failoverCommand(), a.switchoverCommand(), a.recoverCommand(), a.failbackCommand(), a.restoreCommand(), a.drillCommand(),
 		a.statusCommand(), a.readinessCommand(), a.reportsCommand(), a.approveCommand(), a.denyCommand(), a.retryCommand(), a.skipCommand(), a.acknowledgeCommand(), a.abortCommand(), a.breakGlassCommand(), a.pauseCommand(), a.resumeCommand(), a.intoFailoverCommand(), a.decideCommand(),
 		a.debtsCommand(), a.holdCommand(), a.releaseCommand(), a.unfenceCommand(), a.linkCommand(), a.mirrorCommand(), a.execCommand(),
-		a.watchCommand(), a.completionCommand(),
+		a.watchCommand(), a.announceCommand(), a.completionCommand(),
 	)
 	return a.helped(root)
 }

@@ -34,7 +34,7 @@ func holders(t *testing.T) (*local.Consul, map[string]holder) {
 	t.Helper()
 	agent := local.ConsulForTest(t, local.ConsulConfig{Name: "east", Management: management})
 	files, err := filepath.Glob(file("consul", "*.hcl"))
-	if err != nil || len(files) != 4 {
+	if err != nil || len(files) != 5 {
 		t.Fatalf("policies %v, %v", files, err)
 	}
 	all := map[string]holder{}

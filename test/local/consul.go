@@ -25,6 +25,8 @@ type ConsulConfig struct {
 	// Management is a token, a UUID, that may do everything; whoever shows none may do nothing then. Empty: there is no
 	// access control, any client on this machine may write.
 	Management string
+	// DNS has the agent answer DNS queries too, over TCP and UDP, at DNSAddress.
+	DNS bool
 }
 
 // Consul is one running agent, its own single server.
@@ -32,6 +34,7 @@ type Consul struct {
 	cfg  ConsulConfig
 	spec Spec
 	addr string
+	dns  string
 	proc *Process
 }
 
@@ -50,7 +53,7 @@ func StartConsul(ctx context.Context, cfg ConsulConfig) (*Consul, error) {
 	if err != nil {
 		return nil, err
 	}
-	ports, err := FreePorts(3)
+	ports, err := FreePorts(4)
 	if err != nil {
 		return nil, err
 	}
@@ -60,10 +63,15 @@ func StartConsul(ctx context.Context, cfg ConsulConfig) (*Consul, error) {
 		"-http-port=" + strconv.Itoa(ports[0]),
 		"-server-port=" + strconv.Itoa(ports[1]),
 		"-serf-lan-port=" + strconv.Itoa(ports[2]),
-		"-serf-wan-port=-1", "-grpc-port=-1", "-grpc-tls-port=-1", "-dns-port=-1",
+		"-serf-wan-port=-1", "-grpc-port=-1", "-grpc-tls-port=-1",
 		// A name of its own for each agent of one machine, and no word to anybody outside it.
 		"-disable-host-node-id", "-log-level=warn", "-hcl=disable_update_check = true",
 	}
+	dns := -1
+	if cfg.DNS {
+		dns = ports[3]
+	}
+	args = append(args, "-dns-port="+strconv.Itoa(dns))
 	if cfg.Persistent {
 		args = append(args, "-server", "-bootstrap-expect=1", "-data-dir="+filepath.Join(cfg.Dir, "consul-data"),
 			"-hcl=performance { raft_multiplier = 1 }")
@@ -76,6 +84,7 @@ func StartConsul(ctx context.Context, cfg ConsulConfig) (*Consul, error) {
 	c := &Consul{
 		cfg:  cfg,
 		addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[0])),
+		dns:  net.JoinHostPort("127.0.0.1", strconv.Itoa(dns)),
 		spec: Spec{Name: "consul " + cfg.Name, Path: path, Args: args, LogFile: filepath.Join(cfg.Dir, "consul-"+cfg.Name+".log")},
 	}
 	if err := c.start(ctx); err != nil {
@@ -117,6 +126,9 @@ func (c *Consul) ready(ctx context.Context) error {
 
 // Address is the host:port of the HTTP API; it stays the same over Restart.
 func (c *Consul) Address() string { return c.addr }
+
+// DNSAddress is where it answers DNS queries, if it was told to.
+func (c *Consul) DNSAddress() string { return c.dns }
 
 // Client returns a new API client for this agent that may do everything, whatever CONSUL_* variables say.
 func (c *Consul) Client() (*api.Client, error) {
