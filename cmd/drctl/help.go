@@ -29,7 +29,7 @@ var groupOf = map[string]string{
 	"setup": groupRunbooks, "failover": groupRunbooks, "switchover": groupRunbooks, "recover": groupRunbooks, "failback": groupRunbooks,
 	"restore": groupRunbooks, "drill": groupRunbooks, "hold": groupRunbooks, "release": groupRunbooks,
 	"approve": groupAnswers, "deny": groupAnswers, "decide": groupAnswers, "retry": groupAnswers, "skip": groupAnswers, "abort": groupAnswers,
-	"pause": groupAnswers, "resume": groupAnswers, "into-failover": groupAnswers, "break-glass": groupAnswers,
+	"pause": groupAnswers, "resume": groupAnswers, "into-failover": groupAnswers, "break-glass": groupAnswers, "acknowledge": groupAnswers,
 	"link": groupEngine, "mirror": groupEngine, "unfence": groupEngine,
 	"exec": groupClients, "announce": groupClients,
 	"plan": groupPlans, "key": groupPlans,

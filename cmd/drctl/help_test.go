@@ -15,20 +15,6 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// words reads a line of an example as a shell does that knows quotes, comments, pipes and redirections.
-func words(t *testing.T, line string) []string {
-	t.Helper()
-	line = strings.TrimSuffix(strings.TrimPrefix(line, "source <("), ")")
-	var out []string
-	for _, w := range regexp.MustCompile(`'[^']*'|"[^"]*"|#.*$|[^\s'"]+('[^']*'|"[^"]*")?`).FindAllString(line, -1) {
-		if w[0] == '#' || w == "|" || w == ">" {
-			break
-		}
-		out = append(out, strings.NewReplacer(`"`, "", `'`, "").Replace(w))
-	}
-	return out
-}
-
 func TestEveryCommandHasExamplesThatItWouldTake(t *testing.T) {
 	a := &app{}
 	walk(a.root(), func(cmd *cobra.Command) {
@@ -41,21 +27,13 @@ func TestEveryCommandHasExamplesThatItWouldTake(t *testing.T) {
 		if cmd.Example == "" {
 			t.Errorf("%s has no example", cmd.CommandPath())
 		}
-		for _, line := range strings.Split(strings.ReplaceAll(cmd.Example, "\\\n", " "), "\n") {
-			args := words(t, strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(line), ")")))
-			if len(args) < 2 || args[0] != "drctl" {
-				t.Errorf("%s: %q does not call drctl", cmd.CommandPath(), line)
-				continue
-			}
-			found, rest, err := (&app{}).root().Find(args[1:])
-			if err == nil {
-				err = found.ParseFlags(rest)
-			}
-			if err == nil {
-				err = found.ValidateArgs(found.Flags().Args())
-			}
-			if err != nil {
-				t.Errorf("%s: %q: %v", cmd.CommandPath(), line, err)
+		lines := callsIn("```\n" + cmd.Example + "\n```\n")
+		if len(lines) == 0 && cmd.Example != "" {
+			t.Errorf("%s: no example calls drctl", cmd.CommandPath())
+		}
+		for _, line := range lines {
+			if _, fault := parses(line); fault != "" {
+				t.Errorf("%s: %s: %s", cmd.CommandPath(), line, fault)
 			}
 		}
 	})

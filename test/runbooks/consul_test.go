@@ -21,7 +21,7 @@ func TestTheLostSitesConsulIsOwedAndPaidByRecover(t *testing.T) {
 	p.steady()
 	p.must(p.Home.Consul.Kill())
 	t.Cleanup(func() { p.consulBack(p.Home) })
-	_, err := p.Drctl.Run(p.within(time.Minute), "failover", p.Pair(), "--yes", "--break-glass", "--key", p.Key(harness.Approver), "--reason", "nobody answers", "--override", runbook.OverrideAlive)
+	_, err := p.Drctl.Run(p.within(time.Minute), "failover", p.Pair(), "--yes="+p.Pair(), "--break-glass", "--key", p.Key(harness.Approver), "--reason", "nobody answers", "--override", runbook.OverrideAlive)
 	p.refused(err, codeRefused, "none of the roles that may break the glass")
 	got := p.outcome(runbook.Partly, "failover", "--break-glass", "--key", p.Key(harness.Requester), "--reason", "nobody answers", "--override", runbook.OverrideAlive)
 	if g := got.Report.BreakGlass; len(g) != 1 || g[0].By != harness.Requester || len(got.Report.Approvals) != 0 {
