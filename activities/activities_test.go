@@ -189,11 +189,15 @@ func (e *fakeEngine) Fences(context.Context, string) ([]api.Fence, error) {
 func (e *fakeEngine) PutFence(_ context.Context, _ string, f api.Fence) (api.Fence, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	merged := e.fences[f.OperationID].Entries
+	old := e.fences[f.OperationID]
+	merged := old.Entries
 	for _, x := range f.Entries {
 		if !slices.ContainsFunc(merged, func(o api.FenceEntry) bool { return o.ACLEntry == x.ACLEntry && o.ClusterID == x.ClusterID }) {
 			merged = append(merged, x)
 		}
+	}
+	if len(old.Entries) > 0 {
+		f.LetThrough = old.LetThrough && (f.LetThrough || len(merged) == len(old.Entries))
 	}
 	f.Entries = merged
 	e.fences[f.OperationID] = f

@@ -199,6 +199,14 @@ func fenceProveLift(t *testing.T, f *fenced, brokers int, want []string) {
 	if err := f.produce(t, app, "orders"); !authorizationFailed(err) {
 		t.Errorf("an application writes through the fence: %v", err)
 	}
+	// A run that failed behind its fence leaves it; the next one's is proven by what the canary was told before the first.
+	second := f.fence(t, "op-2", topics...)
+	if line := runbook.Fence(f.prove(t, "op-2", second.CanaryBefore, topics...)); !line.Proven() {
+		t.Errorf("the second operation's fence over the first's: %+v, %s: %s", second, line.Level, line.Reason)
+	}
+	if lifted := f.lift(t, "op-2"); lifted.Entries != 0 || len(f.denials(t)) != len(want) {
+		t.Errorf("lift of the second: %+v, left %v", lifted, f.denials(t))
+	}
 	if lifted := f.lift(t, "op-1"); lifted.Entries != len(want) || !slices.Equal(lifted.Operations, []string{"op-1"}) {
 		t.Errorf("lift: %+v", lifted)
 	}

@@ -26,7 +26,7 @@ func Drill(ctx workflow.Context, in DrillInput) (Result, error) {
 	if err = d.look(ctx, in); err == nil {
 		err = d.allowed(ctx)
 	}
-	if err != nil {
+	if err = d.cause(err); err != nil {
 		return d.refused(ctx, err)
 	}
 	res, err := d.play(ctx, in)
@@ -200,23 +200,23 @@ func (d *drill) tabletop(ctx workflow.Context) error {
 // thereAndBack moves the pair to its standby and home again. Each move asks for the
 // approvals of a switchover and keeps its own report.
 func (d *drill) thereAndBack(ctx workflow.Context, in DrillInput) error {
-	from := d.rec.Active[0]
+	from, epoch := d.rec.Active[0], d.rec.Epoch
 	to, err := d.plan.Other(from)
 	if err != nil {
 		return refuse(ErrPrecondition, "%v", err)
 	}
 	there, err := d.move(ctx, in, to.Name)
+	d.changed = d.rec.Epoch != epoch
 	if err != nil {
-		return err
+		return d.stays(from, err)
 	}
-	d.changed = true
 	// RTO and proof are those of the move away: the one that a bad night would need.
 	r := there.Report
 	d.report.RTO, d.report.RTOMillis, d.report.RTOSeconds, d.report.Proof, d.report.RPOExact = r.RTO, r.RTOMillis, r.RTOSeconds, r.Proof, r.RPOExact
 	d.report.RPOTime = r.RPOTime
 	back, err := d.move(ctx, in, from)
 	if err != nil {
-		return fmt.Errorf("the pair stays at %s; mend it, then drctl switchover %s --to %s: %w", to.Name, d.plan.Pair, from, err)
+		return d.stays(from, err)
 	}
 	if there.Report.RPOExact == nil || back.Report.RPOExact == nil {
 		return refuse(ErrHalted, "the moves went through, and not both prove that nothing was lost: see their reports %s and %s", there.ReportFile, back.ReportFile)
@@ -224,16 +224,40 @@ func (d *drill) thereAndBack(ctx workflow.Context, in DrillInput) error {
 	return nil
 }
 
+// stays says where the pair is after a move that did not go well, and how it comes home.
+func (d *drill) stays(from string, err error) error {
+	if at := d.rec.Active[0]; at != from {
+		return fmt.Errorf("the pair stays at %s; mend it, then drctl switchover %s --to %s: %w", at, d.plan.Pair, from, err)
+	}
+	return err
+}
+
+// move has a switchover run. One that did not go well may have moved the pair all the same: what the drill says of it then is
+// what that run found, or the record does.
 func (d *drill) move(ctx workflow.Context, in DrillInput, to string) (res Result, err error) {
 	err = d.do(ctx, "switchover to "+to, func(ctx workflow.Context) (string, error) {
 		var err error
 		res, err = d.child(ctx, NameSwitchover, ID(d.plan.Pair), SwitchoverInput{Start: d.passOn(in.Start), Target: to})
-		if err == nil {
+		switch {
+		case len(res.Active) > 0:
 			d.rec.Epoch, d.rec.Active = res.Epoch, res.Active
+		case err != nil:
+			free, _ := workflow.NewDisconnectedContext(ctx)
+			d.where(free)
 		}
 		return fmt.Sprintf("clients stood still for %.1f s; report %s", float64(res.Report.RTOMillis)/1000, res.ReportFile), err
 	})
 	return res, err
+}
+
+// where reads the record again, and finds it to be told if nobody can.
+func (d *drill) where(ctx workflow.Context) {
+	d.ready.record(ctx)
+	if t := d.ready.facts.Truth; t != nil && t.Record != nil && d.ready.facts.Problems[runbook.PartRecord] == "" {
+		d.rec = *t.Record
+		return
+	}
+	d.find("where the pair is now is not known, the record could not be read (%s): drctl status %s", d.ready.facts.Problems[runbook.PartRecord], d.plan.Pair)
 }
 
 // passOn is the start of a child: the same plan and request, marked as a drill.
@@ -260,6 +284,8 @@ func (d *drill) child(ctx workflow.Context, name, id string, in any) (res Result
 		return res, refuse(ErrPairBusy, "an operation is running on pair %s (workflow %s): drctl status %s", d.plan.Pair, id, d.plan.Pair)
 	case errors.As(err, &app):
 		return res, refuse(ErrorType(err), "%s", app.Message())
+	case temporal.IsCanceledError(err):
+		return res, refuse(ErrAborted, "cancelled in Temporal")
 	case err != nil:
 		return res, err
 	case res.Outcome != runbook.Done && res.Outcome != runbook.Dry:

@@ -12,6 +12,7 @@ import (
 type drillWorld struct {
 	left    map[string]bool // what stands of a canary drill: "link", "topic east", …
 	spoilt  bool            // the records at the standby are others
+	sticks  bool            // what is cleared stays
 	past    []runbook.PastDrill
 	watches []runbook.DrillWatch
 	reports []runbook.Report
@@ -56,8 +57,12 @@ func (w *world) ClearDrill(_ context.Context, in ClearDrillInput) (ClearDrillRes
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	out := ClearDrillResult{Removed: slices.Sorted(maps.Keys(w.drill.left))}
+	if w.drill.sticks {
+		return out, nil
+	}
 	w.drill.left = nil
 	delete(w.tokens, in.Link.Name) // it goes with the link
+	delete(w.mirrors, in.Link.Name)
 	return out, nil
 }
 

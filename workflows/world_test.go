@@ -22,6 +22,7 @@ type world struct {
 	mu sync.Mutex
 
 	plan    runbook.Plan
+	edited  bool // since it was loaded first
 	consul  map[string]*record.Record
 	locks   map[string]string            // site → operation
 	tokens  map[string]string            // link → state
@@ -204,10 +205,14 @@ func no(typ, format string, args ...any) error {
 
 func (w *world) LoadPlan(_ context.Context, in LoadPlanInput) (LoadPlanResult, error) {
 	err := w.enter("LoadPlan", in.Call)
-	if in.PlanHash != "" && in.PlanHash != "hash" {
-		err = no(ErrPlanDiffers, "yours %s, mine hash", in.PlanHash)
+	hash := "hash"
+	if w.edited {
+		hash = "another hash"
 	}
-	return LoadPlanResult{Plan: w.plan, Hash: "hash"}, err
+	if in.PlanHash != "" && in.PlanHash != hash {
+		err = no(ErrPlanDiffers, "yours %s, mine %s", in.PlanHash, hash)
+	}
+	return LoadPlanResult{Plan: w.plan, Hash: hash}, err
 }
 
 func (w *world) VerifySignature(_ context.Context, in VerifySignatureInput) (VerifySignatureResult, error) {
@@ -534,8 +539,9 @@ func (w *world) FenceSite(_ context.Context, in FenceSiteInput) (FenceResult, er
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	over := len(w.fences[in.Site.Name]) > 0 // then it goes by what the canary was told before the first of them
 	w.fences[in.Site.Name][in.Call.OperationID] = true
-	return FenceResult{Reachable: true, Entries: 2}, w.leave("FenceSite", in.Call)
+	return FenceResult{Reachable: true, Entries: 2, CanaryBefore: over}, w.leave("FenceSite", in.Call)
 }
 
 func (w *world) FenceGroups(_ context.Context, in FenceGroupsInput) (FenceResult, error) {
