@@ -22,16 +22,17 @@ import (
 const (
 	// faultsFile has one deadly place a line, "when activity step": when is
 	// "before" (nothing was done) or "after" (it was done, and nobody was told);
-	// step is a pattern of path.Match over Call.Step. A line is taken out before
+	// activity may be "operation:activity" for Call.Operation's only; step is a
+	// pattern of path.Match over Call.Step. A line is taken out before
 	// it kills.
 	faultsFile = "faults"
 	// faultsJournal gets a line of every activity that was begun or done.
 	faultsJournal = "faults.journal"
 )
 
-// faults end the worker by SIGKILL at the places that the test names.
+// faults end the worker by SIGKILL at the places that the test names, and have Temporal notice it soon.
 func faults() []interceptor.WorkerInterceptor {
-	return []interceptor.WorkerInterceptor{&killer{}}
+	return []interceptor.WorkerInterceptor{&killer{}, &haste{}}
 }
 
 type killer struct {
@@ -77,7 +78,7 @@ func (k *killer) meet(when string, info activity.Info, call workflows.Call) {
 	lines := strings.Split(strings.TrimSpace(string(raw)), "\n")
 	for i, line := range lines {
 		f := strings.SplitN(line, " ", 3)
-		if len(f) < 3 || f[0] != when || f[1] != info.ActivityType.Name {
+		if len(f) < 3 || f[0] != when || f[1] != info.ActivityType.Name && f[1] != call.Operation+":"+info.ActivityType.Name {
 			continue
 		}
 		if ok, err := path.Match(f[2], call.Step); err != nil || !ok {

@@ -76,7 +76,8 @@ func PairLink(pair, source, destination string) string {
 
 // KillWorkerAt makes a worker of FaultsTag end by SIGKILL, once at each place.
 // A place is "before" or "after", an activity and a pattern of its step: "after
-// FailoverMirrors fail over wave *".
+// FailoverMirrors fail over wave *"; "after readiness:LoadPlan load plan" is of
+// that operation only.
 func (s *System) KillWorkerAt(places ...string) error {
 	file := filepath.Join(s.cfg.Dir, "worker", "faults")
 	return os.WriteFile(file, []byte(strings.Join(places, "\n")), 0o600)

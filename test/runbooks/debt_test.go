@@ -19,7 +19,7 @@ import (
 // owes asks drctl until the pair's debts are as is says.
 func (p *pair) owes(what string, is func(workflows.DebtStatus, bool) error) (st workflows.DebtStatus) {
 	p.Helper()
-	p.must(local.WaitFor(p.within(2*time.Minute), what, func(ctx context.Context) error {
+	p.must(local.WaitFor(p.within(6*time.Minute), what, func(ctx context.Context) error {
 		var got struct {
 			workflows.DebtStatus
 			Seen bool `json:"seen_to"`
@@ -44,11 +44,24 @@ func kinds(owed []runbook.Owed) string {
 	return strings.Join(out, ", ")
 }
 
+// debtDeaths are where the worker dies while a debt is seen to: in the looks of Debt, and in the run that it has pay.
+var debtDeaths = []string{
+	"after debt:LoadPlan load plan", "after debt:ReadRecord read record", "after debt:AttestOutage is it back?", "after debt:ComputeLedger ledger decided?",
+	"after recover:LoadPlan load plan", "after recover:ReadRecord read record", "after EngineLock lock engine west", "after WriteRecord lock record",
+	"after ListDRTopics list topics east", "after ProveWritable canary before fence east", "after FenceSite fence east", "after FenceGroups fence groups east",
+	"after ProveFence prove fence east", "after WriteRecord pay fence debt east", "after WriteRecord pay fence debt east copy",
+	"after WriteRecord unlock record", "after WriteRecord unlock record copy", "after EngineUnlock unlock engine west", "after SaveReport save report",
+}
+
 // A site is lost and comes back hours later, to nobody's notice: what it is owed is
-// paid by itself, over a worker that dies, and never beside another operation.
+// paid by itself, over a worker that dies at every step, and never beside another operation.
 func TestWhatIsOwedToALostSiteIsPaidWhenItIsBack(t *testing.T) {
 	t.Parallel()
-	p := newPair(t, ownServers(t, local.KFake), "owing", func(pl *plan.Plan) { pl.Debts.EverySeconds = 10 })
+	p := newPair(t, ownServers(t, local.KFake), "owing", func(pl *plan.Plan) {
+		unwatched(pl)
+		pl.Debts.EverySeconds = 10
+	}, harness.FaultsTag)
+	p.keepWorker()
 	p.steady()
 	p.must(p.Home.Kafka.Kill())
 	p.must(p.Home.Consul.Kill())
@@ -67,8 +80,6 @@ func TestWhatIsOwedToALostSiteIsPaidWhenItIsBack(t *testing.T) {
 	p.must(err)
 	p.must(p.Home.Kafka.Restart(p.within(2 * time.Minute)))
 	p.must(p.Home.Consul.Restart(p.within(time.Minute)))
-	p.must(p.Worker.Kill())
-	p.must(p.Worker.Restart(p.within(time.Minute)))
 	p.owes("Debt waits for the hold", func(st workflows.DebtStatus, _ bool) error {
 		if !strings.Contains(st.Waits, "looking at east first") {
 			return errors.New("it waits for something else")
@@ -78,6 +89,7 @@ func TestWhatIsOwedToALostSiteIsPaidWhenItIsBack(t *testing.T) {
 	if err := p.tryProduce(p.Home, "written while nobody looked"); err != nil {
 		t.Logf("the returned site refused a record before it was fenced: %v", err)
 	}
+	p.must(p.KillWorkerAt(debtDeaths...))
 	_, err = p.Drctl.Run(p.within(time.Minute), "release", p.Pair(), "--reason", "looked")
 	p.must(err)
 	p.owes("fence and record are paid", func(st workflows.DebtStatus, _ bool) error {
@@ -95,6 +107,18 @@ func TestWhatIsOwedToALostSiteIsPaidWhenItIsBack(t *testing.T) {
 		if len(r.FenceDebt) > 0 || r.Lock != nil || r.Active[0] != p.Standby.Name {
 			t.Errorf("the record at %s: active %v, lock %v, debts %v", s.Name, r.Active, r.Lock, r.FenceDebt)
 		}
+	}
+	p.owes("Debt looks on", func(st workflows.DebtStatus, _ bool) error {
+		if n := len(p.killed()); st.Paying || st.Last != runbook.Done || n < len(debtDeaths) {
+			return fmt.Errorf("paying %t, last %q, the worker died %d times", st.Paying, st.Last, n)
+		}
+		return nil
+	})
+	p.died(debtDeaths, p.killed())
+	t.Logf("debt: killed -9 at %d places\n%s\nall was paid, once", len(debtDeaths), strings.Join(debtDeaths, "\n"))
+	// One fence for producers and one for groups, however often they were begun.
+	if deny, kept := p.deny(p.Home), p.standing(p.Standby).Registers; len(deny) == 0 || strings.Count(strings.Join(kept, "\n"), "recover at east") != 2 {
+		t.Errorf("at the returned site: entries %q, registers %q", deny, kept)
 	}
 	// What only people decide: then nothing is owed, and Debt ends.
 	p.outcome(runbook.Done, "recover", "--append", "*")

@@ -1,11 +1,9 @@
 package runbooks
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -36,7 +34,7 @@ func unfenceDeaths() []string {
 // and again.
 func TestAWorkerKilledAtAnyStepOfAnUnfenceChangesNothing(t *testing.T) {
 	t.Parallel()
-	p := newPair(t, shared, "unfenced", nil, harness.FaultsTag)
+	p := newPair(t, shared, "unfenced", unwatched, harness.FaultsTag)
 	p.steady()
 	east, west := p.calm(p.Home), p.calm(p.Standby)
 	ctx := p.within(6 * time.Minute)
@@ -48,15 +46,7 @@ func TestAWorkerKilledAtAnyStepOfAnUnfenceChangesNothing(t *testing.T) {
 		t.Fatal("the terminated run left no fence: nothing is tested")
 	}
 
-	keeping, stop := context.WithCancel(ctx)
-	var keeper sync.WaitGroup
-	keeper.Go(func() {
-		if _, err := p.KeepWorker(keeping); err != nil {
-			t.Error(err)
-		}
-	})
-	defer keeper.Wait()
-	defer stop()
+	p.keepWorker()
 	if !p.Worker.Process().Running() {
 		p.must(p.Worker.Restart(ctx))
 	}

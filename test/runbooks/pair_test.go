@@ -106,6 +106,7 @@ func (p *pair) tell() {
 type op struct {
 	*pair
 	verb  string
+	id    string // of the workflow
 	runID string
 	given map[string]bool // approvals
 }
@@ -113,7 +114,7 @@ type op struct {
 // begin starts an operation by drctl, as ann, and does not follow it.
 func (p *pair) begin(ctx context.Context, verb string, args ...string) (*op, error) {
 	all := []string{verb, p.Pair(), "--detach"}
-	if slices.Contains([]string{"failover", "failback", "restore", "switchover"}, verb) {
+	if slices.Contains([]string{"failover", "failback", "restore", "switchover", "drill"}, verb) {
 		all = append(all, "--yes="+p.Pair())
 	}
 	var started struct {
@@ -122,14 +123,28 @@ func (p *pair) begin(ctx context.Context, verb string, args ...string) (*op, err
 	if err := p.Drctl.JSON(ctx, &started, append(all, args...)...); err != nil {
 		return nil, err
 	}
-	return &op{pair: p, verb: verb, runID: started.RunID, given: map[string]bool{}}, nil
+	o := &op{pair: p, verb: verb, id: workflows.ID(p.Pair()), runID: started.RunID, given: map[string]bool{}}
+	if verb == "drill" {
+		o.id = workflows.DrillID(p.Pair())
+	}
+	return o, nil
 }
 
 // status asks the run itself; nil while no worker answers.
-func (o *op) status(ctx context.Context) *workflows.Status {
+func (o *op) status(ctx context.Context) *workflows.Status { return o.ask(ctx, o.id, o.runID) }
+
+// acting is status of the run that acts and asks: a drill has others do that.
+func (o *op) acting(ctx context.Context) *workflows.Status {
+	if o.verb == "drill" {
+		return o.ask(ctx, workflows.ID(o.Pair()), "")
+	}
+	return o.status(ctx)
+}
+
+func (o *op) ask(ctx context.Context, id, runID string) *workflows.Status {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	answer, err := o.temporal.QueryWorkflow(ctx, workflows.ID(o.Pair()), o.runID, workflows.QueryStatus)
+	answer, err := o.temporal.QueryWorkflow(ctx, id, runID, workflows.QueryStatus)
 	if err != nil {
 		return nil
 	}
@@ -160,7 +175,7 @@ func (o *op) finish(ctx context.Context) (workflows.Result, error) {
 	ended := make(chan end, 1)
 	go func() {
 		var e end
-		e.err = o.temporal.GetWorkflow(ctx, workflows.ID(o.Pair()), o.runID).Get(ctx, &e.result)
+		e.err = o.temporal.GetWorkflow(ctx, o.id, o.runID).Get(ctx, &e.result)
 		ended <- e
 	}()
 	poll := time.NewTicker(200 * time.Millisecond)
@@ -176,7 +191,7 @@ func (o *op) finish(ctx context.Context) (workflows.Result, error) {
 			return e.result, e.err
 		case <-poll.C:
 		}
-		st := o.status(ctx)
+		st := o.acting(ctx)
 		if st == nil || st.Waiting == nil || st.Phase == workflows.PhaseEnded {
 			continue
 		}
@@ -185,10 +200,10 @@ func (o *op) finish(ctx context.Context) (workflows.Result, error) {
 			<-ended
 			return workflows.Result{}, &waits{*st.Waiting}
 		}
-		if !o.given[st.Waiting.Text] {
+		if question := st.OpID + " " + st.Waiting.Text; !o.given[question] {
 			// Refused or unanswered it is tried again: a worker may have died of it.
 			refusal = o.approve(ctx, *st.Waiting)
-			o.given[st.Waiting.Text] = refusal == nil
+			o.given[question] = refusal == nil
 		}
 	}
 }

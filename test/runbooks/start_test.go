@@ -76,7 +76,7 @@ func TestEveryOperationCanBeStartedByHand(t *testing.T) {
 				if err != nil {
 					t.Fatalf("%s: %v", c.workflow, err)
 				}
-				o := &op{pair: p, verb: c.op, runID: run, given: map[string]bool{}}
+				o := &op{pair: p, verb: c.op, id: workflows.ID(p.Pair()), runID: run, given: map[string]bool{}}
 				st, asks := o.asksOrEnds()
 				if c.asks && !asks {
 					t.Errorf("%s asked nobody", c.workflow)
