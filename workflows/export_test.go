@@ -30,6 +30,43 @@ func Decided() World {
 	return worldOf(w)
 }
 
+// Lost is a pair in its steady state whose home is gone.
+func Lost() World { return worldOf(lost()) }
+
+// FailedOver is a pair whose home came back with lagged records that nobody has decided.
+func FailedOver() World { return worldOf(failedOver()) }
+
+// Indebted is a pair that failed over and owes its lost home a fence and a record; home is back, and nobody has noticed.
+func Indebted() World {
+	w := indebted()
+	w.back()
+	w.plan.Debts.EverySeconds = 1
+	return worldOf(w)
+}
+
+// Turning is a pair that a full drill may move there and back.
+func Turning() World {
+	w := calm()
+	w.topics[away] = w.topics[home]
+	w.plan.Limits.AntiFlapSeconds = 3600
+	return worldOf(w)
+}
+
+// Spoilt: what a drill reads at the standby is not what it wrote.
+func (w World) Spoilt() World {
+	w.w.drill.spoilt = true
+	return w
+}
+
+// Held: a person holds the pair.
+func (w World) Held() World {
+	w.w.put(away, "zoe")
+	return w
+}
+
+// DrillOf is ann's request for a drill.
+func DrillOf(kind string) DrillInput { return drillOf(kind) }
+
 func worldOf(w *world) World { return World{w, make(chan struct{}), new(sync.Once)} }
 
 // Hold lets the first call of a step wait for Release.
@@ -118,6 +155,12 @@ func (w World) Abandon() {
 	abandon(w.w)
 }
 
+// Abandoned is Abandon of a new world.
+func (w World) Abandoned() World {
+	w.Abandon()
+	return w
+}
+
 // AskUnfence is ann's request to take what Abandon left.
 func AskUnfence() UnfenceInput { return unfencing(runbook.OverrideLock) }
 
@@ -134,6 +177,9 @@ func (w World) Left() string {
 	w.w.mu.Lock()
 	defer w.w.mu.Unlock()
 	for site, r := range w.w.consul {
+		if r == nil || w.w.down[site+" consul"] {
+			continue
+		}
 		if r.Lock != nil || r.Phase != "open" || len(r.FenceDebt) > 0 {
 			return fmt.Sprintf("record at %s: %+v", site, r)
 		}

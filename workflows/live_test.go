@@ -42,7 +42,28 @@ type live struct {
 
 func start(t *testing.T, w workflows.World) *live {
 	t.Helper()
-	srv := local.TemporalForTest(t, local.TemporalConfig{SearchAttributes: workflows.SearchAttributeKeys()})
+	return startOn(t, serve(t), w)
+}
+
+func serve(t *testing.T) *local.Temporal {
+	t.Helper()
+	return local.TemporalForTest(t, local.TemporalConfig{SearchAttributes: workflows.SearchAttributeKeys()})
+}
+
+// beside is start on a server that others use at the same time.
+func beside(t *testing.T, srv *local.Temporal, w workflows.World) *live {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	view, err := srv.In(ctx, t.Name()[strings.LastIndex(t.Name(), "/")+1:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return startOn(t, view, w)
+}
+
+func startOn(t *testing.T, srv *local.Temporal, w workflows.World) *live {
+	t.Helper()
 	c, err := client.Dial(client.Options{HostPort: srv.HostPort(), Namespace: srv.Namespace(), Identity: "test", Logger: quiet{}})
 	if err != nil {
 		t.Fatal(err)
@@ -82,9 +103,16 @@ func (l *live) play(name, workflow string, in any, people func(workflows.Status)
 	} else if busy := new(serviceerror.WorkflowExecutionAlreadyStarted); !errors.As(err, &busy) {
 		l.t.Errorf("second start: %v", err)
 	}
-	done := make(chan error, 1)
 	var res workflows.Result
-	go func() { done <- r.Get(ctx, &res) }()
+	l.follow(ctx, name, r, &res, people)
+	return res
+}
+
+// follow waits for the end of a run, has people answer it and the pair's run that it may have launched, and keeps its history.
+func (l *live) follow(ctx context.Context, name string, r client.WorkflowRun, res any, people func(workflows.Status) []runbook.Command) {
+	l.t.Helper()
+	done := make(chan error, 1)
+	go func() { done <- r.Get(ctx, res) }()
 	tick := time.NewTicker(max(l.every, 100*time.Millisecond))
 	defer tick.Stop()
 	for {
@@ -94,9 +122,12 @@ func (l *live) play(name, workflow string, in any, people func(workflows.Status)
 			if err != nil && workflows.ErrorType(err) != l.fails {
 				l.t.Fatalf("%s: %v", name, err)
 			}
-			return res
+			return
 		case <-tick.C:
 			l.answer(ctx, r, people)
+			if r.GetID() != workflows.ID("orders") {
+				l.answer(ctx, l.c.GetWorkflow(ctx, workflows.ID("orders"), ""), people)
+			}
 		}
 	}
 }

@@ -18,16 +18,36 @@ import (
 // themselves, so that neither an empty folder nor twenty files of one kind can pass. "turned": it ended as a failover; "failed X":
 // by an error of that type.
 var wantHistories = map[string]int{
-	workflows.NameSetUp + " " + runbook.Done:                    1,
-	workflows.NameFailover + " " + runbook.Partly:               1,
-	workflows.NameFailover + " " + runbook.NoChange:             1, // denied
-	workflows.NameSwitchover + " " + runbook.Done:               2, // straight, and half way
-	workflows.NameSwitchover + " " + runbook.NoChange:           3, // denied, aborted, expired
-	workflows.NameSwitchover + " turned " + runbook.Partly:      2, // before and behind the pivot
-	workflows.NameSwitchover + " failed " + workflows.ErrHalted: 1, // fence not proven
-	workflows.NameRecoverLaggedData + " " + runbook.Done:        1,
-	workflows.NameFailback + " " + runbook.Done:                 1,
-	workflows.NameUnfence + " " + runbook.Done:                  1,
+	workflows.NameSetUp + " " + runbook.Done:                     1,
+	workflows.NameSetUp + " " + runbook.NoChange:                 1, // aborted
+	workflows.NameFailover + " " + runbook.Partly:                1,
+	workflows.NameFailover + " " + runbook.Done:                  1, // the source alive
+	workflows.NameFailover + " " + runbook.NoChange:              3, // denied, aborted, cancelled in Temporal
+	workflows.NameFailover + " " + runbook.Dry:                   1,
+	workflows.NameFailover + " failed " + workflows.ErrHeld:      1,
+	workflows.NameSwitchover + " " + runbook.Done:                3, // straight, half way, home in a drill
+	workflows.NameSwitchover + " " + runbook.NoChange:            4, // denied, aborted, expired, cancelled in Temporal
+	workflows.NameSwitchover + " turned " + runbook.Partly:       2, // before and behind the pivot
+	workflows.NameSwitchover + " failed " + workflows.ErrHalted:  1, // fence not proven
+	workflows.NameSwitchover + " " + runbook.Dry:                 1,
+	workflows.NameSwitchover + " failed " + workflows.ErrHeld:    1,
+	workflows.NameRecoverLaggedData + " " + runbook.Done:         2, // with decisions, debts only
+	workflows.NameRecoverLaggedData + " " + runbook.Partly:       1, // aborted
+	workflows.NameFailback + " " + runbook.Done:                  1,
+	workflows.NameFailback + " " + runbook.Partly:                1, // aborted behind the rebuild
+	workflows.NameFailback + " " + runbook.NoChange:              1, // denied
+	workflows.NameRestoreDR + " " + runbook.Done:                 1,
+	workflows.NameRestoreDR + " " + runbook.Partly:               1, // aborted behind the deletion
+	workflows.NameRestoreDR + " " + runbook.NoChange:             1, // denied
+	workflows.NameUnfence + " " + runbook.Done:                   1,
+	workflows.NameUnfence + " " + runbook.NoChange:               1, // denied
+	workflows.NameDrill + " " + runbook.Done:                     3, // each kind
+	workflows.NameDrill + " failed " + workflows.ErrHalted:       2, // canary with other records, full and denied
+	workflows.NameDrill + " failed " + workflows.ErrHeld:         1, // refused
+	workflows.NameCanaryDrill + " " + runbook.Done:               1,
+	workflows.NameCanaryDrill + " failed " + workflows.ErrHalted: 1,
+	workflows.NameDebt + " ":                                     1, // nothing owed
+	workflows.NameReadiness + " ":                                2, // ready, and proposing a failover
 }
 
 func TestHistoriesOfEveryPathAndOutcomeAreKept(t *testing.T) {

@@ -17,7 +17,7 @@ import (
 // that an empty or thinned folder cannot pass: whoever adds a history
 // (<release>-<runbook>-<outcome>.json, as "temporal workflow show -o json"
 // prints it) raises it by one, and nobody lowers it.
-const replayFixtures = 15
+const replayFixtures = 43
 
 // TestReleasedRunsReplay replays the history of every released runbook against
 // this code. A failure means that runs which are under way now would break:
