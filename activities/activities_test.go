@@ -18,8 +18,8 @@ import (
 
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/rest"
-	"github.com/drawbridge-dr/drawbridge/test/local"
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/secret"
+	"github.com/drawbridge-dr/drawbridge/test/local"
 	"github.com/drawbridge-dr/drawbridge/workflows"
 	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
 )
