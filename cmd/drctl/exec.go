@@ -37,6 +37,7 @@ type execFlags struct {
 	watchFlags
 	group, instance    string
 	credentials        map[string]string
+	vaultToken         string
 	killTimeout, splay time.Duration
 	restart            bool
 }
@@ -58,8 +59,9 @@ at the old one, is tried again, after 1 s doubling to 30 s.
 The child runs in a process group of its own, so it cannot read from a terminal. It must stay in the foreground: what it
 leaves behind when it ends is stopped too (on Linux also what made itself a daemon) before the stop is acknowledged.
 
-A --credentials file holds KEY=VALUE lines; ${file:/path}, ${file:/path:key} and ${env:NAME} in a value are put in at each
-start, so that rotated secrets are taken. What is wrong is said by its key, never with a value.
+A --credentials file holds KEY=VALUE lines; ${file:/path}, ${file:/path:key}, ${env:NAME} and, with --vault-token-file,
+${vault:mount/path#key} in a value are put in at each start, so that rotated secrets are taken. What is wrong is said by its
+key, never with a value.
 
 Consul's token and TLS settings come from CONSUL_HTTP_TOKEN(_FILE), CONSUL_CACERT and so on; it needs to read
 drawbridge/<pair>/active and to write drawbridge/<pair>/acks/.`
@@ -86,6 +88,7 @@ func (a *app) execCommand() *cobra.Command {
 	f.StringVar(&x.group, "group", "", "the consumer group (or the producer's name) that the child is, as in the plan")
 	f.StringVar(&x.instance, "instance", "", "name of this instance in its group's acknowledgements (default: host name and process id)")
 	f.StringToStringVar(&x.credentials, "credentials", nil, "SITE=FILE with KEY=VALUE lines that are given to the child at that site; may be repeated")
+	f.StringVar(&x.vaultToken, "vault-token-file", "", "file with a token of Vault that its agent renews, for ${vault:…} in credentials; VAULT_ADDR says where Vault is")
 	f.DurationVar(&x.killTimeout, "kill-timeout", 30*time.Second, "between SIGTERM and SIGKILL; more than producers need to flush")
 	f.DurationVar(&x.splay, "splay", 0, "bound of a random pause before a start that the record causes")
 	f.BoolVar(&x.restart, "restart", false, "start a child that ended by itself again, after 1 s doubling to 30 s")
@@ -103,6 +106,12 @@ func (x watchFlags) config(a *app) client.Config {
 	return cfg
 }
 
+// resolver puts secrets in the place of references.
+func (x execFlags) resolver() (func(string) (string, error), error) {
+	vault, err := secret.NewVault(secret.VaultConfig{TokenFile: x.vaultToken}) // none without a token
+	return secret.Reader{Vault: vault}.Resolve, err
+}
+
 func (a *app) exec(signalled context.Context, x execFlags, command []string) error {
 	if x.instance == "" {
 		host, err := os.Hostname()
@@ -116,13 +125,18 @@ func (a *app) exec(signalled context.Context, x execFlags, command []string) err
 	stderr, _ := a.stderr.(*os.File)
 	cfg := supervise.Config{
 		Pair: x.pair, Group: x.group, Instance: x.instance, Command: command, Credentials: x.credentials,
-		Resolve: secret.Resolve, KillTimeout: x.killTimeout, Splay: x.splay, Restart: x.restart,
+		KillTimeout: x.killTimeout, Splay: x.splay, Restart: x.restart,
 		Stdin: stdin, Stdout: stdout, Stderr: stderr, Log: a.logger(),
 	}
 	watch := x.config(a)
 	if err := errors.Join(watch.Validate(), cfg.Validate()); err != nil {
 		return usageError{err}
 	}
+	resolve, err := x.resolver()
+	if err != nil {
+		return err
+	}
+	cfg.Resolve = resolve
 	w, err := client.New(watch)
 	if err != nil {
 		return err

@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -393,4 +396,33 @@ func TestAnnounceKeepsTheServersOfTheActiveSite(t *testing.T) {
 		t.Fatal(err)
 	}
 	x.ends(0)
+}
+
+func TestExecReadsReferencesFromFilesAndVault(t *testing.T) {
+	vault := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/v1/kv/data/kafka/east" || r.Header.Get("X-Vault-Token") != "s.token" {
+			http.Error(w, `{"errors":["permission denied"]}`, http.StatusForbidden)
+			return
+		}
+		_, _ = io.WriteString(w, `{"data":{"data":{"password":"hunter2"},"metadata":{"version":1,"created_time":"2026-01-01T00:00:00Z","deletion_time":"","destroyed":false}}}`)
+	}))
+	t.Cleanup(vault.Close)
+	t.Setenv("VAULT_ADDR", vault.URL)
+	token := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(token, []byte("s.token\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	resolve, err := execFlags{vaultToken: token}.resolver()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := resolve("user:${vault:kv/kafka/east#password}@${file:" + token + "}"); err != nil || got != "user:hunter2@s.token" {
+		t.Errorf("resolved to %q, %v", got, err)
+	}
+	if resolve, err = (execFlags{}).resolver(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := resolve("${vault:kv/kafka/east#password}"); err == nil {
+		t.Errorf("without a token Vault told %q", got)
+	}
 }
