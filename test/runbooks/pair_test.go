@@ -115,7 +115,7 @@ type op struct {
 func (p *pair) begin(ctx context.Context, verb string, args ...string) (*op, error) {
 	all := []string{verb, p.Pair(), "--detach"}
 	if slices.Contains([]string{"failover", "failback", "restore", "switchover", "drill"}, verb) {
-		all = append(all, "--yes="+p.Pair())
+		all = append(all, "--yes")
 	}
 	var started struct {
 		RunID string `json:"run_id"`
@@ -244,7 +244,7 @@ func (o *op) awaitApproval() *workflows.Status {
 // operate starts an operation and brings it to its end.
 func (p *pair) operate(verb string, args ...string) workflows.Result {
 	p.Helper()
-	ctx := p.within(4 * time.Minute)
+	ctx := p.within(8 * time.Minute)
 	o, err := p.begin(ctx, verb, args...)
 	p.must(err)
 	got, err := o.finish(ctx)
