@@ -89,6 +89,7 @@ func (p *pair) picture(r workflows.Result) picture {
 func (p *pair) anonymous(lists ...[]string) {
 	for _, l := range lists {
 		for i := range l {
+			l[i] = strings.ReplaceAll(l[i], "drawbridge-drill-"+p.Pair(), "drawbridge-drill-PAIR")
 			l[i] = strings.ReplaceAll(l[i], p.Pair()+"-", "PAIR-")
 			l[i] = strings.ReplaceAll(l[i], "."+p.Pair(), ".PAIR")
 		}
