@@ -96,7 +96,7 @@ func (w *watcher) restored(before *world) {
 			w.err("the record at %s says %v at epoch %d, it said %v at epoch %d", site, r.Active, r.Epoch, was.Active, was.Epoch)
 		}
 	}
-	if w.failed == nil && w.outcome == runbook.Done && !w.w.guards[home] {
+	if w.intruded == "" && w.failed == nil && w.outcome == runbook.Done && !w.w.guards[home] {
 		w.err("the new standby has no guards")
 	}
 }
