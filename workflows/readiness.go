@@ -22,7 +22,7 @@ func Readiness(ctx workflow.Context, in ReadinessInput) (runbook.Readiness, erro
 	}
 	l := &readyLook{pair: in.Pair, facts: runbook.ReadyFacts{Now: workflow.Now(ctx), Problems: map[string]string{}}}
 	if err := l.plan(ctx, in.PlanHash); err != nil {
-		return runbook.Readiness{}, failure(err)
+		return runbook.Readiness{}, failure(named(err))
 	}
 	r := l.judge(ctx)
 	workflow.SetCurrentDetails(ctx, r.Markdown())

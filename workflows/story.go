@@ -294,7 +294,6 @@ func (s *story) tell(ctx workflow.Context, body func(workflow.Context) error) (R
 
 // cause says why a run ends, when it is not the error itself.
 func (s *story) cause(err error) error {
-	var app *temporal.ApplicationError
 	switch {
 	case err == nil:
 		return nil
@@ -302,7 +301,14 @@ func (s *story) cause(err error) error {
 		return refuse(ErrAborted, "aborted by %s: %s", s.aborted.By, s.aborted.Reason)
 	case s.expired:
 		return refuse(ErrFreezeExpired, "the freeze took longer than %d s, everything was undone: find what held it (see the steps), then start again", s.plan.Limits.FreezeSeconds)
-	case temporal.IsCanceledError(err) && !errors.As(err, &app):
+	}
+	return named(err)
+}
+
+// named gives a cancellation in Temporal its type, so that people are told what it was.
+func named(err error) error {
+	var app *temporal.ApplicationError
+	if temporal.IsCanceledError(err) && !errors.As(err, &app) {
 		return refuse(ErrAborted, "cancelled in Temporal")
 	}
 	return err
