@@ -118,7 +118,13 @@ func (a *Activities) fill(ctx context.Context, in workflows.WriteDrillInput, hav
 // ReadDrill reads what stands of the drill at a site.
 func (a *Activities) ReadDrill(ctx context.Context, in workflows.ReadDrillInput) (workflows.DrillCopyResult, error) {
 	defer a.beat(ctx)()
-	have, err := a.drillCopy(ctx, in.Site, in.Call.Pair)
+	var have runbook.DrillCopy
+	// A topic that was made a moment ago is unknown to the client, and to some brokers, until they have heard of it.
+	_, err := poll(ctx, callTimeout, func(ctx context.Context) (bool, error) {
+		var err error
+		have, err = a.drillCopy(ctx, in.Site, in.Call.Pair)
+		return err == nil, err
+	})
 	if err != nil {
 		return workflows.DrillCopyResult{}, settle(fmt.Errorf("drill topic %s at site %s: %w", runbook.DrillTopic(in.Call.Pair), in.Site.Name, err))
 	}

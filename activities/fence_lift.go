@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
 	"github.com/drawbridge-dr/drawbridge/workflows"
@@ -36,6 +37,7 @@ func (a *Activities) registers(ctx context.Context, pair string, site, at runboo
 	if err != nil {
 		return nil, nil, fmt.Errorf("fence register of pair %s at engine %s: %w", pair, at.Name, err)
 	}
+	slices.SortFunc(list, func(a, b api.Fence) int { return strings.Compare(a.OperationID, b.OperationID) }) // whatever the engine's order
 	for _, r := range list {
 		if r.HandedOver || r.Site != site.Name {
 			continue
