@@ -35,12 +35,19 @@ func FreePorts(n int) ([]int, error) {
 			return found, nil
 		}
 		port := low + rand.IntN(high-low)
-		if _, taken := ports.given[port]; taken || !bindable(port) {
+		if _, taken := ports.given[port]; taken {
 			continue
 		}
+		// Before the port itself is tried: who has reserved it may be about to listen there, and would find us.
 		reserve, err := net.Listen("tcp", net.JoinHostPort("127.77.77.77", strconv.Itoa(port)))
 		if err != nil && addressExists() {
 			continue // reserved by another process
+		}
+		if !bindable(port) {
+			if reserve != nil {
+				reserve.Close()
+			}
+			continue
 		}
 		ports.given[port] = reserve
 		found = append(found, port)
