@@ -115,7 +115,7 @@ type op struct {
 func (p *pair) begin(ctx context.Context, verb string, args ...string) (*op, error) {
 	all := []string{verb, p.Pair(), "--detach"}
 	if slices.Contains([]string{"failover", "failback", "restore", "switchover", "drill"}, verb) {
-		all = append(all, "--yes")
+		all = append(all, "--yes="+p.Pair())
 	}
 	var started struct {
 		RunID string `json:"run_id"`
