@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/state"
@@ -29,18 +30,20 @@ func (l *Link) end(mirrors []*MirrorTopic) {
 	l.toEnd = append(l.toEnd, mirrors...)
 	l.mu.Unlock()
 	l.background(func(ctx context.Context) {
+		done := func() {}
 		select {
 		case l.endTurn <- struct{}{}:
-			defer func() { <-l.endTurn }()
+			done = sync.OnceFunc(func() { <-l.endTurn })
 		case <-time.After(endWait):
 		case <-ctx.Done():
 			return
 		}
+		defer done()
 		l.mu.Lock()
 		mirrors := l.toEnd
 		l.toEnd = nil
 		l.mu.Unlock()
-		l.finish(ctx, claimEnds(mirrors))
+		l.finish(ctx, claimEnds(mirrors), done)
 	})
 }
 

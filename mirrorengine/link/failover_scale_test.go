@@ -245,3 +245,30 @@ func TestMirrorsThatAreFailedOverByACallEachEndTogether(t *testing.T) {
 		t.Errorf("%d fences for %d topics", n, f.topics)
 	}
 }
+
+// The next wave of a failover does not wait for the guards of the one before.
+func TestAnEndHasHadItsTurnWhenItsMirrorsAreStopped(t *testing.T) {
+	src, dst := newSite(t, "src"), newGuardedSite(t)
+	m, stop := guardedEngine(t, dst, "admin", false)
+	defer stop()
+	newTestLink(t, m, src, syncing)
+	topics := manyMirrors(t, src, m, 2)
+	l, err := m.link("l")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.guards.Lock() // a guard that is not released yet
+	for _, topic := range topics {
+		if _, err := m.AlterMirrors(t.Context(), "l", api.VerbFailover, api.AlterMirrors{MirrorTopicNames: []string{topic}}, false); err != nil {
+			t.Error(err)
+		}
+		awaitStatus(t, m, topic, status.Stopped)
+		eventually(t, "the turn is given back", func() error {
+			if n := len(l.endTurn); n > 0 {
+				return fmt.Errorf("held by %d", n)
+			}
+			return nil
+		})
+	}
+	l.guards.Unlock()
+}

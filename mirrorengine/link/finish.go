@@ -98,12 +98,13 @@ func (m *Manager) newProducerID(ctx context.Context) (int64, error) {
 // offsets (endOwned). When all stand, of whatever replica, and only then, a mirror
 // is STOPPED and its guard released. A replica that dies meanwhile is taken over,
 // and its successor ends its part. What fails stays PENDING_STOPPED with the reason
-// and is tried again. The caller has claimed the end of each (claimEnd).
-func (l *Link) finish(ctx context.Context, mirrors []*MirrorTopic) {
+// and is tried again. The caller has claimed the end of each (claimEnd); stopped is
+// called when a try has come to its end but for the guards, which take their time.
+func (l *Link) finish(ctx context.Context, mirrors []*MirrorTopic, stopped func()) {
 	pause := retryMin
 	for tries := 0; len(mirrors) > 0 && ctx.Err() == nil; tries++ {
 		var again []*MirrorTopic
-		for m, err := range l.finishOnce(ctx, mirrors, tries > 0) {
+		for m, err := range l.finishOnce(ctx, mirrors, tries > 0, stopped) {
 			var f *failure
 			if errors.As(err, &f) && f.gone() {
 				err = m.endGone(ctx, f)
@@ -128,7 +129,7 @@ func (l *Link) finish(ctx context.Context, mirrors []*MirrorTopic) {
 
 // finishOnce is one try. again: one before it failed, perhaps with some markers
 // written, or since somebody else has raised the epoch; the logs are read first.
-func (l *Link) finishOnce(ctx context.Context, mirrors []*MirrorTopic, again bool) map[*MirrorTopic]error {
+func (l *Link) finishOnce(ctx context.Context, mirrors []*MirrorTopic, again bool, stopped func()) map[*MirrorTopic]error {
 	out := map[*MirrorTopic]error{}
 	haltAll(mirrors)
 	gone := l.standing(ctx, mirrors)
@@ -157,6 +158,7 @@ func (l *Link) finishOnce(ctx context.Context, mirrors []*MirrorTopic, again boo
 	done := l.recordAll(ctx, out, func(m *MirrorTopic) (mirrorRecord, error) {
 		return m.next(status.StopFinished, func(r *mirrorRecord) { r.Intent, r.Reason = "", "" })
 	})
+	stopped()
 	for _, m := range done {
 		l.log.Info("mirror stopped", "topic", m.name())
 	}

@@ -182,7 +182,7 @@ func (l *Link) lead(ctx context.Context) {
 		}
 	}
 	if len(finishing) > 0 {
-		l.background(func(ctx context.Context) { l.finish(ctx, claimEnds(finishing)) })
+		l.background(func(ctx context.Context) { l.finish(ctx, claimEnds(finishing), func() {}) })
 	}
 	l.background(l.keepConfigs)
 	l.background(l.keepAutoCreate)

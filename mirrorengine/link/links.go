@@ -315,7 +315,7 @@ func (l *Link) endAll(ctx context.Context) error {
 		}
 		ending = append(ending, m)
 	}
-	l.finish(ctx, claimEnds(ending))
+	l.finish(ctx, claimEnds(ending), func() {})
 	return ctx.Err()
 }
 

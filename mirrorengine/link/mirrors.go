@@ -240,7 +240,7 @@ func (l *Link) drainPromotes(ctx context.Context, mirrors []*MirrorTopic) {
 		}
 	}
 	if len(drained) > 0 {
-		l.background(func(ctx context.Context) { l.finish(ctx, drained) })
+		l.background(func(ctx context.Context) { l.finish(ctx, drained, func() {}) })
 	}
 }
 
