@@ -79,6 +79,7 @@ func (s *System) kafkaConfig(site *Site) local.KafkaConfig {
 	return local.KafkaConfig{
 		Kind: s.cfg.Kind, Name: site.Name, Dir: filepath.Join(s.cfg.Dir, site.Name, "kafka"), Brokers: s.cfg.Brokers,
 		SuperUser: s.super, Users: users, Proxied: site == s.Home || s.cfg.ProxyStandby,
+		Volatile: s.cfg.Volatile,
 	}
 }
 

@@ -38,6 +38,8 @@ type Config struct {
 	Principals []Principal
 	// ProxyStandby puts proxies before the standby too; home always has them.
 	ProxyStandby bool
+	// Volatile is [local.KafkaConfig]'s: a kfake cluster that is killed has lost its data.
+	Volatile bool
 	// UI starts Temporal's Web UI.
 	UI bool
 	// Replicas is how many replicas of the engine stand at each site. Default 1.

@@ -49,6 +49,9 @@ type KafkaConfig struct {
 	ProxiedReplication bool
 	// Properties are further broker properties. kfake knows few (see kfake.BrokerConfigs).
 	Properties map[string]string
+	// Volatile keeps kfake's data in memory only: a cluster that is killed has lost all of it. On disk kfake holds two
+	// files open for each partition, and thousands of partitions are more than a process may open.
+	Volatile bool
 	// JVM replaces the flags of an Apache broker's Java. The default keeps it small and quick to start, at the price of
 	// speed (no optimising compiler): a benchmark wants others.
 	JVM []string
@@ -69,6 +72,9 @@ func (c KafkaConfig) Validate() error {
 	}
 	if c.TLS != (TLSFiles{}) && (c.Kind != Apache || c.TLS.KeyStore == "" || c.TLS.TrustStore == "") {
 		fault("TLS: give both files, and Kind %q", Apache)
+	}
+	if c.Volatile && c.Kind != KFake {
+		fault("Volatile: Kind %q keeps its data on disk; use %q", c.Kind, KFake)
 	}
 	if c.Dir == "" {
 		fault("Dir is empty: name a folder for the cluster's data")

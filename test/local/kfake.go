@@ -38,10 +38,12 @@ func (k *Kafka) prepareKFake(ctx context.Context) error {
 	}
 	cfg := config.Config{
 		ClusterID:  k.clusterID,
-		DataDir:    filepath.Join(k.cfg.Dir, "data"),
 		Advertised: k.Bootstrap(),
 		SuperUser:  config.Login(k.cfg.SuperUser),
 		Properties: k.cfg.Properties,
+	}
+	if !k.cfg.Volatile {
+		cfg.DataDir = filepath.Join(k.cfg.Dir, "data")
 	}
 	for _, u := range k.cfg.Users {
 		cfg.Users = append(cfg.Users, config.Login(u))

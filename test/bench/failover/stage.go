@@ -49,7 +49,9 @@ func newStage(ctx context.Context, o Options, of size) (_ *stage, err error) {
 	}()
 	cfg := harness.Config{
 		Dir: filepath.Join(dir, "system"), Kind: o.Kind, Pair: "bench", Groups: []plan.Group{{Name: group, Move: runbook.MoveWatch}},
-		Plan: func(p *plan.Plan) { p.Limits.CatchUpSeconds = 900 },
+		// Home is never started again; see Volatile for the sizes.
+		Volatile: o.Kind == local.KFake,
+		Plan:     func(p *plan.Plan) { p.Limits.CatchUpSeconds = 900 },
 	}
 	for i := range of.Topics {
 		s.topics = append(s.topics, fmt.Sprintf("t%05d", i))

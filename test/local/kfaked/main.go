@@ -80,8 +80,6 @@ func options(cfg config.Config) ([]kfake.Opt, error) {
 	}
 	opts := []kfake.Opt{
 		kfake.ClusterID(cfg.ClusterID),
-		kfake.DataDir(cfg.DataDir),
-		kfake.SyncWrites(),
 		kfake.EnableSASL(),
 		kfake.EnableACLs(),
 		kfake.BrokerConfigs(cfg.Properties),
@@ -97,6 +95,9 @@ func options(cfg config.Config) ([]kfake.Opt, error) {
 			advertised, err := net.ResolveTCPAddr("tcp", addr)
 			return listener{l, advertised}, err
 		}),
+	}
+	if cfg.DataDir != "" {
+		opts = append(opts, kfake.DataDir(cfg.DataDir), kfake.SyncWrites())
 	}
 	for _, mechanism := range []string{"PLAIN", "SCRAM-SHA-256"} {
 		opts = append(opts, kfake.Superuser(mechanism, cfg.SuperUser.Name, cfg.SuperUser.Password))

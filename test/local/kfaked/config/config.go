@@ -5,9 +5,9 @@ package config
 // Config is the JSON file that kfaked's only argument names.
 type Config struct {
 	ClusterID  string            `json:"cluster_id"`
-	DataDir    string            `json:"data_dir"`
-	Listen     []string          `json:"listen"`     // one address per broker
-	Advertised []string          `json:"advertised"` // what metadata say instead; same length
+	DataDir    string            `json:"data_dir,omitempty"` // none: everything is in memory
+	Listen     []string          `json:"listen"`             // one address per broker
+	Advertised []string          `json:"advertised"`         // what metadata say instead; same length
 	SuperUser  Login             `json:"super_user"`
 	Users      []Login           `json:"users"`
 	Properties map[string]string `json:"properties"` // see kfake.BrokerConfigs
