@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -72,6 +74,26 @@ func (c *cluster) knownLeader(tp topicPartition) (int32, error) {
 	return m.leaders[tp.partition], nil
 }
 
+// byTopic gathers partitions as requests name them, each topic once. What comes
+// first stays first: a Fetch has room for its first partition always.
+func byTopic(parts iter.Seq[topicPartition]) iter.Seq2[string, []int32] {
+	var order []string
+	nums := map[string][]int32{}
+	for tp := range parts {
+		if nums[tp.topic] == nil {
+			order = append(order, tp.topic)
+		}
+		nums[tp.topic] = append(nums[tp.topic], tp.partition)
+	}
+	return func(yield func(string, []int32) bool) {
+		for _, topic := range order {
+			if !yield(topic, nums[topic]) {
+				return
+			}
+		}
+	}
+}
+
 // offsetsEach asks the leaders for offsets of many partitions, one request per
 // broker. Each partition has an offset or an error.
 func (c *cluster) offsetsEach(ctx context.Context, replica int32, timestamp int64, parts []topicPartition) (map[topicPartition]int64, map[topicPartition]error) {
@@ -80,19 +102,15 @@ func (c *cluster) offsetsEach(ctx context.Context, replica int32, timestamp int6
 	for b, tps := range by {
 		req := kmsg.NewPtrListOffsetsRequest()
 		req.ReplicaID = replica
-		index := map[string]int{}
-		for _, tp := range tps {
-			i, ok := index[tp.topic]
-			if !ok {
-				i = len(req.Topics)
-				index[tp.topic] = i
-				rt := kmsg.NewListOffsetsRequestTopic()
-				rt.Topic = tp.topic
-				req.Topics = append(req.Topics, rt)
+		for topic, nums := range byTopic(slices.Values(tps)) {
+			rt := kmsg.NewListOffsetsRequestTopic()
+			rt.Topic = topic
+			for _, n := range nums {
+				rp := kmsg.NewListOffsetsRequestTopicPartition()
+				rp.Partition, rp.Timestamp = n, timestamp
+				rt.Partitions = append(rt.Partitions, rp)
 			}
-			rp := kmsg.NewListOffsetsRequestTopicPartition()
-			rp.Partition, rp.Timestamp = tp.partition, timestamp
-			req.Topics[i].Partitions = append(req.Topics[i].Partitions, rp)
+			req.Topics = append(req.Topics, rt)
 		}
 		res, err := request[*kmsg.ListOffsetsResponse](ctx, c, b, req)
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -50,19 +51,15 @@ func (c *cluster) epochEnds(ctx context.Context, broker int32, asked []epochAt) 
 	}
 	req := kmsg.NewPtrOffsetForLeaderEpochRequest()
 	req.ReplicaID = -1 // a consumer
-	topics := map[string]int{}
-	for tp, at := range last {
-		i, ok := topics[tp.topic]
-		if !ok {
-			i = len(req.Topics)
-			topics[tp.topic] = i
-			rt := kmsg.NewOffsetForLeaderEpochRequestTopic()
-			rt.Topic = tp.topic
-			req.Topics = append(req.Topics, rt)
+	for topic, nums := range byTopic(maps.Keys(last)) {
+		rt := kmsg.NewOffsetForLeaderEpochRequestTopic()
+		rt.Topic = topic
+		for _, n := range nums {
+			rp := kmsg.NewOffsetForLeaderEpochRequestTopicPartition()
+			rp.Partition, rp.CurrentLeaderEpoch, rp.LeaderEpoch = n, -1, last[topicPartition{topic, n}].epoch
+			rt.Partitions = append(rt.Partitions, rp)
 		}
-		rp := kmsg.NewOffsetForLeaderEpochRequestTopicPartition()
-		rp.Partition, rp.CurrentLeaderEpoch, rp.LeaderEpoch = tp.partition, -1, at.epoch
-		req.Topics[i].Partitions = append(req.Topics[i].Partitions, rp)
+		req.Topics = append(req.Topics, rt)
 	}
 	res, err := request[*kmsg.OffsetForLeaderEpochResponse](ctx, c, broker, req)
 	if err != nil {

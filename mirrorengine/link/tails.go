@@ -226,21 +226,19 @@ func (m *Manager) fetchBack(ctx context.Context, tails []*tailReader) map[*tailR
 func (m *Manager) fetchTails(ctx context.Context, broker int32, tps []topicPartition, tails map[topicPartition]*tailReader) (map[topicPartition]kmsg.FetchResponseTopicPartition, error) {
 	req := kmsg.NewPtrFetchRequest()
 	req.ReplicaID, req.MaxBytes = -1, tailBytes
-	index, names := map[string]int{}, map[[16]byte]string{}
-	for _, tp := range tps {
-		i, ok := index[tp.topic]
-		if !ok {
-			i = len(req.Topics)
-			index[tp.topic] = i
-			known, _ := m.local.topic(tp.topic)
-			names[known.id] = tp.topic
-			rt := kmsg.NewFetchRequestTopic()
-			rt.Topic, rt.TopicID = tp.topic, known.id
-			req.Topics = append(req.Topics, rt)
+	names := map[[16]byte]string{}
+	for topic, nums := range byTopic(slices.Values(tps)) {
+		known, _ := m.local.topic(topic)
+		names[known.id] = topic
+		rt := kmsg.NewFetchRequestTopic()
+		rt.Topic, rt.TopicID = topic, known.id
+		for _, n := range nums {
+			tail := tails[topicPartition{topic, n}]
+			rp := kmsg.NewFetchRequestTopicPartition()
+			rp.Partition, rp.FetchOffset, rp.PartitionMaxBytes, rp.CurrentLeaderEpoch = n, tail.at-1, tail.limit, -1
+			rt.Partitions = append(rt.Partitions, rp)
 		}
-		rp := kmsg.NewFetchRequestTopicPartition()
-		rp.Partition, rp.FetchOffset, rp.PartitionMaxBytes, rp.CurrentLeaderEpoch = tp.partition, tails[tp].at-1, tails[tp].limit, -1
-		req.Topics[i].Partitions = append(req.Topics[i].Partitions, rp)
+		req.Topics = append(req.Topics, rt)
 	}
 	res, err := request[*kmsg.FetchResponse](ctx, m.local, broker, req)
 	if err == nil {
