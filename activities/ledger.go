@@ -118,7 +118,7 @@ func lines(entries []api.LedgerEntry) []runbook.LedgerLine {
 			Topic: e.Topic, Partition: e.Partition, From: e.From, To: e.To, Records: e.Records, Bytes: e.Bytes,
 			FirstTime: e.FirstTime, LastTime: e.LastTime, Keyed: e.Keyed, Superseded: e.Superseded, Compacted: e.Compacted,
 			Unrecoverable: e.Unrecoverable, Decision: e.Decision, DecidedBy: e.DecidedBy, Reason: e.Reason,
-			Appended: e.Appended, Redelivered: e.Redelivered, SupersededKeys: e.SupersededKeys, GapCount: len(e.Gaps),
+			Appended: e.Appended, Redelivered: e.Redelivered, SupersededKeys: e.SupersededKeys, GapCount: len(e.Gaps) + int(e.GapsLeftOut),
 		}
 		// A history keeps a few of each: its size has a limit, and the engine has all.
 		for _, s := range e.SupersededAt[:min(len(e.SupersededAt), runbook.LedgerSample-shown[e.Topic])] {

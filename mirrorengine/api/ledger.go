@@ -45,7 +45,9 @@ type LedgerEntry struct {
 	// Gaps are the ranges of source offsets that nobody can bring back. Those of
 	// compaction are not part of Unrecoverable: the source itself keeps a later
 	// record of each of their keys.
-	Gaps      []LedgerGap `json:"gaps,omitempty"`
+	// At most CompactionGaps of those are listed, GapsLeftOut is how many more there are.
+	Gaps        []LedgerGap `json:"gaps,omitempty"`
+	GapsLeftOut int64       `json:"gaps_left_out,omitempty"`
 	Decision  string      `json:"decision"`
 	DecidedBy string      `json:"decided_by,omitempty"`
 	Reason    string      `json:"reason,omitempty"`
@@ -59,8 +61,13 @@ type LedgerEntry struct {
 	Redelivered map[string]int64 `json:"redelivered,omitempty"`
 }
 
-// SupersededSample bounds LedgerEntry.SupersededAt.
-const SupersededSample = 5
+// SupersededSample bounds LedgerEntry.SupersededAt, CompactionGaps its gaps of
+// compaction: a busy compacted topic has one at every other offset, and an entry
+// has to fit into a record of the state topic.
+const (
+	SupersededSample = 5
+	CompactionGaps   = 100
+)
 
 // SupersededRecord is a lagged record that append would put behind a newer one of
 // its key. It says where both stand and never the key, which may be a person's

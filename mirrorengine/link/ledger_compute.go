@@ -297,7 +297,9 @@ func (c *computation) count(ctx context.Context, g rangeOf, e *api.LedgerEntry) 
 	if err != nil {
 		return err
 	}
-	for _, h := range holes.until(e.To) {
+	found, more := holes.until(e.To)
+	e.GapsLeftOut = more
+	for _, h := range found {
 		e.Gaps = append(e.Gaps, api.LedgerGap{From: h.From, To: h.To, Cause: api.GapCompaction})
 	}
 	e.Redelivered = reread.counts()

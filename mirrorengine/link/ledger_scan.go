@@ -142,20 +142,25 @@ func (c chunk) each(from, to int64, committed bool, held func(first, last int64)
 // A log has them where it was compacted: a broker hands out offsets one by one.
 type holes struct {
 	at    int64
-	found []offsetRange
+	found []offsetRange // the first api.CompactionGaps
+	more  int64         // behind those
 }
 
 func (h *holes) held(first, last int64) {
-	if first > h.at {
+	switch {
+	case first <= h.at:
+	case len(h.found) < api.CompactionGaps:
 		h.found = append(h.found, offsetRange{h.at, first})
+	default:
+		h.more++
 	}
 	h.at = max(h.at, last+1)
 }
 
-// until are all of them up to to.
-func (h *holes) until(to int64) []offsetRange {
+// until are those up to to, and how many more there are.
+func (h *holes) until(to int64) ([]offsetRange, int64) {
 	h.held(to, to)
-	return h.found
+	return h.found, h.more
 }
 
 // settledHighWatermark waits until what stands in the log now can be read: a
