@@ -48,9 +48,9 @@ type LedgerEntry struct {
 	// At most CompactionGaps of those are listed, GapsLeftOut is how many more there are.
 	Gaps        []LedgerGap `json:"gaps,omitempty"`
 	GapsLeftOut int64       `json:"gaps_left_out,omitempty"`
-	Decision  string      `json:"decision"`
-	DecidedBy string      `json:"decided_by,omitempty"`
-	Reason    string      `json:"reason,omitempty"`
+	Decision    string      `json:"decision"`
+	DecidedBy   string      `json:"decided_by,omitempty"`
+	Reason      string      `json:"reason,omitempty"`
 	// Appended counts the records written to the new primary; AppendedFrom and
 	// AppendedTo are its offsets.
 	Appended     int64 `json:"appended"`
