@@ -194,7 +194,7 @@ func (v *Vault) secret(p place) (held, error) {
 		v.held[at] = got
 		return got, nil
 	case errors.Is(err, ErrUnavailable):
-		v.failed, v.failedAt = err, now
+		v.failed, v.failedAt = err, v.now() // not from before: a Vault that hangs takes longer than the pause
 		return have, err
 	}
 	delete(v.held, at)

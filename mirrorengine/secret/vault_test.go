@@ -22,6 +22,8 @@ type fakeVault struct {
 	reads   int
 	lease   int
 	sealed  bool
+	hangs   time.Duration // how long a sealed one takes to say so
+	asked   int           // while sealed
 	denied  bool
 	secrets map[string]map[string]any // "mount/path" → the answer's data
 	now     time.Time
@@ -59,6 +61,8 @@ func (f *fakeVault) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	fail := func(code int, errs ...string) { answer(code, map[string]any{"errors": errs}) }
 	if f.sealed {
+		f.asked++
+		f.now = f.now.Add(f.hangs)
 		fail(http.StatusServiceUnavailable, "Vault is sealed")
 		return
 	}
@@ -251,6 +255,31 @@ func TestASealedVaultLeavesWhatWasReadAndARefusalDoesNot(t *testing.T) {
 	f.pass(31 * time.Second)
 	if _, err := r.Resolve(eastPassword); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("a value that was refused since is used again, or: %v", err)
+	}
+}
+
+// What hangs is waited for once by one use, not by each in turn.
+func TestManyUsesDoNotWaitOneByOneForAVaultThatHangs(t *testing.T) {
+	f := newFakeVault(t)
+	r := f.approle(t)
+	resolves(t, r, eastPassword, "hunter2")
+	f.pass(time.Hour)
+	f.set(func() { f.sealed, f.hangs = true, vaultTimeout })
+	resolves(t, r, eastPassword, "hunter2")
+	first := f.asked
+	for range 5 {
+		resolves(t, r, eastPassword, "hunter2")
+		refusedFor(t, r, "${vault:kv/kafka/west#password}", ErrUnavailable)
+	}
+	if first == 0 || f.asked != first {
+		t.Errorf("asked %d times for the first use, %d more for the next ones", first, f.asked-first)
+	}
+}
+
+func refusedFor(t *testing.T, r Reader, ref string, want error) {
+	t.Helper()
+	if _, err := r.Resolve(ref); !errors.Is(err, want) {
+		t.Errorf("%s: %v, want %v", ref, err, want)
 	}
 }
 
