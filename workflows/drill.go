@@ -49,13 +49,23 @@ type drill struct {
 	found runbook.Readiness
 }
 
+// drillID tells whether an id is one of a pair's drills: a Schedule puts the kind and the time behind it.
+func drillID(id, pair string) bool {
+	own := DrillID(pair)
+	return id == own || strings.HasPrefix(id, own+"-") || strings.HasPrefix(id, own+"/")
+}
+
+// launched tells whether a run is the child of the pair's drill.
+func launched(info *workflow.Info, pair string) bool {
+	parent := info.ParentWorkflowExecution
+	return parent != nil && drillID(parent.ID, pair)
+}
+
 func launch(ctx workflow.Context, in DrillInput) (*drill, error) {
 	info := workflow.GetInfo(ctx)
 	id := info.WorkflowExecution.ID
-	own := DrillID(in.Pair)
-	// A Schedule puts the kind and the time behind the id.
-	if in.Pair == "" || id != own && !strings.HasPrefix(id, own+"-") && !strings.HasPrefix(id, own+"/") {
-		return nil, refuse(ErrWrongID, "a drill of pair %q has the id %s, not %s: use drctl drill %s --kind %s", in.Pair, own, id, in.Pair, strings.Join(runbook.DrillKinds, "|"))
+	if in.Pair == "" || !drillID(id, in.Pair) {
+		return nil, refuse(ErrWrongID, "a drill of pair %q has the id %s, not %s: use drctl drill %s --kind %s", in.Pair, DrillID(in.Pair), id, in.Pair, strings.Join(runbook.DrillKinds, "|"))
 	}
 	if !slices.Contains(runbook.DrillKinds, in.Kind) {
 		return nil, refuse(ErrPrecondition, `there is no drill of the kind %q: give {"pair":%q,"kind":"%s"}`, in.Kind, in.Pair, strings.Join(runbook.DrillKinds, "|"))

@@ -39,7 +39,9 @@ func drilling(t *testing.T, w *world, kind string, people func(Status) []runbook
 }
 
 func drillOf(kind string) DrillInput {
-	return DrillInput{Start: request(runbook.OpDrill), Kind: kind}
+	in := DrillInput{Start: request(runbook.OpDrill), Kind: kind}
+	in.Request.Choices = DrillChoices(kind)
+	return in
 }
 
 // pairAsItWas checks that a drill touched nothing of the pair.

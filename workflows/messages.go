@@ -104,7 +104,7 @@ type Start struct {
 	Request *runbook.Command `json:"request,omitempty"`
 	Reason  string           `json:"reason,omitempty"`
 	// Drill is the kind of drill that this run is a part of; the request is signed for
-	// the drill then.
+	// the drill then. Only a drill's launcher may start such a run.
 	Drill string `json:"drill,omitempty"`
 }
 
@@ -174,7 +174,11 @@ func UnfenceChoices(operations, sites []string) map[string]string {
 	return out
 }
 
-// DrillInput starts Drill, under DrillID(pair), and CanaryDrill, under ID(pair).
+// DrillChoices says which kind of drill a request asks for: whoever agrees to a tabletop has not asked for clients to move.
+func DrillChoices(kind string) map[string]string { return map[string]string{runbook.OpDrill: kind} }
+
+// DrillInput starts Drill, under DrillID(pair), and CanaryDrill, under ID(pair). The
+// Choices of a signed request are DrillChoices.
 type DrillInput struct {
 	Start
 	// Kind is one of runbook.DrillKinds.

@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -96,6 +97,9 @@ func open(ctx workflow.Context, op string, in Start, dry bool) (*story, error) {
 	info := workflow.GetInfo(ctx)
 	if err := rightID(info.WorkflowExecution.ID, op, in.Pair, dry); err != nil {
 		return nil, err
+	}
+	if in.Drill != "" && !launched(info, in.Pair) {
+		return nil, refuse(ErrPrecondition, "only drctl drill %s starts a run as part of a drill: leave %q out of the input", in.Pair, "drill")
 	}
 	now := workflow.Now(ctx)
 	// The first run's id stays over a reset, and so do the keys of the steps.
@@ -226,13 +230,17 @@ func (s *story) verifyRequest(ctx workflow.Context, in Start) error {
 		if c.PlanHash == "" && !glass {
 			want.PlanHash = ""
 		}
+		now := workflow.Now(ctx)
 		if in.Drill != "" && s.op != runbook.OpDrill {
-			// A part of a drill, whose launcher was asked for by this request: the pair
-			// may have moved since.
-			want.Operation, want.Epoch = runbook.OpDrill, c.Epoch
+			// A part of a drill, whose launcher was asked for by this request, in time:
+			// since then the pair may have moved, and approvals have taken hours.
+			want.Operation, want.Epoch, now = runbook.OpDrill, c.Epoch, time.Time{}
 		}
-		if r := runbook.Fits(*c, want, workflow.Now(ctx), time.Time{}); r != nil {
+		if r := runbook.Fits(*c, want, now, time.Time{}); r != nil {
 			return "", refuse(r.Code, "%s", r.Text)
+		}
+		if kind := cmp.Or(s.report.Drill, runbook.DrillCanary); want.Operation == runbook.OpDrill && c.Choices[runbook.OpDrill] != kind {
+			return "", refuse(ErrCommandStale, "the request by %s is signed for a drill of the kind %q, not %q: ask with drctl drill %s --kind %s", c.By, c.Choices[runbook.OpDrill], kind, in.Pair, kind)
 		}
 		got, err := run(with(ctx, kindProbe, "signature of "+c.By), steps.VerifySignature, VerifySignatureInput{Call: s.call("verify request"), Command: *c, People: s.plan.People, Bot: s.plan.Bot})
 		if err != nil {
