@@ -203,6 +203,9 @@ func RequestBy(who, op string) Start {
 	return s
 }
 
+// Deciding is a start that ann has signed with decisions.
+func Deciding(op string, choices map[string]string) Start { return deciding(op, choices) }
+
 // SignedBy is a command that fits a status.
 func SignedBy(st Status, who, decision string) runbook.Command {
 	c := signed(st, who, decision)

@@ -21,6 +21,9 @@ func Failback(ctx workflow.Context, in FailbackInput) (Result, error) {
 	}
 	b := &failback{protection: newProtection(s)}
 	return s.tell(ctx, func(ctx workflow.Context) error {
+		if err := s.answered(in.Decisions); err != nil {
+			return err
+		}
 		err := inOrder(ctx, b.orient, b.admit, b.decided, b.survey,
 			func(ctx workflow.Context) error { return b.decide(ctx, in.Decisions) }, b.measure, b.advise)
 		if err != nil || in.DryRun {

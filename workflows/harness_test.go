@@ -155,6 +155,13 @@ func request(op string, overrides ...string) Start {
 	}}
 }
 
+// deciding is a request that is signed for decisions.
+func deciding(op string, choices map[string]string) Start {
+	s := request(op)
+	s.Request.Choices = choices
+	return s
+}
+
 // agree approves, as bob, whatever is asked, naming every override asked for.
 func agree(st Status) []runbook.Command {
 	if st.Waiting == nil || st.Waiting.For != WaitApproval {

@@ -88,10 +88,10 @@ func TestOtherEndingsOnARealServer(t *testing.T) {
 		"switchover-held":      {workflows.Calm().Held(), workflows.NameSwitchover, workflows.SwitchoverInput{Start: by(runbook.OpSwitchover)}, agree, "", workflows.ErrHeld},
 		"setup-aborted":        {workflows.NewWorld().Hold("EnsureLink"), workflows.NameSetUp, workflows.SetUpInput{Start: by(runbook.OpSetUp)}, abortedAt(""), runbook.NoChange, ""},
 		"recover-aborted":      {workflows.FailedOver().Hold("ComputeLedger"), workflows.NameRecoverLaggedData, workflows.RecoverInput{Start: by(runbook.OpRecover)}, abortedAt(""), runbook.Partly, ""},
-		"failback-denied":      {workflows.Decided(), workflows.NameFailback, workflows.FailbackInput{Start: by(runbook.OpFailback), Decisions: map[string]string{"new": runbook.ChooseMirror}}, denied, runbook.NoChange, ""},
-		"failback-aborted":     {workflows.Decided().Hold("AwaitDrained"), workflows.NameFailback, workflows.FailbackInput{Start: by(runbook.OpFailback), Decisions: map[string]string{"new": runbook.ChooseMirror}}, abortedAt("drain"), runbook.Partly, ""},
-		"restore-denied":       {workflows.Decided(), workflows.NameRestoreDR, workflows.RestoreInput{Start: by(runbook.OpRestore), Decisions: map[string]string{"new": runbook.ChooseMirror}}, denied, runbook.NoChange, ""},
-		"restore-aborted":      {workflows.Decided().Hold("EnsureMirrors"), workflows.NameRestoreDR, workflows.RestoreInput{Start: by(runbook.OpRestore), Decisions: map[string]string{"new": runbook.ChooseMirror}}, abortedAt("mirrors on back"), runbook.Partly, ""},
+		"failback-denied":      {workflows.Decided(), workflows.NameFailback, workflows.FailbackInput{Start: workflows.Deciding(runbook.OpFailback, map[string]string{"new": runbook.ChooseMirror}), Decisions: map[string]string{"new": runbook.ChooseMirror}}, denied, runbook.NoChange, ""},
+		"failback-aborted":     {workflows.Decided().Hold("AwaitDrained"), workflows.NameFailback, workflows.FailbackInput{Start: workflows.Deciding(runbook.OpFailback, map[string]string{"new": runbook.ChooseMirror}), Decisions: map[string]string{"new": runbook.ChooseMirror}}, abortedAt("drain"), runbook.Partly, ""},
+		"restore-denied":       {workflows.Decided(), workflows.NameRestoreDR, workflows.RestoreInput{Start: workflows.Deciding(runbook.OpRestore, map[string]string{"new": runbook.ChooseMirror}), Decisions: map[string]string{"new": runbook.ChooseMirror}}, denied, runbook.NoChange, ""},
+		"restore-aborted":      {workflows.Decided().Hold("EnsureMirrors"), workflows.NameRestoreDR, workflows.RestoreInput{Start: workflows.Deciding(runbook.OpRestore, map[string]string{"new": runbook.ChooseMirror}), Decisions: map[string]string{"new": runbook.ChooseMirror}}, abortedAt("mirrors on back"), runbook.Partly, ""},
 		"unfence-denied":       {workflows.Calm().Abandoned(), workflows.NameUnfence, workflows.AskUnfence(), denied, runbook.NoChange, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -22,6 +22,9 @@ func RecoverLaggedData(ctx workflow.Context, in RecoverInput) (Result, error) {
 	}
 	r := &recovery{story: s, dutiful: in.DebtsOnly && s.dutiful(ctx), chosen: map[string]string{}, chosenBy: map[string]string{}}
 	return s.tell(ctx, func(ctx workflow.Context) error {
+		if err := s.answered(in.Decisions); err != nil {
+			return err
+		}
 		if err := inOrder(ctx, r.orient, r.admit, r.ask, r.lock, r.pay); err != nil {
 			return err
 		}

@@ -68,7 +68,7 @@ func TestEachTopicIsDecidedByItsOwner(t *testing.T) {
 
 func TestDecisionsOfTheInputAreTheRequestersOwn(t *testing.T) {
 	s := newStage(t, owned())
-	s.run(RecoverLaggedData, RecoverInput{Start: request(runbook.OpRecover), Decisions: map[string]string{"b": "append"}})
+	s.run(RecoverLaggedData, RecoverInput{Start: deciding(runbook.OpRecover, map[string]string{"b": "append"})})
 	s.failed(ErrPrecondition)
 	s.clean()
 	if !strings.Contains(s.err.Error(), "ann is not among the owners of b: billing") {
@@ -82,7 +82,7 @@ func TestDecisionsOfTheInputAreTheRequestersOwn(t *testing.T) {
 func TestWhoeverIsOnDutyDecidesByName(t *testing.T) {
 	w := owned()
 	s := newStage(t, w)
-	in := RecoverInput{Start: request(runbook.OpRecover), Decisions: map[string]string{"a": "append", "b": "export", "*": "discard"}}
+	in := RecoverInput{Start: deciding(runbook.OpRecover, map[string]string{"a": "append", "b": "export", "*": "discard"})}
 	in.Request.By, in.Request.Signature = "olga", "by olga"
 	s.run(RecoverLaggedData, in)
 	s.outcome(runbook.Done)
@@ -106,10 +106,40 @@ func TestASourceThatDiesAgainDuringARecoveryIsWaitedForAndNothingIsDecidedTwice(
 		}
 		return nil
 	}
-	s.run(RecoverLaggedData, RecoverInput{Start: request(runbook.OpRecover), Decisions: map[string]string{"*": "append"}})
+	s.run(RecoverLaggedData, RecoverInput{Start: deciding(runbook.OpRecover, map[string]string{"*": "append"})})
 	s.outcome(runbook.Done)
 	s.clean()
 	if w.count("AppendLedger") != 2 || w.ledger[0].Decision != runbook.LedgerAppended || w.held {
 		t.Errorf("%v, held %t", w.calls, w.held)
+	}
+}
+
+// Decisions stand beside the signed request in the input, where anybody can write them
+// who may start a run.
+func TestDecisionsOfTheInputThatNobodySignedAreRefused(t *testing.T) {
+	all := map[string]string{"*": "discard"}
+	away := map[string]string{"*": "delete"}
+	unsigned := Start{Pair: "orders"}
+	for name, c := range map[string]struct {
+		world          func() *world
+		workflow       any
+		signed, nobody any
+	}{
+		"recover":  {owned, RecoverLaggedData, RecoverInput{deciding(runbook.OpRecover, map[string]string{"b": "append"}), false, all}, RecoverInput{unsigned, false, all}},
+		"restore":  {changing, RestoreDR, RestoreInput{request(runbook.OpRestore), false, away}, RestoreInput{unsigned, false, away}},
+		"failback": {changing, Failback, FailbackInput{request(runbook.OpFailback), false, away}, FailbackInput{unsigned, false, away}},
+	} {
+		for kind, in := range map[string]any{ErrCommandStale: c.signed, ErrNotAllowed: c.nobody} {
+			t.Run(name+" "+kind, func(t *testing.T) {
+				w := c.world()
+				s := newStage(t, w)
+				s.react = agree
+				s.run(c.workflow, in)
+				s.failed(kind)
+				if w.count("EngineLock") > 0 {
+					t.Errorf("it acted: %v", w.calls)
+				}
+			})
+		}
 	}
 }

@@ -106,13 +106,13 @@ func TestThereIsNoDefaultDecision(t *testing.T) {
 func TestDecisionsOfTheInputNeedNobodyElse(t *testing.T) {
 	w := failedOver()
 	s := newStage(t, w)
-	s.run(RecoverLaggedData, RecoverInput{Start: request(runbook.OpRecover), Decisions: map[string]string{"*": "discard"}})
+	s.run(RecoverLaggedData, RecoverInput{Start: deciding(runbook.OpRecover, map[string]string{"*": "discard"})})
 	s.outcome(runbook.Done)
 	if w.ledger[0].Decision != runbook.LedgerDiscarded || w.ledger[0].DecidedBy != "ann" {
 		t.Errorf("%+v", w.ledger[0])
 	}
 	s = newStage(t, failedOver())
-	s.run(RecoverLaggedData, RecoverInput{Start: request(runbook.OpRecover), Decisions: map[string]string{"a": "keep"}})
+	s.run(RecoverLaggedData, RecoverInput{Start: deciding(runbook.OpRecover, map[string]string{"a": "keep"})})
 	s.failed(ErrPrecondition)
 	s.clean()
 }

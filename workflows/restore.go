@@ -19,6 +19,9 @@ func RestoreDR(ctx workflow.Context, in RestoreInput) (Result, error) {
 	}
 	r := &restore{newProtection(s)}
 	return s.tell(ctx, func(ctx workflow.Context) error {
+		if err := s.answered(in.Decisions); err != nil {
+			return err
+		}
 		err := inOrder(ctx, r.orient, r.admit, r.decided, r.survey,
 			func(ctx workflow.Context) error { return r.decide(ctx, in.Decisions) }, r.measure, r.foresee)
 		if err != nil || in.DryRun {

@@ -109,7 +109,7 @@ func TestRetentionIsPutBackExactlyAsItWas(t *testing.T) {
 			}
 			return nil
 		}
-		s.run(RecoverLaggedData, RecoverInput{Start: request(runbook.OpRecover), Decisions: c.given})
+		s.run(RecoverLaggedData, RecoverInput{Start: deciding(runbook.OpRecover, c.given)})
 		if s.err != nil || s.res.Outcome != c.want {
 			t.Errorf("%s: %v, outcome %q %s", name, s.err, s.res.Outcome, s.res.Report.Error)
 		}

@@ -2,6 +2,7 @@ package runbook
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -75,6 +76,11 @@ func Choices(lines []LedgerLine, chosen map[string]string) (appendTo, export, di
 	}
 	return appendTo, export, discard, open, nil
 }
+
+// SameChoices tells whether two say the same.
+//
+//workflowcheck:ignore
+func SameChoices(a, b map[string]string) bool { return maps.Equal(a, b) }
 
 // Twice refuses choices that contradict those that were taken; the same once more
 // is no harm.
