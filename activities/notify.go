@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -132,8 +131,8 @@ func (a *Activities) tellSlack(ctx context.Context, in workflows.NotifyInput) er
 func (a *Activities) post(ctx context.Context, c *slack.Client, channel string, in workflows.NotifyInput) error {
 	text := slack.MsgOptionText(slackText(in), false)
 	first, ok := a.threads.get(in.Call.OperationID)
-	if in.Kind == workflows.NotifyUnready || in.Kind == workflows.NotifyReadyAgain {
-		_, _, err := c.PostMessageContext(ctx, channel, text) // of no run: the channel itself must show it
+	if workflows.OfNoRun(in.Kind) {
+		_, _, err := c.PostMessageContext(ctx, channel, text)
 		return err
 	}
 	if !ok {
@@ -194,7 +193,7 @@ func (a *Activities) tellPagerDuty(ctx context.Context, in workflows.NotifyInput
 	switch {
 	case cfg == nil:
 		return errNotConfigured
-	case !in.Page && !slices.Contains([]string{workflows.NotifyFinished, workflows.NotifyReadyAgain, workflows.NotifyAcknowledged}, in.Kind):
+	case !in.Page && !workflows.EndsPage(in.Kind):
 		return errNotAsked
 	}
 	// An incident of those whom things are escalated to ends with the run too.

@@ -116,6 +116,30 @@ func (n *notified) tell(t *testing.T, kind, title string, page bool) workflows.N
 	return got
 }
 
+// What belongs to no run is of weeks: a reply in an old thread, or an incident that
+// nothing ends, would tell nobody.
+func TestWhatBelongsToNoRunIsAMessageOfItsOwnAndItsPageEnds(t *testing.T) {
+	n := notifying(t)
+	for _, pair := range [][2]string{
+		{workflows.NotifyUnready, workflows.NotifyReadyAgain}, {workflows.NotifyDrill, workflows.NotifyDrillAgain}, {workflows.NotifyDebt, workflows.NotifyDebtPaid},
+	} {
+		n.slack.calls, n.pager.events = nil, nil
+		n.tell(t, pair[0], "first", true)
+		n.tell(t, pair[0], "second", true)
+		n.tell(t, pair[1], "over", false)
+		if d := cmp.Diff([]string{"post #dr thread= *first*", "post #dr thread= *second*", "post #dr thread= *over*"}, n.slack.calls); d != "" {
+			t.Errorf("%s (-want +got)\n%s", pair[0], d)
+		}
+		var actions []string
+		for _, e := range n.pager.events {
+			actions = append(actions, fmt.Sprint(e["event_action"]))
+		}
+		if d := cmp.Diff([]string{"trigger", "trigger", "resolve"}, actions); d != "" {
+			t.Errorf("%s (-want +got)\n%s", pair[0], d)
+		}
+	}
+}
+
 func TestARunIsOneThreadAndOneIncident(t *testing.T) {
 	n := notifying(t)
 	n.tell(t, workflows.NotifyApproval, "needs <you>", true)

@@ -66,7 +66,7 @@ func (s *story) approve(ctx workflow.Context, name, text string, overrides []str
 		}
 		s.wait(ctx, PhaseApproval, g, w)
 		defer s.resume(ctx, before)
-		s.notify(ctx, NotifyApproval, fmt.Sprintf("%s of %s needs %d approvals", s.path, s.status.Pair, need), text, s.path == runbook.OpFailover)
+		s.notify(ctx, NotifyApproval, fmt.Sprintf("%s of %s needs %d approvals", s.path, s.status.Pair, need), cut(text, mostSaid), s.path == runbook.OpFailover)
 		ok, err := false, error(nil)
 		if after > 0 {
 			if ok, err = workflow.AwaitWithTimeout(ctx, after, g.opened); err == nil && !ok {
@@ -105,7 +105,7 @@ func (s *story) escalate(ctx workflow.Context, g *gate, rule runbook.Approval, t
 	s.status.Escalations = append(s.status.Escalations, e)
 	s.report.Escalations = s.status.Escalations
 	s.page(ctx, NotifyEscalated, fmt.Sprintf("%s of %s still needs approvals (%d of %d)", s.path, s.status.Pair, e.Have, e.Need),
-		fmt.Sprintf("%s; until %s; escalated to %s", text, g.deadline.UTC().Format(time.RFC3339), strings.Join(e.To, ", ")), people)
+		fmt.Sprintf("%s; until %s; escalated to %s", cut(text, mostSaid), g.deadline.UTC().Format(time.RFC3339), strings.Join(e.To, ", ")), people)
 	s.show(ctx)
 }
 
@@ -200,7 +200,7 @@ func (s *story) awaitPeople(ctx workflow.Context, g *gate, what, text string) er
 
 func (s *story) awaitEvery(ctx workflow.Context, every time.Duration, g *gate, what, text string) error {
 	for {
-		s.notify(ctx, what, fmt.Sprintf("%s of %s waits for a person", s.path, s.status.Pair), text, true)
+		s.notify(ctx, what, fmt.Sprintf("%s of %s waits for a person", s.path, s.status.Pair), cut(text, mostSaid), true)
 		ok, err := workflow.AwaitWithTimeout(ctx, every, g.opened)
 		if err != nil || ok {
 			return err

@@ -48,7 +48,10 @@ func Debt(ctx workflow.Context, in DebtInput) (DebtStatus, error) {
 		switch {
 		case err != nil && ctx.Err() != nil:
 			return d.status, err
+		case err == nil && v.Over && wake.ReceiveAsync(nil):
+			continue // what was found was read before somebody said that there is more
 		case err == nil && v.Over:
+			d.calm(ctx)
 			return d.status, nil
 		case err == nil && v.Pay:
 			err = d.pay(ctx)
@@ -183,6 +186,8 @@ func (d *duty) pay(ctx workflow.Context) error {
 		d.status.Last = said(err)
 	case res.Report.Error != "":
 		d.status.Last = res.Outcome + ": " + res.Report.Error
+	case len(runbook.Unpaid(d.status.Owed, res.Report.DebtsOpen)) > 0: // one that the plan has no site for
+		d.status.Last = res.Outcome + ": " + strings.Join(res.Report.Findings, "; ")
 	default:
 		d.status.Last, d.status.Tries, d.status.NotBefore = res.Outcome, 0, time.Time{}
 		d.show(ctx)
@@ -229,13 +234,24 @@ func (d *duty) tell(ctx workflow.Context) {
 	for _, o := range old {
 		lines = append(lines, fmt.Sprintf("%s owed to %s for %s (%s): %s", o.Kind, o.Site, now.Sub(o.Since).Round(time.Minute), o.Reason, o.Pays))
 	}
-	in := NotifyInput{
-		Call: d.call("notify " + NotifyDebt), Notify: n, Kind: NotifyDebt,
+	d.send(ctx, NotifyInput{
+		Kind: NotifyDebt, Page: n.Slack == nil,
 		Title: fmt.Sprintf("pair %s: %d debts are open, the pair is not protected as it was", d.status.Pair, len(old)),
 		Text:  strings.Join(append(lines, "waits for: "+d.status.Waits), "\n"),
+	})
+}
+
+// calm tells those who were reminded that nothing is owed any more.
+func (d *duty) calm(ctx workflow.Context) {
+	if !d.status.Told.IsZero() {
+		d.send(ctx, NotifyInput{Kind: NotifyDebtPaid, Title: fmt.Sprintf("pair %s: nothing is owed any more", d.status.Pair)})
 	}
-	if _, err := run(with(ctx, kindPaper, "notify: old debts"), steps.Notify, in); err != nil {
-		workflow.GetLogger(ctx).Warn("notification was not sent", "kind", NotifyDebt, "error", err)
+}
+
+func (d *duty) send(ctx workflow.Context, in NotifyInput) {
+	in.Call, in.Notify = d.call("notify "+in.Kind), d.plan.Notify
+	if _, err := run(with(ctx, kindPaper, "notify: "+in.Kind), steps.Notify, in); err != nil {
+		workflow.GetLogger(ctx).Warn("notification was not sent", "kind", in.Kind, "error", err)
 	}
 }
 

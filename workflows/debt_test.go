@@ -3,6 +3,7 @@ package workflows
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -281,5 +282,62 @@ func TestDebtRefusesAnotherId(t *testing.T) {
 	s.env.ExecuteWorkflow(Debt, DebtInput{Pair: "orders"})
 	if err := s.env.GetWorkflowError(); ErrorType(err) != ErrWrongID {
 		t.Errorf("%v", err)
+	}
+}
+
+// A debt that no run can pay is not tried at every look: each try is a run with a
+// report, of which people are told.
+func TestADebtToASiteThatThePlanNoLongerHasIsTriedLessAndLessOften(t *testing.T) {
+	w := failedOver(record.FenceDebt{Kind: record.DebtRecord, Site: "north", OpID: "failover-0", Since: time.Unix(2000, 0), Reason: "no answer"})
+	w.ledger = []runbook.LedgerLine{{Topic: "a", Decision: runbook.LedgerNothing}}
+	w.plan.Debts.EverySeconds = 60
+	s := newStage(t, w)
+	st, err := s.debts(func(look int) {
+		if look == 50 {
+			s.env.CancelWorkflow()
+		}
+	})
+	if n := w.count("EngineLock"); n < 2 || n > 8 {
+		t.Errorf("%d tries in 50 minutes: %v, %+v", n, err, st)
+	}
+}
+
+func TestDebtLooksAgainWhenItIsWokenByTheTimeItFindsNothing(t *testing.T) {
+	w := failedOver()
+	w.ledger = []runbook.LedgerLine{{Topic: "a", Decision: runbook.LedgerNothing}}
+	s := newStage(t, w)
+	looks := 0
+	old := w.hook
+	w.hook = func(method string, c Call) {
+		if old != nil {
+			old(method, c)
+		}
+		if method == "AttestOutage" && looks == 1 { // the record is read by now
+			s.env.SignalWorkflow(SignalWake, nil)
+		}
+	}
+	if _, err := s.debts(func(look int) { looks = look }); err != nil || looks != 2 {
+		t.Errorf("%d looks, %v", looks, err)
+	}
+}
+
+// Where nobody reads Slack the reminder pages, and what was paged has an end.
+func TestOldDebtsArePagedWhereThereIsNoSlackAndTheirEndIsTold(t *testing.T) {
+	w := indebted()
+	w.plan.Notify = runbook.Notify{PagerDuty: &runbook.PagerDuty{RoutingKey: "${file:/x}"}}
+	s := newStage(t, w)
+	s.paid(s.debts(func(look int) {
+		if look == 5 {
+			w.back()
+		}
+	}))
+	var kinds []string
+	for _, n := range w.notes {
+		if n.Kind == NotifyDebt || n.Kind == NotifyDebtPaid {
+			kinds = append(kinds, fmt.Sprintf("%s %t", n.Kind, n.Page))
+		}
+	}
+	if !slices.Equal(kinds, []string{"debt true", "debt paid false"}) {
+		t.Errorf("told %v", kinds)
 	}
 }

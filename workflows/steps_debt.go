@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"slices"
 	"time"
 
 	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
@@ -54,5 +55,19 @@ type WakeDebtResult struct {
 	Workflow string `json:"workflow"`
 }
 
-// NotifyDebt: debts are old.
-const NotifyDebt = "debt"
+// NotifyDebt: debts are old. NotifyDebtPaid ends it: nothing is owed any more.
+const (
+	NotifyDebt     = "debt"
+	NotifyDebtPaid = "debt paid"
+)
+
+// OfNoRun tells the kinds that belong to no run. Each is a message of its own: a thread
+// that was opened weeks ago shows it to nobody.
+func OfNoRun(kind string) bool {
+	return slices.Contains([]string{NotifyUnready, NotifyReadyAgain, NotifyDrill, NotifyDrillAgain, NotifyDebt, NotifyDebtPaid}, kind)
+}
+
+// EndsPage tells the kinds that end or quiet what was paged before, and page nobody.
+func EndsPage(kind string) bool {
+	return slices.Contains([]string{NotifyFinished, NotifyAcknowledged, NotifyReadyAgain, NotifyDrillAgain, NotifyDebtPaid}, kind)
+}

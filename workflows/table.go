@@ -89,11 +89,15 @@ func (s *story) finish(ctx workflow.Context, i int, detail string, err error) {
 }
 
 // brief is what an error says, cut where a page would end.
-func brief(err error) string {
-	text := said(err)
-	const page = 800
-	if r := []rune(text); len(r) > page {
-		text = string(r[:page]) + " …"
+func brief(err error) string { return cut(said(err), 800) }
+
+// mostSaid bounds, in characters, what is sent to people: Slack shows no more, and each
+// reminder stays in the history of a run that may wait for weeks.
+const mostSaid = 3000
+
+func cut(text string, most int) string {
+	if r := []rune(text); len(r) > most {
+		return string(r[:most]) + " …"
 	}
 	return text
 }

@@ -1,9 +1,11 @@
 package workflows
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
 )
@@ -52,5 +54,35 @@ func TestAnAcknowledgementQuietsThePageCountsOnceAndApprovesNothing(t *testing.T
 	}
 	if md := r.Markdown(); !strings.Contains(md, "paged at ") {
 		t.Errorf("the report does not say who was paged:\n%s", md)
+	}
+}
+
+// A run may wait for weeks for two thousand decisions: each reminder stays in its history.
+func TestAReminderIsCutWhereAPageEnds(t *testing.T) {
+	w := failedOver()
+	w.ledger = nil
+	for i := range 300 {
+		topic := fmt.Sprintf("topic-%03d", i)
+		w.mirrors["there"][topic] = runbook.StatusStopped
+		w.ledger = append(w.ledger, runbook.LedgerLine{Topic: topic, Records: 1, Decision: runbook.LedgerUndecided})
+	}
+	s := newStage(t, w)
+	waited := ""
+	s.react = func(st Status) []runbook.Command {
+		if st.Waiting == nil || st.Waiting.For != WaitDecide {
+			return nil
+		}
+		waited = st.Waiting.Text
+		c := signed(st, "bob", runbook.Decide)
+		c.Choices = map[string]string{"*": runbook.ChooseDiscard}
+		return []runbook.Command{c}
+	}
+	s.run(RecoverLaggedData, RecoverInput{Start: request(runbook.OpRecover)})
+	longest := 0
+	for _, n := range w.notes {
+		longest = max(longest, utf8.RuneCountInString(n.Text))
+	}
+	if !strings.Contains(waited, "topic-299") || longest > mostSaid+2 || longest < mostSaid {
+		t.Errorf("the status says it in %d characters, the longest message has %d", len(waited), longest)
 	}
 }

@@ -151,6 +151,16 @@ func laggedData(f DebtFacts, site string) []Owed {
 	return []Owed{o}
 }
 
+// Unpaid are the debts that waited for nothing and stand in the record still, behind a
+// run that was to pay them.
+func Unpaid(owed []Owed, open []record.FenceDebt) []Owed {
+	return slices.DeleteFunc(slices.Clone(owed), func(o Owed) bool {
+		return o.People || o.Waits != "" || !slices.ContainsFunc(open, func(d record.FenceDebt) bool {
+			return d.Kind == o.Kind && d.Site == o.Site && d.OpID == o.OpID
+		})
+	})
+}
+
 // DebtTable is what the Temporal UI and drctl show.
 func DebtTable(owed []Owed, now time.Time) [][]string {
 	out := [][]string{{"KIND", "OWED TO", "AGE", "BY", "WHY", "WHAT PAYS IT", "WAITS FOR"}}
