@@ -28,7 +28,7 @@ func (a *Activities) ComputeLedger(ctx context.Context, in workflows.LedgerInput
 			return workflows.LedgerResult{}, err
 		}
 		l, err := e.ComputeLedger(ctx, in.Link.Name)
-		return workflows.LedgerResult{Lines: lines(l.Entries)}, err
+		return workflows.LedgerResult{Lines: lines(l.Entries, nil)}, err
 	})
 }
 
@@ -70,7 +70,7 @@ func (a *Activities) ExportLedger(ctx context.Context, in workflows.LedgerInput)
 			return workflows.LedgerResult{}, err
 		}
 		l, err := e.Ledger(ctx, in.Link.Name)
-		return workflows.LedgerResult{Lines: lines(l.Entries), Exported: x.Topic, Records: x.Records}, err
+		return workflows.LedgerResult{Lines: lines(l.Entries, in.Topics), Exported: x.Topic, Records: x.Records}, err
 	})
 }
 
@@ -101,7 +101,7 @@ func concerned(l api.LedgerEntry, topics []string) bool {
 }
 
 func counted(l api.Ledger, topics []string, count func(api.LedgerEntry) int64) workflows.LedgerResult {
-	out := workflows.LedgerResult{Lines: lines(l.Entries)}
+	out := workflows.LedgerResult{Lines: lines(l.Entries, topics)}
 	for _, e := range l.Entries {
 		if concerned(e, topics) {
 			out.Records += count(e)
@@ -110,10 +110,15 @@ func counted(l api.Ledger, topics []string, count func(api.LedgerEntry) int64) w
 	return out
 }
 
-func lines(entries []api.LedgerEntry) []runbook.LedgerLine {
+// lines are those of the topics, nil for all: a step per topic that gave back all of
+// thousands would fill a history.
+func lines(entries []api.LedgerEntry, topics []string) []runbook.LedgerLine {
 	out := make([]runbook.LedgerLine, 0, len(entries))
 	shown := map[string]int{}
 	for _, e := range entries {
+		if !concerned(e, topics) {
+			continue
+		}
 		line := runbook.LedgerLine{
 			Topic: e.Topic, Partition: e.Partition, From: e.From, To: e.To, Records: e.Records, Bytes: e.Bytes,
 			FirstTime: e.FirstTime, LastTime: e.LastTime, Keyed: e.Keyed, Superseded: e.Superseded, Compacted: e.Compacted,
@@ -130,5 +135,5 @@ func lines(entries []api.LedgerEntry) []runbook.LedgerLine {
 		}
 		out = append(out, line)
 	}
-	return out
+	return runbook.CondenseLedger(out, runbook.RowLimit)
 }

@@ -69,7 +69,7 @@ func (p *protection) decided(ctx workflow.Context) error {
 		if open := runbook.Undecided(got.Lines); len(open) > 0 {
 			return "", refuse(ErrPrecondition, "lagged records of %s are undecided: run drctl recover %s", strings.Join(open, ", "), p.plan.Pair)
 		}
-		return fmt.Sprintf("%d partitions decided", len(got.Lines)), nil
+		return fmt.Sprintf("%d partitions decided", runbook.LedgerPartitions(got.Lines)), nil
 	})
 }
 

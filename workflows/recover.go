@@ -303,7 +303,7 @@ func (r *recovery) act(ctx workflow.Context) error {
 				if err != nil {
 					return "", err
 				}
-				r.status.Ledger = got.Lines
+				r.status.Ledger = runbook.CondenseLedger(runbook.Recount(r.status.Ledger, in.Topics, got.Lines), runbook.RowLimit)
 				if got.Exported != "" {
 					r.report.Export = got.Exported
 				}

@@ -33,8 +33,8 @@ type LedgerInput struct {
 	IfLink bool `json:"if_link,omitempty"`
 }
 
-// LedgerResult is the link's whole ledger after the step. Exported is the topic
-// that an export wrote to.
+// LedgerResult is the link's ledger after the step, of Topics where the input names
+// some, condensed where it is large. Exported is the topic that an export wrote to.
 type LedgerResult struct {
 	Lines    []runbook.LedgerLine `json:"lines"`
 	Exported string               `json:"exported,omitempty"`

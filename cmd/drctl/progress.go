@@ -213,8 +213,12 @@ const forecastRows = 20
 func ledgerTable(w io.Writer, ledger []runbook.LedgerLine) {
 	lines := [][]string{{"TOPIC", "PARTITION", "LAGGED", "BYTES", "FROM", "TO", "SUPERSEDED", "UNRECOVERABLE", "DECISION", "APPENDED"}}
 	for _, l := range ledger {
+		partition, from, to := strconv.Itoa(int(l.Partition)), strconv.FormatInt(l.From, 10), strconv.FormatInt(l.To, 10)
+		if l.Of > 0 {
+			partition, from, to = fmt.Sprintf("(%d of them)", l.Of), "-", "-"
+		}
 		lines = append(lines, []string{
-			l.Topic, strconv.Itoa(int(l.Partition)), strconv.FormatInt(l.Records, 10), strconv.FormatInt(l.Bytes, 10), strconv.FormatInt(l.From, 10), strconv.FormatInt(l.To, 10),
+			l.Topic, partition, strconv.FormatInt(l.Records, 10), strconv.FormatInt(l.Bytes, 10), from, to,
 			strconv.FormatInt(l.Superseded, 10), strconv.FormatInt(l.Unrecoverable, 10), l.Decision, strconv.FormatInt(l.Appended, 10),
 		})
 	}

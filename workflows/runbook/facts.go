@@ -173,6 +173,9 @@ type LedgerLine struct {
 	SupersededAt   []SupersededAt `json:"superseded_at,omitempty"`
 	Compacted      bool           `json:"compacted"`
 	Unrecoverable  int64          `json:"unrecoverable"`
+	// Of counts the partitions that a condensed row stands for, 0 for its own alone;
+	// it has no offsets then.
+	Of int `json:"of,omitempty"`
 	// Gaps are the first few of GapCount.
 	Gaps        []LedgerGap      `json:"gaps,omitempty"`
 	GapCount    int              `json:"gap_count,omitempty"`

@@ -136,7 +136,7 @@ func LedgerTopics(p Plan, lines []LedgerLine, topics []string) []string {
 			if l.Topic != t {
 				continue
 			}
-			partitions++
+			partitions += max(1, l.Of)
 			sum.span(l)
 			sum.Records, sum.Bytes = sum.Records+l.Records, sum.Bytes+l.Bytes
 			sum.Keyed, sum.Superseded = sum.Keyed+l.Keyed, sum.Superseded+l.Superseded
@@ -154,6 +154,9 @@ func LedgerTopics(p Plan, lines []LedgerLine, topics []string) []string {
 
 // LedgerText is a line for people who look at each partition.
 func LedgerText(l LedgerLine) string {
+	if l.Of > 0 {
+		return fmt.Sprintf("%s: %d records (%d bytes) in %d partitions%s%s%s", l.Topic, l.Records, l.Bytes, l.Of, l.when(), traits(l), gapText(gapTexts(l)))
+	}
 	return fmt.Sprintf("%s/%d: %d records (%d bytes) at offsets %d to %d%s%s%s", l.Topic, l.Partition, l.Records, l.Bytes, l.From, l.To, l.when(), traits(l), gapText(gapTexts(l)))
 }
 

@@ -55,7 +55,9 @@ func gapTexts(l LedgerLine) []string {
 	for _, g := range l.Gaps {
 		out = append(out, fmt.Sprintf("partition %d offsets %d-%d (%s)", l.Partition, g.From, g.To-1, g.Cause))
 	}
-	if more := l.GapCount - len(l.Gaps); more > 0 {
+	if more := l.GapCount - len(l.Gaps); more > 0 && l.Of > 0 {
+		out = append(out, fmt.Sprintf("%d gaps in %d partitions", more, l.Of))
+	} else if more > 0 {
 		out = append(out, fmt.Sprintf("%d more gaps of partition %d", more, l.Partition))
 	}
 	return out
