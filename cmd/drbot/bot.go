@@ -60,7 +60,7 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (*Bot, error) {
 	read(&app, "slack.app_token_file", cfg.Slack.AppTokenFile)
 	read(&b.secret, "slack.signing_secret_file", cfg.Slack.SigningSecretFile)
 	var err error
-	b.signer, err = operator.LoadSigner(cfg.KeyFile)
+	b.signer, err = operator.LoadBotSigner(cfg.KeyFile)
 	errs = append(errs, err)
 	b.state, err = loadState(cfg.StateFile)
 	errs = append(errs, err)

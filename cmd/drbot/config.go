@@ -30,7 +30,8 @@ type Config struct {
 	// PlansDir has the plans, <pair>.yaml, the same as the worker's: who is who, and which bot they trust. Required; read again
 	// whenever it is needed. A plan without a bot is not served.
 	PlansDir string `yaml:"plans_dir"`
-	// KeyFile is the bot's own key, as drctl key new makes it, with the name that the plans' bot has. Required.
+	// KeyFile is the bot's own key, as drctl key new makes it, with the name that the plans' bot has; its owner and, in a
+	// container, its group may read it. Required.
 	KeyFile string `yaml:"key_file"`
 	// StateFile keeps which run has which thread over a restart. Lost, an open run gets a second thread. Default drbot.json.
 	StateFile string   `yaml:"state_file"`

@@ -6,9 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -192,5 +194,23 @@ func TestThePropertiesFileNamesTheSitesServers(t *testing.T) {
 	}
 	if want := []string{"bootstrap.servers=w1:9092", "metadata.recovery.strategy=rebootstrap", "group.id=billing"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// envconsul itself cannot be had here. What can be looked at: of what stands below the pair's folder each prefix means one
+// key and not the whole of its name, of which the format makes the variable that drctl exec sets too.
+func TestEnvconsulsPrefixesMeanOneKeyEach(t *testing.T) {
+	t.Parallel()
+	found := regexp.MustCompile(`(?m)^  path   = "([^"]+)"\n  format = "([^"]+)"$`).FindAllStringSubmatch(read(t, "clients", "envconsul.hcl"), -1)
+	got := map[string]string{}
+	for _, m := range found {
+		for _, key := range []string{"active", "bootstrap", "security", "hold", "lock", "acks/billing/a"} {
+			if rest, ok := strings.CutPrefix("drawbridge/orders/"+key, m[1]); ok && rest != "" {
+				got[strings.ToUpper(strings.Replace(m[2], "{{ key }}", strings.TrimLeft(rest, "/"), 1))] += key
+			}
+		}
+	}
+	if want := map[string]string{"DRAWBRIDGE_BOOTSTRAP": "bootstrap", "DRAWBRIDGE_SECURITY_REF": "security"}; !maps.Equal(got, want) {
+		t.Errorf("the child gets %v, want %v", got, want)
 	}
 }

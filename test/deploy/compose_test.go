@@ -124,7 +124,7 @@ func TestComposesOwnServicesAreAsTightAsTheyCanBe(t *testing.T) {
 		}
 	}
 	slices.Sort(ours)
-	if want := []string{"drctl", "engine-east-1", "engine-east-2", "engine-west-1", "engine-west-2", "worker"}; !slices.Equal(ours, want) {
+	if want := []string{"drbot", "drctl", "engine-east-1", "engine-east-2", "engine-west-1", "engine-west-2", "worker"}; !slices.Equal(ours, want) {
 		t.Errorf("services of ours are %v", ours)
 	}
 }
@@ -160,6 +160,12 @@ func TestComposesConfigurationsAreGoodAndFitTheirPlaces(t *testing.T) {
 				t.Errorf("the worker's plans are in %s, mounted are %v", c.PlansDir, here.folders)
 			}
 			reachable(t, p, c, orders.Sites[0].Engine.URL, orders.Sites[1].Engine.URL)
+		case name == "drbot":
+			config := here.files["/etc/drawbridge/drbot.yml"]
+			here.findsAll(t, config, text(t, config))
+			if here.folders["/etc/drawbridge/plans"] != filepath.Join(root, "compose", "plans") {
+				t.Errorf("the bot's plans are others than the worker's: %v", here.folders)
+			}
 		case name == "drctl":
 			for _, key := range []string{"DRCTL_PLAN", "DRCTL_KEY", "CONSUL_HTTP_TOKEN_FILE"} {
 				if !here.finds(s.Environment[key]) {
@@ -191,7 +197,7 @@ func reachable(t *testing.T, p project, c worker.Config, urls ...string) {
 	}
 	host := regexp.MustCompile(`([a-z][a-z0-9-]*):\d{4}\b`)
 	all := append(urls, c.Temporal.Address, read(t, "prometheus", "prometheus.yml"), read(t, "compose", "plans", "orders.yaml"), read(t, "compose", "engine-east.yml"),
-		read(t, "compose", "engine-west.yml"), read(t, "compose", "kafka-east.properties"), read(t, "compose", "kafka-west.properties"), read(t, "compose", "grafana", "datasource.yml"))
+		read(t, "compose", "engine-west.yml"), read(t, "compose", "drbot.yml"), read(t, "compose", "kafka-east.properties"), read(t, "compose", "kafka-west.properties"), read(t, "compose", "grafana", "datasource.yml"))
 	found := 0
 	for _, m := range host.FindAllStringSubmatch(strings.Join(all, "\n"), -1) {
 		if !known[m[1]] {

@@ -23,6 +23,7 @@ type object struct {
 	Data map[string]string
 	Spec struct {
 		Replicas    *int
+		Strategy    struct{ Type string }
 		ServiceName string
 		Selector    json.RawMessage // of a service a map, else matchLabels
 		Template    template
@@ -145,7 +146,8 @@ func TestKubernetesTakesTheManifestsAndTheyFitTogether(t *testing.T) {
 	t.Parallel()
 	for site, objects := range overlays(t) {
 		all := workloads(objects)
-		if len(all) != 2 {
+		// The bot is one process in all, at the site that is the standby.
+		if want := map[string]int{"east": 2, "west": 3}[site]; len(all) != want {
 			t.Fatalf("%s: %d workloads", site, len(all))
 		}
 		chosen := func(selector map[string]string) (out []object) {
@@ -173,8 +175,8 @@ func TestKubernetesTakesTheManifestsAndTheyFitTogether(t *testing.T) {
 				if !fits(matching.MatchLabels, o.Spec.Template.Metadata.Labels) {
 					t.Errorf("%s selects %v, its pods have %v", id, matching.MatchLabels, o.Spec.Template.Metadata.Labels)
 				}
-				if o.Spec.Replicas == nil || *o.Spec.Replicas < 2 {
-					t.Errorf("%s has no second pod", id)
+				if alone := o.Metadata.Name == "drawbridge-bot"; o.Spec.Replicas == nil || (*o.Spec.Replicas < 2) != alone || alone && o.Spec.Strategy.Type != "Recreate" {
+					t.Errorf("%s has no second pod, or it is a second bot: %+v", id, o.Spec)
 				}
 			case "Service":
 				var selector map[string]string
@@ -223,7 +225,11 @@ func TestKubernetesTakesTheManifestsAndTheyFitTogether(t *testing.T) {
 			}
 		}
 		for _, w := range all {
-			if disrupted[w.Metadata.Name] != 1 || walled[w.Metadata.Name] != 1 {
+			budgets := 1
+			if *w.Spec.Replicas == 1 { // one could only hinder that its node is emptied
+				budgets = 0
+			}
+			if disrupted[w.Metadata.Name] != budgets || walled[w.Metadata.Name] != 1 {
 				t.Errorf("%s: %s has %d disruption budgets and %d network policies", site, w.Metadata.Name, disrupted[w.Metadata.Name], walled[w.Metadata.Name])
 			}
 		}
@@ -356,7 +362,7 @@ func placeOf(t *testing.T, objects []object, w object) place {
 			}
 		case v.PersistentVolumeClaim != nil:
 			claim := find(objects, "PersistentVolumeClaim", v.PersistentVolumeClaim.ClaimName)
-			if claim == nil || !slices.Equal(claim.Spec.AccessModes, []string{"ReadWriteMany"}) {
+			if claim == nil || *w.Spec.Replicas > 1 && !slices.Equal(claim.Spec.AccessModes, []string{"ReadWriteMany"}) {
 				t.Errorf("%s: two pods cannot share %s", w.Metadata.Name, v.PersistentVolumeClaim.ClaimName)
 			}
 			out.folders[m.MountPath] = v.PersistentVolumeClaim.ClaimName
@@ -394,5 +400,19 @@ func TestPodsFindAllThatTheirConfigurationsName(t *testing.T) {
 			engine.findsAll(t, "the plan's link", line)
 		}
 		work.findsAll(t, "the plan", ofLinks.ReplaceAllString(text(t, orders), ""))
+		bot := find(objects, "Deployment", "drawbridge-bot")
+		if bot == nil {
+			continue
+		}
+		b := bot.Spec.Template.Spec.Containers[0]
+		speaks := placeOf(t, objects, *bot)
+		config = speaks.files[b.Command[len(b.Command)-1]]
+		speaks.findsAll(t, config, text(t, config))
+		if !strings.Contains(text(t, config), fmt.Sprintf("\nlisten: 0.0.0.0:%d\n", b.Ports[0].ContainerPort)) || !speaks.finds(wc.PlansDir+"/orders.yaml") {
+			t.Errorf("%s: the bot listens elsewhere than at %d, or does not find the worker's plans", site, b.Ports[0].ContainerPort)
+		}
+		if p.Bot == nil || site == p.Home {
+			t.Errorf("%s: the plan has the bot %+v, and lives at %s", site, p.Bot, p.Home)
+		}
 	}
 }

@@ -126,10 +126,26 @@ func TestUnitsConfigurationsAreGoodAndTheirMistakesEndThem(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if program == "drbot" {
+			takesBot(t, path)
+		}
 		_, err = command(t, path, "-config", bad)
 		var exit *exec.ExitError
 		if never := readUnit(t, name)["Service"]["RestartPreventExitStatus"]; !errors.As(err, &exit) || !slices.Equal(never, []string{fmt.Sprint(exit.ExitCode())}) {
 			t.Errorf("%s ends with %v of a wrong configuration, and is not started again after %v", program, err, never)
+		}
+	}
+}
+
+// takesBot has drbot itself read each of its configurations, which it ends at with another code than at a secret that is not
+// there: those it names.
+func takesBot(t *testing.T, program string) {
+	t.Helper()
+	for _, config := range []string{file("systemd", "drbot.yml"), file("compose", "drbot.yml"), file("k8s", "example", "west", "drbot.yml")} {
+		out, err := command(t, program, "-config", config)
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || exit.ExitCode() == 2 || !strings.Contains(out, "slack.bot_token_file") || !strings.Contains(out, "slack.app_token_file") || !strings.Contains(out, "key file") {
+			t.Errorf("%s: %v\n%s", config, err, out)
 		}
 	}
 }

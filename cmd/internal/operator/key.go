@@ -81,13 +81,18 @@ func NewKeyFile(path, name string) (Signer, error) {
 	return LoadSigner(path)
 }
 
-// LoadSigner reads a key file. It refuses one that others can read. No error shows the key.
-func LoadSigner(path string) (Signer, error) {
+// LoadSigner reads a person's key file. It refuses one that others can read. No error shows the key.
+func LoadSigner(path string) (Signer, error) { return loadSigner(path, 0o077) }
+
+// LoadBotSigner reads the key file of a service, which its group may read: so Kubernetes gives a secret to a pod.
+func LoadBotSigner(path string) (Signer, error) { return loadSigner(path, 0o037) }
+
+func loadSigner(path string, refused os.FileMode) (Signer, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return Signer{}, fmt.Errorf("key file: %w", err)
 	}
-	if info.Mode().Perm()&0o077 != 0 {
+	if info.Mode().Perm()&refused != 0 {
 		return Signer{}, fmt.Errorf("key file %s can be read by others (mode %04o): chmod 600 it, and make a new key if anybody may have read it", path, info.Mode().Perm())
 	}
 	raw, err := os.ReadFile(path)
