@@ -13,6 +13,12 @@ import (
 // perMinute is how often a method may be called for one channel.
 var perMinute = map[string]int{"chat.postMessage": 60, "chat.update": 50, "views.open": 100, "views.update": 100, "chat.postEphemeral": 100}
 
+// What comes of what users do is no fault of the app's.
+const (
+	closed  = "not_found: the user has closed it"
+	deleted = "message_not_found: a user has deleted it"
+)
+
 // call is one call of the Web API, whichever way its arguments came.
 type call struct {
 	method string
@@ -80,6 +86,7 @@ func (s *Slack) api(w http.ResponseWriter, r *http.Request) {
 		},
 		"apps.connections.open": func(call) (map[string]any, string) { return map[string]any{"url": s.openSocket()}, "" },
 		"chat.postMessage":      s.post, "chat.update": s.update, "views.open": s.openView, "views.update": s.updateView,
+		"chat.postEphemeral": s.whisper,
 	}
 	do, ok := methods[c.method]
 	if !ok {
@@ -89,7 +96,9 @@ func (s *Slack) api(w http.ResponseWriter, r *http.Request) {
 	}
 	out, problem := do(c)
 	if problem != "" {
-		s.fault("%s: %s", c.method, problem)
+		if problem != closed && problem != deleted {
+			s.fault("%s: %s", c.method, problem)
+		}
 		code, _, _ := strings.Cut(problem, ":")
 		answer(w, map[string]any{"ok": false, "error": code})
 		return
@@ -184,10 +193,29 @@ func (s *Slack) update(c call) (map[string]any, string) {
 		return nil, problem
 	case m == nil:
 		return nil, "message_not_found"
+	case m.deleted:
+		return nil, deleted
 	}
 	m.Text, m.Blocks = text, blocks
 	m.Edits++
 	return map[string]any{"channel": m.Channel, "ts": m.TS, "text": text}, ""
+}
+
+// whisper is a message that only one user of a channel sees.
+func (s *Slack) whisper(c call) (map[string]any, string) {
+	text, blocks, problem := content(c)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case problem != "":
+		return nil, problem
+	case c.text("channel") == "":
+		return nil, "channel_not_found"
+	case c.text("user") == "":
+		return nil, "user_not_in_channel"
+	}
+	s.told = append(s.told, Told{User: c.text("user"), Text: text, Blocks: blocks})
+	return map[string]any{"message_ts": fmt.Sprintf("1700000000.%06d", s.next())}, ""
 }
 
 // find a message; the caller holds mu.

@@ -90,7 +90,16 @@ func (c *checker) block(at string, b Block, modal bool) {
 		c.some(at+".elements", list(b, "elements"), 10, func(at string, v any) { c.text(at, v, 3000, false) })
 	case "actions":
 		c.only(at, b, "elements")
-		c.some(at+".elements", list(b, "elements"), 25, func(at string, v any) { c.element(at, v, "button", "static_select") })
+		actions := map[string]bool{}
+		c.some(at+".elements", list(b, "elements"), 25, func(at string, v any) {
+			c.element(at, v, "button", "static_select")
+			e, _ := v.(map[string]any)
+			if id := str(e, "action_id"); actions[id] {
+				c.bad(at+".action_id", "%q is there twice in its block", id)
+			} else {
+				actions[id] = true
+			}
+		})
 	case "input":
 		c.only(at, b, "label", "element", "hint", "optional", "dispatch_action")
 		if !modal {
@@ -140,23 +149,29 @@ func (c *checker) element(at string, v any, kinds ...string) {
 		}
 	case "static_select":
 		c.only(at, e, "action_id", "placeholder", "options", "initial_option", "confirm", "focus_on_load")
-		c.options(at, list(e, "options"), 100)
+		c.options(at, list(e, "options"), 100, true)
 	case "checkboxes":
 		c.only(at, e, "action_id", "options", "initial_options", "confirm", "focus_on_load")
-		c.options(at, list(e, "options"), 10)
+		c.options(at, list(e, "options"), 10, false)
 	}
 }
 
-func (c *checker) options(at string, options []any, most int) {
+// options of a select or of checkboxes; plain: without mark-up. Two of one value could not be told apart.
+func (c *checker) options(at string, options []any, most int, plain bool) {
+	values := map[string]bool{}
 	c.some(at+".options", options, most, func(at string, v any) {
 		o, _ := v.(map[string]any)
-		c.text(at+".text", o["text"], 75, false)
+		c.text(at+".text", o["text"], 75, plain)
+		if values[str(o, "value")] {
+			c.bad(at+".value", "%q is there twice", str(o, "value"))
+		}
+		values[str(o, "value")] = true
 		if str(o, "value") == "" {
 			c.bad(at+".value", "missing")
 		}
 		c.length(at+".value", str(o, "value"), 150)
 		if o["description"] != nil {
-			c.text(at+".description", o["description"], 75, false)
+			c.text(at+".description", o["description"], 75, plain)
 		}
 	})
 }

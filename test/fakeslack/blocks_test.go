@@ -25,8 +25,9 @@ func TestEachLimitOfBlockKitIsChecked(t *testing.T) {
 		return `{"type":"input","label":` + plain(3) + `,"element":` + element + `}`
 	}
 	option := func(n, value int) func(int) string {
-		return func(i int) string { return fmt.Sprintf(`{"text":%s,"value":"%s"}`, plain(n), text(value)) }
+		return func(int) string { return fmt.Sprintf(`{"text":%s,"value":"%s"}`, plain(n), text(value)) }
 	}
+	numbered := func(i int) string { return fmt.Sprintf(`{"text":%s,"value":"%d"}`, plain(1), i) }
 	for _, c := range []struct {
 		name  string
 		block func(n int) string // what Slack takes up to most
@@ -45,17 +46,17 @@ func TestEachLimitOfBlockKitIsChecked(t *testing.T) {
 			return `{"type":"context","elements":[` + times(n, func(int) string { return mrkdwn(1) }) + `]}`
 		}, 10, false},
 		{"buttons", func(n int) string {
-			return `{"type":"actions","elements":[` + times(n, func(int) string { return button(1, 1, 1) }) + `]}`
+			return `{"type":"actions","elements":[` + times(n, func(i int) string { return button(1, 1, i+1) }) + `]}`
 		}, 25, false},
 		{"button's text", func(n int) string { return `{"type":"actions","elements":[` + button(n, 1, 1) + `]}` }, 75, false},
 		{"button's value", func(n int) string { return `{"type":"actions","elements":[` + button(1, n, 1) + `]}` }, 2000, false},
 		{"action id", func(n int) string { return `{"type":"actions","elements":[` + button(1, 1, n) + `]}` }, 255, false},
 		{"block id", func(n int) string { return `{"type":"divider","block_id":"` + text(n) + `"}` }, 255, false},
 		{"checkboxes", func(n int) string {
-			return input(`{"type":"checkboxes","action_id":"a","options":[` + times(n, option(1, 1)) + `]}`)
+			return input(`{"type":"checkboxes","action_id":"a","options":[` + times(n, numbered) + `]}`)
 		}, 10, true},
 		{"select", func(n int) string {
-			return input(`{"type":"static_select","action_id":"a","options":[` + times(n, option(1, 1)) + `]}`)
+			return input(`{"type":"static_select","action_id":"a","options":[` + times(n, numbered) + `]}`)
 		}, 100, true},
 		{"option", func(n int) string {
 			return input(`{"type":"static_select","action_id":"a","options":[` + option(n, 1)(0) + `]}`)
@@ -79,8 +80,17 @@ func TestEachLimitOfBlockKitIsChecked(t *testing.T) {
 		"an input in a message": `[{"type":"input","label":{"type":"plain_text","text":"a"},"element":{"type":"plain_text_input","action_id":"a"}}]`,
 		"an id twice":           `[{"type":"divider","block_id":"a"},{"type":"divider","block_id":"a"}]`,
 		"no list":               `{}`,
+		"an action id twice":    `[{"type":"actions","elements":[` + button(1, 1, 1) + `,` + button(1, 1, 1) + `]}]`,
 	} {
 		if len(CheckBlocks([]byte(raw), false)) == 0 {
+			t.Errorf("%s is taken", name)
+		}
+	}
+	for name, element := range map[string]string{
+		"an option's value twice":    `{"type":"checkboxes","action_id":"a","options":[` + times(2, option(1, 1)) + `]}`,
+		"mark-up in a select's text": `{"type":"static_select","action_id":"a","options":[{"text":` + mrkdwn(1) + `,"value":"a"}]}`,
+	} {
+		if len(CheckBlocks([]byte("["+input(element)+"]"), true)) == 0 {
 			t.Errorf("%s is taken", name)
 		}
 	}

@@ -53,6 +53,7 @@ type Message struct {
 	Text                string
 	Blocks              []Block
 	Edits               int
+	deleted             bool
 }
 
 // Told is a message that only its user sees.
@@ -176,11 +177,20 @@ func (s *Slack) Messages(channel string) []Message {
 	defer s.mu.Unlock()
 	var out []Message
 	for _, m := range s.messages {
-		if m.Channel == channel {
+		if m.Channel == channel && !m.deleted {
 			out = append(out, m)
 		}
 	}
 	return out
+}
+
+// Delete is somebody who deletes a message; its thread stays.
+func (s *Slack) Delete(m Message) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if old := s.find(m.Channel, m.TS); old != nil {
+		old.deleted = true
+	}
 }
 
 // Told is what only that user was told, the oldest first.
@@ -205,6 +215,15 @@ func (s *Slack) View(user string) *View {
 	}
 	c := *last
 	return &c
+}
+
+// Close is a user who closes the dialog that is open.
+func (s *Slack) Close(v View) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if mine := s.views[v.ID]; mine != nil {
+		mine.open = false
+	}
 }
 
 // Calls counts the calls of a method that were not turned away.

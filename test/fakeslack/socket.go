@@ -79,10 +79,10 @@ func (s *Slack) read(k *socket) {
 		}
 		k.mu.Lock()
 		wait := k.acks[ack.ID]
-		delete(k.acks, ack.ID)
 		k.mu.Unlock()
-		if wait != nil {
-			wait <- ack.Payload
+		select {
+		case wait <- ack.Payload:
+		default: // nobody waits, or not for so many
 		}
 	}
 }
@@ -125,7 +125,8 @@ func (s *Slack) Connected() bool {
 	return len(s.sockets) > 0
 }
 
-// envelope sends a payload over the youngest connection and returns its acknowledgement's payload.
+// envelope sends a payload over the youngest connection and returns its acknowledgement's payload: of one that is sent twice
+// the second's, since the first was lost.
 func (s *Slack) envelope(kind string, payload any) (json.RawMessage, error) {
 	s.mu.Lock()
 	if len(s.sockets) == 0 {
@@ -140,19 +141,29 @@ func (s *Slack) envelope(kind string, payload any) (json.RawMessage, error) {
 	}
 	s.mu.Unlock()
 	wait := make(chan json.RawMessage, times)
-	for range times {
+	k.mu.Lock()
+	k.acks[id] = wait
+	k.mu.Unlock()
+	defer func() {
 		k.mu.Lock()
-		k.acks[id] = wait
-		k.mu.Unlock()
+		defer k.mu.Unlock()
+		delete(k.acks, id)
+	}()
+	for range times {
 		if err := k.write(map[string]any{"envelope_id": id, "type": kind, "accepts_response_payload": true, "payload": payload}); err != nil {
 			return nil, err
 		}
 	}
-	select {
-	case ack := <-wait:
-		return ack, nil
-	case <-time.After(patience):
-		s.fault("%s was not acknowledged in %s: the user sees a failure", kind, patience)
-		return nil, fmt.Errorf("%s: not acknowledged", kind)
+	late := time.After(patience)
+	for {
+		select {
+		case ack := <-wait:
+			if times--; times == 0 {
+				return ack, nil
+			}
+		case <-late:
+			s.fault("%s was not acknowledged in %s: the user sees a failure", kind, patience)
+			return nil, fmt.Errorf("%s: not acknowledged", kind)
+		}
 	}
 }

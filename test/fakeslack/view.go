@@ -92,6 +92,8 @@ func (s *Slack) updateView(c call) (map[string]any, string) {
 		return nil, problem
 	case old == nil:
 		return nil, "not_found: " + c.text("view_id")
+	case !old.open:
+		return nil, closed
 	case c.text("hash") != "" && c.text("hash") != old.hash:
 		return nil, "hash_conflict"
 	}
