@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/slack-go/slack"
 
@@ -47,6 +48,10 @@ func teamOf(d slack.InteractionCallback) string {
 	return d.Team.ID
 }
 
+// askWithin is for the run to say what it waits for. Slack gives three seconds from the click to the dialog; whoever clicks
+// is told that the run is slow, not that something of Slack's has expired.
+const askWithin = 2 * time.Second
+
 // ask shows the dialog in which an answer gets its reason. An answer that came too late, or is not this person's to give, is told
 // here already, where it is known; the run judges it in any case.
 func (b *Bot) ask(ctx context.Context, trigger string, by operator.Signer, a press) error {
@@ -54,7 +59,9 @@ func (b *Bot) ask(ctx context.Context, trigger string, by operator.Signer, a pre
 	if err != nil {
 		return err
 	}
-	st, err := b.op.Status(ctx, a.Pair)
+	look, cancel := context.WithTimeout(ctx, askWithin)
+	defer cancel()
+	st, err := b.op.Status(look, a.Pair)
 	switch {
 	case err != nil:
 		return err
@@ -227,9 +234,27 @@ func (b *Bot) carryOut(ctx context.Context, d slack.InteractionCallback, m meta,
 		text = err.Error()
 		b.log.Warn("what somebody asked for in Slack was refused or failed", "pair", m.Pair, "asked", title, "slack_user", d.User.ID, "error", err)
 	}
-	if err := b.slack.reopen(ctx, d.View.ID, dialog(title, section(safe(text, maxSection)))); err != nil {
-		b.log.Debug("a dialog was closed before its end was told", "error", err)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tellWithin)
+	defer cancel()
+	err = b.slack.reopen(ctx, d.View.ID, dialog(title, section(safe(text, maxSection))))
+	if err != nil { // closed meanwhile, as a rule
+		err = b.whisper(ctx, m.Pair, d.User.ID, "*"+escape(title)+"* of pair "+escape(m.Pair)+": "+safe(text, 2000))
 	}
+	if err != nil {
+		b.log.Warn("what became of an answer could not be told in Slack", "pair", m.Pair, "asked", title, "slack_user", d.User.ID, "end", text, "error", err)
+	}
+}
+
+// whisper tells one person in the pair's channel.
+func (b *Bot) whisper(ctx context.Context, pair, user, text string) error {
+	p, err := b.plans.load(pair)
+	if err != nil {
+		return err
+	}
+	if p.Bot == nil {
+		return fmt.Errorf("the plan of pair %s names no channel any more", pair)
+	}
+	return b.slack.whisper(ctx, p.Bot.Channel, user, message{text: text})
 }
 
 func incomplete(m meta, in filled) map[string]string {

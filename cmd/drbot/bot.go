@@ -43,7 +43,9 @@ type Bot struct {
 const (
 	lookWithin  = 2 * time.Minute // a dry run
 	replyWithin = 45 * time.Second
-	stopWithin  = 10 * time.Second
+	// tellWithin is kept for telling how it ended, whatever it took: nobody shall go on believing that it is under way.
+	tellWithin = 10 * time.Second
+	stopWithin = 10 * time.Second
 )
 
 // New reads secrets and connects to Temporal.
@@ -122,8 +124,8 @@ func (b *Bot) Run(ctx context.Context) error {
 	defer done()
 	err = errors.Join(err, server.Shutdown(end))
 	time.AfterFunc(stopWithin, cancel)
+	parts.Wait() // nothing is asked for any more
 	b.work.Wait()
-	parts.Wait()
 	return err
 }
 

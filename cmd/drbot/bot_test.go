@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -15,6 +17,7 @@ import (
 
 	"github.com/drawbridge-dr/drawbridge/cmd/internal/operator"
 	"github.com/drawbridge-dr/drawbridge/test/fakeslack"
+	"github.com/drawbridge-dr/drawbridge/workflows"
 	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
 )
 
@@ -151,6 +154,70 @@ func TestSlackDownOrBusyHoldsNothingUpAndTheThreadCatchesUp(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// A run may end, and another begin, while nobody looks; a message may be deleted by hand. Each run's end is told all the same,
+// and none that nobody saw.
+func TestEachRunsEndIsToldThoughNobodyLookedWhenItCame(t *testing.T) {
+	s := newStage(t)
+	hash, err := s.plan.Hash()
+	s.must(err)
+	deny := func() {
+		t.Helper()
+		if _, err := s.op.Answer(t.Context(), "orders", operator.Answer{Decision: runbook.Deny, Reason: "not now", PlanHash: hash}, s.keys["bob"]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b, stop := s.startBot(nil)
+	first := s.begin()
+	root := s.root("0 of 2 given")
+	stop()
+	deny()
+	if _, err := s.op.Result(t.Context(), first); err != nil {
+		t.Fatal(err)
+	}
+	hurried, cancel := context.WithCancel(t.Context())
+	cancel()
+	if end, _, err := (&watcher{bot: b, pair: "orders"}).ended(hurried, first, workflows.Status{}, errors.New("no worker")); err == nil {
+		t.Errorf("of an end that could not be asked for it is said: %s", end)
+	}
+	second := s.begin()
+	s.startBot(nil)
+	s.until("both runs are told of", func() error {
+		all := fmt.Sprintf("%+v", s.slack.Messages(channel))
+		return has(all, []string{"failover of orders: no change", "Ended: no change", second.RunID, "0 of 2 given"})
+	})
+
+	// Who closes a dialog is told what came of it.
+	var asks fakeslack.Message
+	for _, m := range s.slack.Messages(channel) {
+		if m.Thread == "" && m.TS != root.TS {
+			asks = m
+		}
+	}
+	s.click(ann, asks, runbook.Approve)
+	v := s.dialog(ann, "approve", runbook.OverrideFence)
+	s.slack.Limit("views.update", 1) // time enough to close it
+	s.submit(v, map[string][]string{"reason": {"mine"}, "overrides": {runbook.OverrideFence}})
+	s.slack.Close(v)
+	s.told(ann, "*approve* of pair orders", "ann asked for this run and may not approve it")
+
+	s.slack.Delete(asks)
+	deny()
+	s.until("the end is told in a thread whose first message is gone", func() error {
+		if n := count(s.replies(), "Ended: no change"); n != 2 {
+			return fmt.Errorf("%d times in %q", n, s.replies())
+		}
+		return nil
+	})
+}
+
+func TestAResponseURLIsNotInAnError(t *testing.T) {
+	s := &speaker{pauses: map[string]time.Time{}}
+	err := s.reply(t.Context(), "http://127.0.0.1:9/commands/T0/secret", message{text: "hello"})
+	if err == nil || strings.Contains(err.Error(), "secret") {
+		t.Errorf("%v", err)
+	}
 }
 
 func TestSignedRequestsAreTakenOnceAndInTime(t *testing.T) {

@@ -95,6 +95,8 @@ func (b *Bot) ours(ctx context.Context, team string) error {
 
 // excuse tells the person why not; what is no refusal is logged too.
 func (b *Bot) excuse(ctx context.Context, url, what, user string, err error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tellWithin)
+	defer cancel()
 	text := err.Error()
 	var r refusal
 	var refused *operator.RefusedError
@@ -136,7 +138,7 @@ type meta struct {
 	Step      string   `json:"s,omitempty"`
 }
 
-// put is m as a view carries it; what would be longer than Slack takes loses its topics, which can be asked for again.
+// put is m as a view carries it.
 func (m meta) put(v *slack.ModalViewRequest) error {
 	raw, err := json.Marshal(m)
 	if err == nil && len(raw) > maxMeta {
@@ -167,7 +169,12 @@ func (b *Bot) propose(ctx context.Context, trigger string, p *planned, by operat
 	if err != nil {
 		v = dialog(operation, section(safe(err.Error(), maxSection)))
 	}
-	return b.slack.reopen(ctx, view, v)
+	if err := b.slack.reopen(ctx, view, v); viewGone(err) {
+		return no("You have closed the dialog before the dry run was over. `/dr %s %s` looks again.", operation, p.Pair)
+	} else if err != nil {
+		return err
+	}
+	return nil
 }
 
 // look makes the dry run and the dialog that comes of it. A dry run that came to no end stops nobody: the run itself looks again,

@@ -54,8 +54,9 @@ func (b *Bot) take(ctx context.Context, c *socketmode.Client, done chan error) e
 				continue
 			}
 			var answer any
-			// Slack sends an envelope again if the acknowledgement gets lost.
-			if b.seen.first(e.Request.EnvelopeID, b.now()) {
+			// Slack sends an envelope again if the acknowledgement gets lost. A dialog needs its answer all the same, or it closes;
+			// it knows itself that it was sent before.
+			if b.seen.first(e.Request.EnvelopeID, b.now()) || isSubmission(e.Data) {
 				answer = b.dispatch(e.Data)
 			}
 			var err error
@@ -69,6 +70,11 @@ func (b *Bot) take(ctx context.Context, c *socketmode.Client, done chan error) e
 			}
 		}
 	}
+}
+
+func isSubmission(data any) bool {
+	d, ok := data.(slack.InteractionCallback)
+	return ok && d.Type == slack.InteractionTypeViewSubmission
 }
 
 // dispatch takes what Slack sent; its result, if any, is part of the acknowledgement.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
+	"slices"
 	"sync"
 	"time"
 
@@ -112,18 +114,30 @@ func (s *speaker) edit(ctx context.Context, channel, ts string, m message) error
 func (s *speaker) open(ctx context.Context, trigger string, v slack.ModalViewRequest) (id string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	return id, s.call(ctx, "views.open", func() error {
+	err = s.call(ctx, "views.open", func() error {
 		got, err := s.api.OpenViewContext(ctx, trigger, v)
 		if err == nil {
 			id = got.ID
 		}
 		return err
 	})
+	if says(err, "expired_trigger_id", "exchanged_trigger_id") {
+		err = no("Slack lets me show a dialog for three seconds after you act, and they were over. Please do it again.")
+	}
+	return id, err
 }
 
 func (s *speaker) reopen(ctx context.Context, id string, v slack.ModalViewRequest) error {
 	return s.call(ctx, "views.update", func() error {
 		_, err := s.api.UpdateViewContext(ctx, v, "", "", id)
+		return err
+	})
+}
+
+// whisper tells only one user of a channel.
+func (s *speaker) whisper(ctx context.Context, channel, user string, m message) error {
+	return s.call(ctx, "chat.postEphemeral", func() error {
+		_, err := s.api.PostEphemeralContext(ctx, channel, user, m.options()...)
 		return err
 	})
 }
@@ -134,7 +148,26 @@ func (s *speaker) reply(ctx context.Context, responseURL string, m message) erro
 	if len(m.blocks) > 0 {
 		msg.Blocks = &slack.Blocks{BlockSet: m.blocks}
 	}
-	return s.call(ctx, "response", func() error {
+	err := s.call(ctx, "response", func() error {
 		return slack.PostWebhookCustomHTTPContext(ctx, responseURL, &http.Client{Timeout: 10 * time.Second}, msg)
 	})
+	var call *url.Error
+	if errors.As(err, &call) { // it names the URL, by which anybody could speak to that user
+		err = fmt.Errorf("response URL: %w", call.Err)
+	}
+	return err
+}
+
+// vanished: there is nothing left that could be written to, and no patience will bring it back.
+func vanished(err error) bool {
+	return says(err, "message_not_found", "thread_not_found", "channel_not_found", "is_archived")
+}
+
+// viewGone: the dialog was closed.
+func viewGone(err error) bool { return says(err, "not_found") }
+
+// says: Slack answered with one of codes.
+func says(err error, codes ...string) bool {
+	var said slack.SlackErrorResponse
+	return errors.As(err, &said) && slices.Contains(codes, said.Err)
 }

@@ -7,8 +7,12 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
+
+	"github.com/drawbridge-dr/drawbridge/cmd/internal/operator"
+	"github.com/drawbridge-dr/drawbridge/workflows"
 )
 
 // state is which run has which thread, in a file.
@@ -21,10 +25,11 @@ type state struct {
 
 // thread is a run's place in Slack.
 type thread struct {
-	Pair    string    `json:"pair"`
-	Channel string    `json:"channel"`
-	TS      string    `json:"ts"`
-	Begun   time.Time `json:"begun"`
+	Pair      string    `json:"pair"`
+	Operation string    `json:"operation,omitempty"`
+	Channel   string    `json:"channel"`
+	TS        string    `json:"ts"`
+	Begun     time.Time `json:"begun"`
 	// Said are the replies in it, by what they are about.
 	Said map[string]bool `json:"said"`
 	// Ended: the run is over and the thread says so.
@@ -43,7 +48,11 @@ func loadState(path string) (*state, error) {
 	if err != nil {
 		return nil, fmt.Errorf("state_file: %w", err)
 	}
-	if err := json.Unmarshal(raw, &s.threads); err != nil {
+	err = json.Unmarshal(raw, &s.threads)
+	if err == nil && (s.threads == nil || slices.Contains(slices.Collect(maps.Values(s.threads)), nil)) {
+		err = errors.New("null in the place of a thread")
+	}
+	if err != nil {
 		return nil, fmt.Errorf("state_file %s: it is not one of mine; remove it, and open runs get a second thread: %w", path, err)
 	}
 	return s, nil
@@ -60,6 +69,20 @@ func (s *state) get(run string) (thread, bool) {
 	c := *t
 	c.Said = maps.Clone(t.Said)
 	return c, true
+}
+
+// open are a pair's runs whose thread has not told their end, the oldest first.
+func (s *state) open(pair string) []operator.Run {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []operator.Run
+	for id, t := range s.threads {
+		if t.Pair == pair && !t.Ended {
+			out = append(out, operator.Run{Pair: pair, ID: workflows.ID(pair), RunID: id, Operation: t.Operation})
+		}
+	}
+	slices.SortFunc(out, func(a, b operator.Run) int { return s.threads[a.RunID].Begun.Compare(s.threads[b.RunID].Begun) })
+	return out
 }
 
 // put keeps a run's thread. The file is replaced whole.
@@ -85,5 +108,8 @@ func (s *state) put(run string, t thread) error {
 	if err := errors.Join(err, f.Close()); err != nil {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
-	return os.Rename(f.Name(), s.path)
+	if err := os.Rename(f.Name(), s.path); err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return nil
 }

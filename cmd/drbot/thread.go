@@ -108,11 +108,10 @@ func (w *watcher) run(ctx context.Context) {
 	}
 }
 
-// look tells what is new: of runs that were started here and have ended meanwhile, and of the last run.
+// look tells what is new: of runs that have ended since they were seen or started here, and of the last run. What cannot be
+// told of one run holds up no other.
 func (w *watcher) look(ctx context.Context) error {
-	w.mu.Lock()
-	expected := slices.Clone(w.expected)
-	w.mu.Unlock()
+	began := w.begun() // before Temporal is asked: whichever of them is not the last run then is over
 	last, err := w.bot.op.Last(ctx, w.pair)
 	if err != nil {
 		return err
@@ -121,26 +120,43 @@ func (w *watcher) look(ctx context.Context) error {
 	if err != nil || p.Bot == nil {
 		return err
 	}
-	for _, run := range expected {
-		if last == nil || last.RunID != run.RunID {
-			if err := w.tell(ctx, p, run, true); err != nil {
-				return err
-			}
+	var problems []error
+	mine := false
+	for _, run := range began {
+		if last != nil && last.RunID == run.RunID {
+			mine = true
+			continue
 		}
+		problems = append(problems, w.tell(ctx, p, run, true))
 	}
-	if last != nil {
-		_, known := w.bot.state.get(last.RunID)
-		mine := slices.ContainsFunc(expected, func(r operator.Run) bool { return r.RunID == last.RunID })
-		if known || mine || last.State == operator.StateOpen {
-			if err := w.tell(ctx, p, last.Run, last.State != operator.StateOpen); err != nil {
-				return err
-			}
-		}
+	if last != nil && (mine || last.State == operator.StateOpen) {
+		problems = append(problems, w.tell(ctx, p, last.Run, last.State != operator.StateOpen))
 	}
+	w.forget()
+	return errors.Join(problems...)
+}
+
+// begun are the runs of which a thread has to tell the end: those with a thread, and those that were started here.
+func (w *watcher) begun() []operator.Run {
+	out := w.bot.state.open(w.pair)
 	w.mu.Lock()
-	w.expected = w.expected[len(expected):]
-	w.mu.Unlock()
-	return nil
+	defer w.mu.Unlock()
+	for _, run := range w.expected {
+		if _, known := w.bot.state.get(run.RunID); !known {
+			out = append(out, run)
+		}
+	}
+	return out
+}
+
+// forget drops what has a thread by now.
+func (w *watcher) forget() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.expected = slices.DeleteFunc(w.expected, func(run operator.Run) bool {
+		_, known := w.bot.state.get(run.RunID)
+		return known
+	})
 }
 
 // tell brings a run's thread up to now. The state is kept after each message, so that none is said twice.
@@ -158,7 +174,9 @@ func (w *watcher) tell(ctx context.Context, p *planned, run operator.Run, closed
 	}
 	end := ""
 	if closed {
-		end, st = w.ended(ctx, run, st, err)
+		if end, st, err = w.ended(ctx, run, st, err); err != nil {
+			return err
+		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, speaksWithin)
 	defer cancel()
@@ -167,35 +185,42 @@ func (w *watcher) tell(ctx context.Context, p *planned, run operator.Run, closed
 	if err != nil {
 		return err
 	}
-	switch {
-	case !known:
-		ts, err := w.bot.slack.post(ctx, p.Bot.Channel, "", m)
-		if err != nil {
+	if !known {
+		t = thread{Pair: w.pair, Operation: st.Operation, Channel: p.Bot.Channel, Begun: w.bot.now(), Said: map[string]bool{}}
+		if t.TS, err = w.bot.slack.post(ctx, t.Channel, "", m); err != nil {
 			return err
 		}
-		t = thread{Pair: w.pair, Channel: p.Bot.Channel, TS: ts, Begun: w.bot.now(), Said: map[string]bool{}}
 		w.shown, w.edited = raw, time.Now()
 		if err := w.bot.state.put(run.RunID, t); err != nil {
 			return err
 		}
-	case !bytes.Equal(raw, w.shown) && (closed || time.Since(w.edited) >= editsEvery):
-		if err := w.bot.slack.edit(ctx, t.Channel, t.TS, m); err != nil {
-			return err
+	}
+	// Somebody may have deleted the message; the thread still rings at those who are asked.
+	err = errors.Join(w.refresh(ctx, t, m, raw, closed), w.say(ctx, run, &t, notices(p, st, end)))
+	if gone := vanished(err); closed && (err == nil || gone) {
+		if gone {
+			w.bot.log.Warn("the end of a run could not be told in its thread", "pair", w.pair, "run_id", run.RunID, "end", end, "error", err)
 		}
-		w.shown, w.edited = raw, time.Now()
-	}
-	if err := w.say(ctx, run, &t, notices(p, st, end)); err != nil {
-		return err
-	}
-	if closed {
 		t.Ended = true
 		return w.bot.state.put(run.RunID, t)
 	}
+	return err
+}
+
+// refresh edits the thread's first message, if it shows something else and was not edited just now.
+func (w *watcher) refresh(ctx context.Context, t thread, m message, raw []byte, closed bool) error {
+	if bytes.Equal(raw, w.shown) || !closed && time.Since(w.edited) < editsEvery {
+		return nil
+	}
+	if err := w.bot.slack.edit(ctx, t.Channel, t.TS, m); err != nil {
+		return err
+	}
+	w.shown, w.edited = raw, time.Now()
 	return nil
 }
 
-// ended is what a closed run left.
-func (w *watcher) ended(ctx context.Context, run operator.Run, st workflows.Status, asked error) (string, workflows.Status) {
+// ended is what a closed run left. An error says that it is not known yet: nobody is told of an end that nobody saw.
+func (w *watcher) ended(ctx context.Context, run operator.Run, st workflows.Status, asked error) (string, workflows.Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
 	got, err := w.bot.op.Result(ctx, run)
@@ -204,9 +229,16 @@ func (w *watcher) ended(ctx context.Context, run operator.Run, st workflows.Stat
 		st = workflows.Status{Pair: w.pair, Operation: orText(r.Operation, run.Operation), OpID: r.OpID, Requester: r.Requester, PlanHash: r.PlanHash, Epoch: r.EpochAfter, Steps: r.Steps, Approvals: r.Approvals, Findings: r.Findings}
 	}
 	st.Phase, st.Waiting = workflows.PhaseEnded, nil
-	if err != nil {
+	var failed *operator.EndedError
+	switch {
+	case errors.As(err, &failed):
 		st.Outcome = "failed"
-		return err.Error(), st
+		return err.Error(), st, nil
+	case errors.Is(err, operator.ErrNoRun):
+		st.Pair, st.Outcome = w.pair, "not known"
+		return "It has ended, and Temporal does not keep it any more: its report, if it made one, is in the worker's folder.", st, nil
+	case err != nil:
+		return "", st, err
 	}
 	st.Outcome = got.Outcome
 	text := fmt.Sprintf("Ended: %s. Active: %v at epoch %d.", got.Outcome, got.Active, got.Epoch)
@@ -225,7 +257,7 @@ func (w *watcher) ended(ctx context.Context, run operator.Run, st workflows.Stat
 	if n := len(got.Report.DebtsOpen); n > 0 {
 		text += fmt.Sprintf(" Owed: %d.", n)
 	}
-	return text, st
+	return text, st, nil
 }
 
 // notice is a reply in a thread: it rings at those whom it mentions.

@@ -151,6 +151,7 @@ func ended(run Run, err error) error {
 	var terminated *temporal.TerminatedError
 	var canceled *temporal.CanceledError
 	var timeout *temporal.TimeoutError
+	var gone *serviceerror.NotFound
 	end := &EndedError{Operation: run.Operation, RunID: run.RunID}
 	switch {
 	case errors.As(err, &app):
@@ -161,6 +162,8 @@ func ended(run Run, err error) error {
 		end.Text = "cancelled"
 	case errors.As(err, &timeout):
 		end.Text = "timed out at the server; nothing was undone: look for fences with `drctl status` and lift them with `drctl unfence`"
+	case errors.As(err, &gone):
+		return fmt.Errorf("result of %s, run %s, is not kept by Temporal: %w", run.ID, run.RunID, ErrNoRun)
 	default:
 		return reached("result of "+run.ID, err)
 	}

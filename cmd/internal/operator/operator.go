@@ -83,7 +83,8 @@ type Run struct {
 	DryRun    bool   `json:"dry_run,omitempty"`
 }
 
-// Result waits for the end of a run. A run that failed, was cancelled or terminated gives an EndedError.
+// Result waits for the end of a run. A run that failed, was cancelled or terminated gives an EndedError, one that Temporal does
+// not keep any more ErrNoRun.
 func (o *Operator) Result(ctx context.Context, run Run) (workflows.Result, error) {
 	var result workflows.Result
 	err := o.temporal.GetWorkflow(ctx, run.ID, run.RunID).Get(ctx, &result)
