@@ -141,7 +141,7 @@ func (ans *answer) send(cmd *cobra.Command, pair string) error {
 		ans.PlanHash = p.hash
 	}
 	if ans.question != "" {
-		if err := ans.confirmed(ans.yes, ans.question, pair); err != nil {
+		if err := ans.confirmed(ctx, ans.yes, ans.question, pair); err != nil {
 			return err
 		}
 	}

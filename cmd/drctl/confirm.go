@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -30,7 +31,8 @@ func (y *sure) add(cmd *cobra.Command, kind string) {
 }
 
 // confirmed has the person at the terminal type name, unless --yes has told it. Without a terminal that is a usage error.
-func (a *app) confirmed(yes sure, question, name string) error {
+// Ctrl-C at the question is a no.
+func (a *app) confirmed(ctx context.Context, yes sure, question, name string) error {
 	switch {
 	case string(yes) == name:
 		return nil
@@ -41,7 +43,24 @@ func (a *app) confirmed(yes sure, question, name string) error {
 		return usagef("%s This asks for a confirmation and there is no terminal to type it at: give --yes=%s", question, name)
 	}
 	fmt.Fprintf(a.stderr, "%s\nType %q to go on: ", question, name)
-	line, err := bufio.NewReader(a.stdin).ReadString('\n')
+	type answer struct {
+		line string
+		err  error
+	}
+	answered := make(chan answer, 1)
+	go func() { // a read cannot be interrupted; this one ends with the process
+		line, err := bufio.NewReader(a.stdin).ReadString('\n')
+		answered <- answer{line, err}
+	}()
+	var line string
+	var err error
+	select {
+	case <-ctx.Done():
+		fmt.Fprintln(a.stderr)
+		return refusedf("not confirmed (interrupted): nothing was done")
+	case got := <-answered:
+		line, err = got.line, got.err
+	}
 	if err != nil && line == "" {
 		return refusedf("not confirmed (%v): nothing was done", err)
 	}

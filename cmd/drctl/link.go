@@ -104,7 +104,7 @@ func (a *app) linkDelete(e *engineFlags) *cobra.Command {
 		RunE: e.with(func(ctx context.Context, c *api.Client, args []string) error {
 			if force && !validateOnly {
 				question := "This stops the mirrors of link " + args[0] + " and gives up the offsets at which they stopped."
-				if err := a.confirmed(yes, question, args[0]); err != nil {
+				if err := a.confirmed(ctx, yes, question, args[0]); err != nil {
 					return err
 				}
 			}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/drawbridge-dr/drawbridge/cmd/internal/operator"
+	"github.com/drawbridge-dr/drawbridge/workflows"
 	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
 )
 
@@ -128,8 +129,12 @@ type liveLine struct {
 	now headway
 }
 
-func startLive(out io.Writer) *liveLine {
+// startLive goes on from what shown has.
+func startLive(out io.Writer, shown *workflows.Status) *liveLine {
 	l := &liveLine{out: out, stop: make(chan struct{})}
+	if shown != nil {
+		l.now = headwayOf(*shown)
+	}
 	if _, ok := terminal(out); !ok {
 		return l
 	}

@@ -113,7 +113,7 @@ func (a *app) mirrorAlter(e *engineFlags, verb api.MirrorVerb, short string) *co
 			}
 			if ends && !validateOnly {
 				question := "This ends mirrors of link " + args[0] + " for good, and moves no client: " + joined(req.MirrorTopicNames) + pattern + "."
-				if err := a.confirmed(yes, question, args[0]); err != nil {
+				if err := a.confirmed(ctx, yes, question, args[0]); err != nil {
 					return err
 				}
 			}

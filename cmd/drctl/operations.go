@@ -141,7 +141,7 @@ func (s *start) start(ctx context.Context, r operator.Request, question string, 
 		return err
 	}
 	if question != "" && !r.DryRun {
-		if err := s.confirmed(s.yes, question, r.Pair); err != nil {
+		if err := s.confirmed(ctx, s.yes, question, r.Pair); err != nil {
 			return err
 		}
 	}
@@ -158,7 +158,7 @@ func (s *start) start(ctx context.Context, r operator.Request, question string, 
 	if s.detach {
 		return s.printRun(run)
 	}
-	return s.followToEnd(ctx, op, run)
+	return s.followToEnd(ctx, op, run, nil)
 }
 
 func describe(run operator.Run) string {

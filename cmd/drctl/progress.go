@@ -14,10 +14,10 @@ import (
 )
 
 // followToEnd writes one line per change to stderr and the result to stdout. On a terminal a last line says what runs and
-// how far it is.
-func (a *app) followToEnd(ctx context.Context, op *operator.Operator, run operator.Run) error {
-	live := startLive(a.stderr)
-	result, err := op.Follow(ctx, run, func(e operator.Event) { live.above(e, func() { a.tell(e) }) })
+// how far it is. What shown has is on the screen already; nil: nothing is.
+func (a *app) followToEnd(ctx context.Context, op *operator.Operator, run operator.Run, shown *workflows.Status) error {
+	live := startLive(a.stderr, shown)
+	result, err := op.Follow(ctx, run, shown, func(e operator.Event) { live.above(e, func() { a.tell(e) }) })
 	live.end()
 	return a.ended(ctx, run, result, err)
 }

@@ -35,6 +35,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	// exec handles its signals itself; everywhere else they end the call, not a run that was started.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends what does not end by the first
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(stdin)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -81,8 +82,7 @@ func (a *app) status(ctx context.Context, pair string, p *hashed, tokens tokenFl
 		st.Temporal = temporalErr.Error() // the rest is worth showing
 	}
 	if p != nil {
-		st.Copies, st.Holds = readCopies(ctx, p), pairHolds(ctx, p)
-		st.Fences = readFences(ctx, p, tokens, st.Status, temporalErr == nil)
+		st.ask(ctx, p, tokens, temporalErr == nil)
 	}
 	if err := a.print(st, func(w io.Writer) { statusTable(w, st) }); err != nil {
 		return err
@@ -91,9 +91,18 @@ func (a *app) status(ctx context.Context, pair string, p *hashed, tokens tokenFl
 		return temporalErr
 	}
 	if follow && st.Open() {
-		return a.followToEnd(ctx, op, st.Run.Run)
+		return a.followToEnd(ctx, op, st.Run.Run, st.Detail)
 	}
 	return nil
+}
+
+// ask asks Consuls and engines, all at the same time: each that hangs, as those of a lost site do, costs its whole time-out.
+func (st *pairStatus) ask(ctx context.Context, p *hashed, tokens tokenFlags, known bool) {
+	var all sync.WaitGroup
+	all.Go(func() { st.Copies = readCopies(ctx, p) })
+	all.Go(func() { st.Holds = pairHolds(ctx, p) })
+	all.Go(func() { st.Fences = readFences(ctx, p, tokens, st.Status, known) })
+	all.Wait()
 }
 
 // tokenFlags are the engines' tokens on this machine, by site.
@@ -141,22 +150,26 @@ func readToken(file string) (string, error) {
 func readFences(ctx context.Context, p *hashed, tokens tokenFlags, st operator.Status, known bool) []siteFences {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	var out []siteFences
-	for _, site := range p.Sites {
-		sf := siteFences{Engine: site.Name, Fences: []fenceLine{}}
-		engine, err := tokens.engineOf(site.Name, site.Engine)
-		if err == nil {
-			var fences []api.Fence
-			fences, err = engine.Fences(ctx, p.Pair)
-			for _, f := range fences {
-				sf.Fences = append(sf.Fences, fenceLine{Fence: f, Lost: known && !f.HandedOver && !belongsToOpen(st, f.OperationID)})
+	out := make([]siteFences, len(p.Sites))
+	var all sync.WaitGroup
+	for i, site := range p.Sites {
+		all.Go(func() {
+			sf := siteFences{Engine: site.Name, Fences: []fenceLine{}}
+			engine, err := tokens.engineOf(site.Name, site.Engine)
+			if err == nil {
+				var fences []api.Fence
+				fences, err = engine.Fences(ctx, p.Pair)
+				for _, f := range fences {
+					sf.Fences = append(sf.Fences, fenceLine{Fence: f, Lost: known && !f.HandedOver && !belongsToOpen(st, f.OperationID)})
+				}
 			}
-		}
-		if err != nil {
-			sf.Error = err.Error()
-		}
-		out = append(out, sf)
+			if err != nil {
+				sf.Error = err.Error()
+			}
+			out[i] = sf
+		})
 	}
+	all.Wait()
 	return out
 }
 

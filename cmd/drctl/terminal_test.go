@@ -138,6 +138,7 @@ func TestAtATerminalThePairsNameIsTyped(t *testing.T) {
 		"only y":           {"y\n", codeRefused, "nothing was done"},
 		"nothing":          {"\n", codeRefused, "nothing was done"},
 		"the end of input": {"\x04", codeRefused, "not confirmed"},
+		"Ctrl-C":           {"\x03", codeRefused, "interrupted): nothing was done"},
 		"the name":         {"orders\n", codeUnreachable, "does not answer"}, // and on it goes, to a Temporal that is not there
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -215,6 +216,10 @@ func TestWatchShowsTheOpenRunInOnePlaceToItsEnd(t *testing.T) {
 	screen.ends(codeNoChange, "denied by bob: it is back", "outcome", "ended without a change")
 	small.ends(codeNoChange)
 	follow.ends(codeNoChange, "outcome")
+	// What the table has shown is not told again.
+	if n := strings.Count(follow.shown.String(), "attest outage"); n != 1 {
+		t.Errorf("a step is told %d times:\n%s", n, follow.shown)
+	}
 	texts := map[string][]string{
 		asTable: {"outcome:", "denied by bob"},
 		asJSON:  {`{"pair":"orders",`, `"phase":`},

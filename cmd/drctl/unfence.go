@@ -98,7 +98,7 @@ func (s *start) unfence(ctx context.Context, pair string, list bool, tokens toke
 	case len(lost) == 0:
 		return refusedf("no engine that answered knows a fence of a lost run")
 	}
-	if err := s.confirmed(s.yes, fmt.Sprintf("This lifts what %s fenced at %s: clients can write there again.", joined(lost), joined(at)), pair); err != nil {
+	if err := s.confirmed(ctx, s.yes, fmt.Sprintf("This lifts what %s fenced at %s: clients can write there again.", joined(lost), joined(at)), pair); err != nil {
 		return err
 	}
 	r := operator.Request{Operation: runbook.OpUnfence, Pair: pair, PlanHash: p.hash, Reason: s.reason, Overrides: s.overrides}
@@ -116,7 +116,7 @@ func (s *start) unfence(ctx context.Context, pair string, list bool, tokens toke
 	if s.detach {
 		return s.printRun(run)
 	}
-	return s.followToEnd(ctx, op, run)
+	return s.followToEnd(ctx, op, run, nil)
 }
 
 func fenceTable(w io.Writer, sites []siteFences) {

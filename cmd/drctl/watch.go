@@ -54,7 +54,7 @@ func (a *app) watch(ctx context.Context, pair string, every time.Duration) error
 	}
 	show := a.frames(st.Run.Run)
 	if show == nil {
-		return a.followToEnd(ctx, op, st.Run.Run)
+		return a.followToEnd(ctx, op, st.Run.Run, nil)
 	}
 	type end struct {
 		result workflows.Result
@@ -71,10 +71,18 @@ func (a *app) watch(ctx context.Context, pair string, every time.Duration) error
 	defer tick.Stop()
 	look := func() error {
 		next, err := op.Status(ctx, pair)
-		if err != nil || next.Run == nil || next.Run.RunID != st.Run.RunID {
-			return nil // asked again; that the run has ended is told by its result
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil: // asked again; what is shown meanwhile says that it is old
+			old := st
+			old.Problem = "not asked since: " + err.Error()
+			return show(old)
+		case next.Run == nil || next.Run.RunID != st.Run.RunID:
+			return nil // that the run has ended is told by its result
 		}
-		return show(next)
+		st = next
+		return show(st)
 	}
 	for err := show(st); ; err = look() {
 		if err != nil {

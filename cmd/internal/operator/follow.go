@@ -3,6 +3,7 @@ package operator
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/drawbridge-dr/drawbridge/workflows"
@@ -31,9 +32,9 @@ const detailPause = 5 * time.Second
 // etaMoves is how far the expected end moves before it is told again.
 const etaMoves = 15 * time.Second
 
-// Follow tells every change of a run until it ends, then returns its result as Result does. When ctx ends it returns
-// ctx.Err(), and the run goes on.
-func (o *Operator) Follow(ctx context.Context, run Run, tell func(Event)) (workflows.Result, error) {
+// Follow tells every change of a run until it ends, then returns its result as Result does. What shown has already is not
+// told again; nil: everything is. When ctx ends it returns ctx.Err(), and the run goes on.
+func (o *Operator) Follow(ctx context.Context, run Run, shown *workflows.Status, tell func(Event)) (workflows.Result, error) {
 	type end struct {
 		result workflows.Result
 		err    error
@@ -45,7 +46,7 @@ func (o *Operator) Follow(ctx context.Context, run Run, tell func(Event)) (workf
 		result, err := o.Result(waitCtx, run)
 		ended <- end{result, err}
 	}()
-	seen := &changes{tell: tell, told: map[int]time.Time{}}
+	seen := changesAfter(shown, tell)
 	tick := time.NewTicker(followPause)
 	defer tick.Stop()
 	for {
@@ -72,6 +73,25 @@ type changes struct {
 	waiting workflows.Waiting
 	eta     runbook.ETA
 	problem bool
+}
+
+// changesAfter begins with what somebody has read already.
+func changesAfter(shown *workflows.Status, tell func(Event)) *changes {
+	c := &changes{tell: tell, told: map[int]time.Time{}}
+	if shown == nil {
+		return c
+	}
+	c.steps = slices.Clone(shown.Steps)
+	for i := range c.steps {
+		c.told[i] = time.Now()
+	}
+	if shown.Waiting != nil {
+		c.waiting = *shown.Waiting
+	}
+	if shown.ETA != nil {
+		c.eta = *shown.ETA
+	}
+	return c
 }
 
 func (c *changes) look(st workflows.Status, err error) {

@@ -48,6 +48,20 @@ func TestFollowingTellsEachChangeOnce(t *testing.T) {
 	}
 }
 
+func TestFollowingDoesNotTellAgainWhatWasShown(t *testing.T) {
+	shown := workflows.Status{Steps: []runbook.StepLine{step("a", "done", ""), step("b", "running", "")}, Waiting: &workflows.Waiting{For: "approval", Need: 2}}
+	var told []string
+	c := changesAfter(&shown, func(e Event) { told = append(told, fmt.Sprintf("%+v", e)) })
+	c.look(shown, nil)
+	if len(told) > 0 {
+		t.Errorf("told again: %q", told)
+	}
+	c.look(workflows.Status{Steps: []runbook.StepLine{step("a", "done", ""), step("b", "done", "")}}, nil)
+	if len(told) != 1 || shown.Steps[1].State != "running" {
+		t.Errorf("told %q, shown is %+v now", told, shown.Steps)
+	}
+}
+
 func TestErrorsOfRunsAreSortedByWhatThePersonCanDo(t *testing.T) {
 	app := func(errType string) error { return temporal.NewNonRetryableApplicationError("because", errType, nil) }
 	run := Run{Operation: "failover", RunID: "r1"}
