@@ -40,6 +40,7 @@ func (s *Acknowledger) Say(a Ack) {
 func (s *Acknowledger) Run(ctx context.Context) {
 	const retry = time.Second
 	var open *Ack
+	told := "" // the last problem: a Consul may be away for hours
 	for {
 		var again <-chan time.Time
 		var t *time.Timer
@@ -62,9 +63,11 @@ func (s *Acknowledger) Run(ctx context.Context) {
 		try, cancel := context.WithTimeout(ctx, 5*time.Second)
 		err := s.write(try, *open)
 		cancel()
-		if err == nil {
-			open = nil
-		} else if ctx.Err() == nil {
+		switch {
+		case err == nil:
+			open, told = nil, ""
+		case ctx.Err() == nil && err.Error() != told:
+			told = err.Error()
 			s.log.Warn("acknowledgement not written, will try again", "epoch", open.Epoch, "state", open.State, "err", err)
 		}
 	}

@@ -85,7 +85,7 @@ func (w *Watcher) Announce(ctx context.Context, s Service) error {
 			w.cfg.Log.Error("record cannot be announced; the name stays as it is until its time is over", "service", s.Name, "err", err)
 			continue
 		}
-		for name, err := range w.announce(ctx, s, wanted) {
+		for name, err := range w.announce(ctx, s, current.Epoch, wanted) {
 			switch {
 			case err == nil && told[name] != "":
 				w.cfg.Log.Info("announced again", "service", s.Name, "consul", name)
@@ -101,7 +101,7 @@ func (w *Watcher) Announce(ctx context.Context, s Service) error {
 }
 
 // announce brings every agent to what is wanted, at the same time.
-func (w *Watcher) announce(ctx context.Context, s Service, wanted []*api.AgentServiceRegistration) map[string]error {
+func (w *Watcher) announce(ctx context.Context, s Service, epoch int64, wanted []*api.AgentServiceRegistration) map[string]error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	var mu sync.Mutex // guards out
@@ -109,7 +109,7 @@ func (w *Watcher) announce(ctx context.Context, s Service, wanted []*api.AgentSe
 	var wg sync.WaitGroup
 	for _, src := range w.sources {
 		wg.Go(func() {
-			err := src.announce(ctx, s.Name, w.cfg.Pair, wanted)
+			err := src.announce(ctx, s.Name, w.cfg.Pair, epoch, wanted)
 			mu.Lock()
 			defer mu.Unlock()
 			out[src.name] = err
@@ -151,8 +151,9 @@ func (s Service) instances(r record.Record) ([]*api.AgentServiceRegistration, er
 
 func checkID(id string) string { return id + "-kept" }
 
-// announce registers what is not as wanted, keeps what is, and removes what we made and is not wanted any more.
-func (s *source) announce(ctx context.Context, name, pair string, wanted []*api.AgentServiceRegistration) error {
+// announce registers what is not as wanted, keeps what is, and removes what we made and is not wanted any more. Where another
+// announcer was at a higher epoch, nothing: this one sees an old record.
+func (s *source) announce(ctx context.Context, name, pair string, epoch int64, wanted []*api.AgentServiceRegistration) error {
 	opts := (&api.QueryOptions{}).WithContext(ctx)
 	there, err := s.agent.ServicesWithFilterOpts("Service == \""+name+"\"", opts)
 	if err != nil {
@@ -162,6 +163,10 @@ func (s *source) announce(ctx context.Context, name, pair string, wanted []*api.
 		if other.Meta[metaPair] != pair {
 			return fmt.Errorf("instance %s of service %s was registered by somebody else (%s of its meta data is %q): choose another name, or deregister it",
 				id, name, metaPair, other.Meta[metaPair])
+		}
+		if seen, err := strconv.ParseInt(other.Meta[metaEpoch], 10, 64); err == nil && seen > epoch {
+			return fmt.Errorf("instance %s of service %s is at epoch %d by another announcer, the record here is of epoch %d and old: the name stays; if that epoch was undone by hand, deregister the instance",
+				id, name, seen, epoch)
 		}
 	}
 	for _, want := range wanted {

@@ -172,30 +172,38 @@ func TestADNSNameFollowsTheRecordAndEndsWithItsAnnouncer(t *testing.T) {
 	}
 }
 
-func TestANameThatIsSomebodyElsesIsLeftAlone(t *testing.T) {
+func TestANameThatIsSomebodyElsesOrAheadIsLeftAlone(t *testing.T) {
 	consul := local.ConsulForTest(t, local.ConsulConfig{})
 	cl, err := consul.Client()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := cl.Agent().ServiceRegister(&api.AgentServiceRegistration{ID: "orders-kafka-1", Name: "orders-kafka", Address: "192.0.2.1", Port: 9092}); err != nil {
-		t.Fatal(err)
-	}
 	put(t, consul, rec(1, "east"))
-	_, log := announcing(t, consul, "", client.Service{Name: "orders-kafka"})
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	if err := local.WaitFor(ctx, "the refusal", func(context.Context) error {
-		if !strings.Contains(log.String(), "was registered by somebody else") {
-			return errors.New("not told")
+	for label, c := range map[string]struct {
+		meta map[string]string
+		told string
+	}{
+		"theirs-kafka": {nil, "was registered by somebody else"},
+		"ahead-kafka":  {map[string]string{"drawbridge-pair": pair, "drawbridge-site": "west", "drawbridge-epoch": "2"}, "is at epoch 2 by another announcer"},
+	} {
+		if err := cl.Agent().ServiceRegister(&api.AgentServiceRegistration{ID: label + "-1", Name: label, Address: "192.0.2.1", Port: 9092, Meta: c.meta}); err != nil {
+			t.Fatal(err)
 		}
-		return nil
-	}); err != nil {
-		t.Fatal(err)
-	}
-	got, _, err := cl.Agent().Service("orders-kafka-1", nil)
-	if err != nil || got.Address != "192.0.2.1" {
-		t.Errorf("it was touched: %+v, %v", got, err)
+		_, log := announcing(t, consul, "", client.Service{Name: label})
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		if err := local.WaitFor(ctx, "the refusal", func(context.Context) error {
+			if !strings.Contains(log.String(), c.told) {
+				return errors.New("not told")
+			}
+			return nil
+		}); err != nil {
+			t.Error(err)
+		}
+		got, _, err := cl.Agent().Service(label+"-1", nil)
+		if err != nil || got.Address != "192.0.2.1" {
+			t.Errorf("%s was touched: %+v, %v", label, got, err)
+		}
 	}
 }
 

@@ -83,6 +83,9 @@ func (f *follower) run(ctx context.Context, updates <-chan Update) error {
 			}
 		case err := <-ended:
 			f.running.stop()
+			if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+				return nil // it was asked to, and says so
+			}
 			return err
 		}
 	}

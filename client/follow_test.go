@@ -212,6 +212,16 @@ func TestFollowEndsWithWhatTheWorkSays(t *testing.T) {
 		t.Errorf("left behind: %+v", ack)
 	}
 
+	// One that says that it was asked to end has ended well, whichever of the two is noticed first.
+	for range 5 {
+		a = newApplication(t, consul, func() error { return context.Canceled })
+		a.untilAck(client.Running, 2, record.Open, "west")
+		a.cancel()
+		if err := a.ends(); err != nil {
+			t.Errorf("it ended with %v", err)
+		}
+	}
+
 	w, err := client.New(client.Config{Pair: pair, Consuls: []client.Consul{agent(consul, "")}, StateDir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
