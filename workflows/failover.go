@@ -129,9 +129,18 @@ func (f *failover) attest(ctx workflow.Context) error {
 			// that one approval is enough.
 			f.demand(runbook.Verdict{Overrides: []string{runbook.OverrideFence}, Reasons: []string{f.lost.Name + " cannot be fenced with proof while it does not answer"}})
 		}
+		f.nameOverrides()
 		return v.Text(), nil
 	})
 	return err
+}
+
+// nameOverrides shows what an approval will have to name as soon as it is known: that a site is not lost at all is worth knowing
+// before the rest is.
+func (f *failover) nameOverrides() {
+	for _, o := range f.need {
+		f.find("needs the override %s: %s", o, runbook.OverrideMeaning(o))
+	}
 }
 
 func (f *failover) demand(v runbook.Verdict) {
@@ -160,9 +169,7 @@ func (f *failover) forecast(ctx workflow.Context) error {
 		}
 		return f.cast.Text(), nil
 	})
-	for _, o := range f.need {
-		f.find("needs the override %s", o)
-	}
+	f.nameOverrides()
 	f.mark(ctx, "attest") // the forecast is part of it
 	return err
 }

@@ -283,6 +283,22 @@ func TestUnprovenFenceNeedsItsOverrideByName(t *testing.T) {
 	}
 }
 
+// Whoever watches a failover of a site that is not lost reads so as soon as somebody was asked, not with the question that comes
+// after the forecast.
+func TestThatTheSiteAnswersIsSaidBeforeTheForecast(t *testing.T) {
+	w := steady()
+	s := newStage(t, w)
+	s.id(DryID("orders", "1"))
+	said := ""
+	w.hook = func(method string, _ Call) {
+		if method == "MeasureRisk" {
+			s.during(func(done func()) { said = strings.Join(s.status().Findings, "; "); done() })
+		}
+	}
+	s.run(Failover, FailoverInput{Start: request(runbook.OpFailover), DryRun: true})
+	told(t, said, "needs the override "+runbook.OverrideAlive, "still answers somebody")
+}
+
 func TestProvenFenceOwesNothing(t *testing.T) {
 	w := steady()
 	s := newStage(t, w)
