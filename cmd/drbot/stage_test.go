@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,13 +16,12 @@ import (
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/log"
-	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/worker"
 
-	"github.com/drawbridge-dr/drawbridge/client/record"
 	"github.com/drawbridge-dr/drawbridge/cmd/internal/operator"
 	"github.com/drawbridge-dr/drawbridge/test/fakeslack"
 	"github.com/drawbridge-dr/drawbridge/test/local"
+	"github.com/drawbridge-dr/drawbridge/test/sightless"
 	"github.com/drawbridge-dr/drawbridge/workflows"
 	"github.com/drawbridge-dr/drawbridge/workflows/plan"
 	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
@@ -34,68 +32,6 @@ const (
 	ann, bob, eve, mallory = "U0ANN", "U0BOB", "U0EVE", "U0MALLORY"
 	channel                = "C0DR"
 )
-
-// sightless are steps that see a lost east and change nothing: enough for the real Failover to reach its approval and to end
-// denied. Every other step fails, so no test passes by a step that nobody meant to run.
-type sightless struct {
-	workflows.Steps
-	plan plan.Plan
-	hash string
-}
-
-func (s *sightless) LoadPlan(_ context.Context, in workflows.LoadPlanInput) (out workflows.LoadPlanResult, err error) {
-	if in.PlanHash != "" && in.PlanHash != s.hash {
-		return out, temporal.NewNonRetryableApplicationError("another plan", workflows.ErrPlanDiffers, nil)
-	}
-	raw, err := json.Marshal(s.plan)
-	if err != nil {
-		return out, err
-	}
-	out.Hash = s.hash
-	return out, json.Unmarshal(raw, &out.Plan)
-}
-
-func (s *sightless) VerifySignature(_ context.Context, in workflows.VerifySignatureInput) (workflows.VerifySignatureResult, error) {
-	who, err := plan.Verify(s.plan.People, s.plan.Bot, plan.Approval(in.Command))
-	if err != nil {
-		return workflows.VerifySignatureResult{Problem: err.Error()}, nil
-	}
-	return workflows.VerifySignatureResult{Valid: true, By: who.Name, Roles: who.Roles}, nil
-}
-
-func (s *sightless) ReadRecord(context.Context, workflows.ReadRecordInput) (workflows.ReadRecordResult, error) {
-	r := record.Record{
-		Pair: "orders", Mode: record.ActivePassive, Phase: record.Open, Epoch: 3, PrevEpoch: 2, Active: []string{"east"}, Standby: []string{"west"},
-		Bootstrap: map[string][]string{"east": {"e1:1"}, "west": {"w1:2"}}, OpID: "op-east", ChangedAt: time.Unix(1700000000, 0), ChangedBy: "test",
-	}.Normalised()
-	return workflows.ReadRecordResult{
-		Copies:  []runbook.RecordCopy{{Site: "east", Problem: "no answer"}, {Site: "west", Reachable: true, Record: &r}},
-		Engines: []runbook.EngineTruth{{Site: "east", Problem: "no answer"}, {Site: "west", Reachable: true, HighestEpoch: 3}},
-	}, nil
-}
-
-func (s *sightless) AttestOutage(context.Context, workflows.AttestOutageInput) (workflows.AttestOutageResult, error) {
-	return workflows.AttestOutageResult{Vantages: []runbook.Vantage{{From: "worker", Known: true}, {From: "engine west", Known: true}}}, nil
-}
-
-func (s *sightless) MeasureRisk(context.Context, workflows.MeasureRiskInput) (workflows.MeasureRiskResult, error) {
-	return workflows.MeasureRiskResult{Risk: runbook.Risk{
-		Link: "east-to-west", Now: time.Now(), LastContact: time.Now(),
-		Partitions: []runbook.PartitionRisk{{Topic: "orders", Status: "ACTIVE", LagRecords: 3, SourceSeen: true, SourcePosition: 10}},
-	}}, nil
-}
-
-func (s *sightless) PastRuns(context.Context, workflows.PastRunsInput) (workflows.PastRunsResult, error) {
-	return workflows.PastRunsResult{}, nil
-}
-
-func (s *sightless) InspectPipeline(context.Context, workflows.InspectPipelineInput) (workflows.InspectPipelineResult, error) {
-	return workflows.InspectPipelineResult{}, nil
-}
-
-func (s *sightless) SaveReport(context.Context, workflows.SaveReportInput) (workflows.SaveReportResult, error) {
-	return workflows.SaveReportResult{Markdown: "reports/report.md"}, nil
-}
 
 // stage is a real Temporal with the real workflows over sightless steps, a fake Slack and a plan that names a bot and two approvals.
 type stage struct {
@@ -112,17 +48,9 @@ type stage struct {
 func newStage(t *testing.T) *stage {
 	t.Helper()
 	s := &stage{T: t, slack: fakeslack.ForTest(t), dir: t.TempDir(), keys: map[string]operator.Signer{}}
-	var keys []temporal.SearchAttributeKey
-	for _, a := range workflows.SearchAttributes {
-		if a.Int {
-			keys = append(keys, temporal.NewSearchAttributeKeyInt64(a.Name))
-		} else {
-			keys = append(keys, temporal.NewSearchAttributeKeyKeyword(a.Name))
-		}
-	}
-	s.server = local.TemporalForTest(t, local.TemporalConfig{SearchAttributes: keys})
+	s.server = local.TemporalForTest(t, local.TemporalConfig{SearchAttributes: workflows.SearchAttributeKeys()})
 	s.writePlan()
-	hash, err := s.plan.Hash()
+	steps, err := sightless.New(s.plan)
 	s.must(err)
 	sdk, err := client.Dial(client.Options{HostPort: s.server.HostPort(), Logger: log.NewStructuredLogger(slog.New(slog.DiscardHandler))})
 	s.must(err)
@@ -130,7 +58,7 @@ func newStage(t *testing.T) *stage {
 	s.op = operator.New(sdk)
 	w := worker.New(sdk, workflows.TaskQueue, worker.Options{DisableRegistrationAliasing: true})
 	workflows.Register(w)
-	w.RegisterActivityWithOptions(&sightless{plan: s.plan, hash: hash}, activity.RegisterOptions{})
+	w.RegisterActivityWithOptions(steps, activity.RegisterOptions{})
 	s.must(w.Start())
 	t.Cleanup(w.Stop)
 	return s
@@ -185,7 +113,7 @@ func (s *stage) startBot(change func(*Config)) (b *Bot, stop func()) {
 		change(&cfg)
 	}
 	s.must(cfg.Validate())
-	var out logged
+	var out local.Output
 	b, err := New(s.Context(), cfg, slog.New(slog.NewTextHandler(&out, nil)))
 	s.must(err)
 	ctx, cancel := context.WithCancel(s.Context())
@@ -216,23 +144,6 @@ func (s *stage) startBot(change func(*Config)) (b *Bot, stop func()) {
 		})
 	}
 	return b, stop
-}
-
-type logged struct {
-	mu sync.Mutex // guards b
-	b  strings.Builder
-}
-
-func (l *logged) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logged) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 func (s *stage) until(what string, cond func() error) {

@@ -18,75 +18,15 @@ import (
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/log"
-	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/worker"
 
-	"github.com/drawbridge-dr/drawbridge/client/record"
 	"github.com/drawbridge-dr/drawbridge/cmd/internal/operator"
 	"github.com/drawbridge-dr/drawbridge/test/local"
+	"github.com/drawbridge-dr/drawbridge/test/sightless"
 	"github.com/drawbridge-dr/drawbridge/workflows"
 	"github.com/drawbridge-dr/drawbridge/workflows/plan"
 	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
 )
-
-// sightless are steps that see a lost east and change nothing: enough for the real Failover to reach its approval. Every
-// other step fails, so no test passes by a step that nobody meant to run.
-type sightless struct {
-	workflows.Steps
-	plan plan.Plan
-	hash string
-}
-
-func (s *sightless) LoadPlan(_ context.Context, in workflows.LoadPlanInput) (out workflows.LoadPlanResult, err error) {
-	if in.PlanHash != "" && in.PlanHash != s.hash {
-		return out, temporal.NewNonRetryableApplicationError(fmt.Sprintf("the plan's hash is %s here, %s was sent", s.hash, in.PlanHash), workflows.ErrPlanDiffers, nil)
-	}
-	raw, err := json.Marshal(s.plan)
-	if err != nil {
-		return out, err
-	}
-	out.Hash = s.hash
-	return out, json.Unmarshal(raw, &out.Plan)
-}
-
-func (s *sightless) VerifySignature(_ context.Context, in workflows.VerifySignatureInput) (out workflows.VerifySignatureResult, _ error) {
-	who, err := plan.Verify(s.plan.People, s.plan.Bot, plan.Approval(in.Command))
-	if err != nil {
-		return workflows.VerifySignatureResult{Problem: err.Error()}, nil
-	}
-	return workflows.VerifySignatureResult{Valid: true, By: who.Name, Roles: who.Roles}, nil
-}
-
-func (s *sightless) ReadRecord(context.Context, workflows.ReadRecordInput) (workflows.ReadRecordResult, error) {
-	r := rec(3, "east", record.Open).Normalised()
-	return workflows.ReadRecordResult{
-		Copies:  []runbook.RecordCopy{{Site: "east", Problem: "no answer"}, {Site: "west", Reachable: true, Record: &r}},
-		Engines: []runbook.EngineTruth{{Site: "east", Problem: "no answer"}, {Site: "west", Reachable: true, HighestEpoch: 3}},
-	}, nil
-}
-
-func (s *sightless) AttestOutage(context.Context, workflows.AttestOutageInput) (workflows.AttestOutageResult, error) {
-	return workflows.AttestOutageResult{Vantages: []runbook.Vantage{{From: "worker", Known: true}, {From: "engine west", Known: true}}}, nil
-}
-
-func (s *sightless) MeasureRisk(context.Context, workflows.MeasureRiskInput) (workflows.MeasureRiskResult, error) {
-	return workflows.MeasureRiskResult{Risk: runbook.Risk{
-		Link: "east-to-west", Now: time.Now(), LastContact: time.Now(),
-		Partitions: []runbook.PartitionRisk{{Topic: "dr-topic", Status: "ACTIVE", LagRecords: 3, SourceSeen: true, SourcePosition: 10}},
-	}}, nil
-}
-
-func (s *sightless) PastRuns(context.Context, workflows.PastRunsInput) (workflows.PastRunsResult, error) {
-	return workflows.PastRunsResult{}, nil
-}
-
-func (s *sightless) InspectPipeline(context.Context, workflows.InspectPipelineInput) (workflows.InspectPipelineResult, error) {
-	return workflows.InspectPipelineResult{}, nil
-}
-
-func (s *sightless) SaveReport(context.Context, workflows.SaveReportInput) (workflows.SaveReportResult, error) {
-	return workflows.SaveReportResult{Markdown: "reports/report.md"}, nil
-}
 
 // stage is a Temporal server, a worker with the real workflows, a fake engine and a plan with three people.
 type stage struct {
@@ -98,22 +38,14 @@ type stage struct {
 	temporal *local.Temporal
 	sdk      client.Client
 	worker   worker.Worker
-	people   *sightless
+	people   *sightless.Steps
 	steps    workflows.Steps // what a worker runs: people, unless a test wants another world
 }
 
 func newStage(t *testing.T) *stage {
 	t.Helper()
 	s := &stage{t: t, dir: t.TempDir(), keys: map[string]string{}}
-	var keys []temporal.SearchAttributeKey
-	for _, a := range workflows.SearchAttributes {
-		if a.Int {
-			keys = append(keys, temporal.NewSearchAttributeKeyInt64(a.Name))
-		} else {
-			keys = append(keys, temporal.NewSearchAttributeKeyKeyword(a.Name))
-		}
-	}
-	s.temporal = local.TemporalForTest(t, local.TemporalConfig{SearchAttributes: keys})
+	s.temporal = local.TemporalForTest(t, local.TemporalConfig{SearchAttributes: workflows.SearchAttributeKeys()})
 	engine, url := newFakeEngine(t)
 	s.engine = engine
 	s.writePlan(url)
@@ -125,11 +57,9 @@ func newStage(t *testing.T) *stage {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hash, err := p.Hash()
-	if err != nil {
+	if s.people, err = sightless.New(p); err != nil {
 		t.Fatal(err)
 	}
-	s.people = &sightless{plan: p, hash: hash}
 	s.steps = s.people
 	s.sdk, err = client.Dial(client.Options{HostPort: s.temporal.HostPort(), Logger: log.NewStructuredLogger(slog.New(slog.DiscardHandler))})
 	if err != nil {
@@ -196,33 +126,15 @@ type said struct {
 
 func (s *stage) drctl(args ...string) said {
 	s.t.Helper()
-	return s.drctlSeen(&live{}, args...)
+	return s.drctlSeen(&local.Output{}, args...)
 }
 
 // drctlSeen is drctl whose stderr can be read while it runs.
-func (s *stage) drctlSeen(errOut *live, args ...string) said {
+func (s *stage) drctlSeen(errOut *local.Output, args ...string) said {
 	s.t.Helper()
 	var out bytes.Buffer
 	code := run(append(args, "--temporal", s.temporal.HostPort()), strings.NewReader(""), &out, errOut)
 	return said{code, out.String(), errOut.String()}
-}
-
-// live is text that grows.
-type live struct {
-	mu sync.Mutex // guards b
-	b  bytes.Buffer
-}
-
-func (l *live) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *live) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 func (s *stage) as(who string) []string { return []string{"--key", s.keys[who], "--plan", s.planFile} }
@@ -285,7 +197,7 @@ func TestRunsAreStartedAnsweredFollowedAndRefused(t *testing.T) {
 	if err := os.WriteFile(other, bytes.Replace(raw, []byte("rto_seconds: 900"), []byte("rto_seconds: 901"), 1), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.want(s.drctl("failover", "orders", "--yes=orders", "--epoch", "3", "--key", s.keys["ann"], "--plan", other), 3, "the plan's hash is "+s.people.hash, "bring your copy")
+	s.want(s.drctl("failover", "orders", "--yes=orders", "--epoch", "3", "--key", s.keys["ann"], "--plan", other), 3, "the plan's hash is "+s.people.Hash, "bring your copy")
 	s.want(s.drctl(append([]string{"failover", "orders", "--yes=orders", "--epoch", "2"}, s.as("ann")...)...), 3, "epoch 2")
 	s.want(s.drctl(append([]string{"failover", "orders", "--yes=orders"}, s.as("ann")...)...), 5, "no site's Consul told the record's epoch", "--epoch")
 	stranger := filepath.Join(s.dir, "stranger.json")
@@ -296,7 +208,7 @@ func TestRunsAreStartedAnsweredFollowedAndRefused(t *testing.T) {
 
 	// The real one waits for approval; a second is told who holds the pair.
 	var followed said
-	var progress live
+	var progress local.Output
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		followed = s.drctlSeen(&progress, append([]string{"failover", "orders", "--yes=orders", "--epoch", "3", "--reason", "east burns"}, s.as("ann")...)...)
@@ -317,7 +229,7 @@ func TestRunsAreStartedAnsweredFollowedAndRefused(t *testing.T) {
 	if err := json.Unmarshal([]byte(st.out), &status); err != nil {
 		t.Fatalf("%v in %s", err, st.out)
 	}
-	if status.Run.Requester != "ann" || status.Run.PlanHash != s.people.hash || status.Run.Operation != runbook.OpFailover ||
+	if status.Run.Requester != "ann" || status.Run.PlanHash != s.people.Hash || status.Run.Operation != runbook.OpFailover ||
 		status.Run.Summary != "failover of pair orders, asked by ann: east burns" || status.Detail.Epoch != 3 {
 		t.Errorf("status: %+v", status.Run)
 	}

@@ -239,7 +239,7 @@ func TestWatchShowsTheOpenRunInOnePlaceToItsEnd(t *testing.T) {
 
 // piped is a drctl whose output can be read while it runs.
 type piped struct {
-	out, errOut live
+	out, errOut local.Output
 	ended       chan said
 }
 

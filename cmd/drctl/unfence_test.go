@@ -13,6 +13,7 @@ import (
 	"github.com/drawbridge-dr/drawbridge/client/record"
 	"github.com/drawbridge-dr/drawbridge/cmd/internal/operator"
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
+	"github.com/drawbridge-dr/drawbridge/test/sightless"
 	"github.com/drawbridge-dr/drawbridge/workflows"
 	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
 	"github.com/google/go-cmp/cmp"
@@ -28,7 +29,7 @@ func TestUnfenceListsLostFencesAndLeavesThePairFreeWhenNoWorkerCanLiftThem(t *te
 	}
 	args := append([]string{"unfence", "orders", "--epoch", "3", "--engine-token", "east=" + token, "--engine-token", "west=" + token}, s.as("ann")...)
 	s.want(s.drctl(append(args, "--yes=orders")...), 3, "no engine that answered knows a fence of a lost run")
-	entry := api.ACLEntry{Principal: "User:app", Host: "*", ResourceType: "TOPIC", ResourceName: "dr-topic", PatternType: "LITERAL", Operation: "WRITE", Permission: "DENY"}
+	entry := api.ACLEntry{Principal: "User:app", Host: "*", ResourceType: "TOPIC", ResourceName: sightless.Topic, PatternType: "LITERAL", Operation: "WRITE", Permission: "DENY"}
 	s.engine.mu.Lock()
 	s.engine.fences = []api.Fence{{Pair: "orders", OperationID: "failover-gone", Site: "east", Entries: []api.FenceEntry{{ACLEntry: entry, ClusterID: "lkc-east"}}}}
 	s.engine.mu.Unlock()
@@ -65,7 +66,7 @@ func TestUnfenceListsLostFencesAndLeavesThePairFreeWhenNoWorkerCanLiftThem(t *te
 // fenced is a pair whose failover was lost behind its fence: a workflow that no worker has any more made entries at east,
 // which west's engine registers, and left its lock there.
 type fenced struct {
-	*sightless
+	*sightless.Steps
 	mu     sync.Mutex // guards the fields below
 	lock   string
 	lifted []workflows.LiftFenceInput
@@ -128,7 +129,7 @@ func (f *fenced) LiftFence(_ context.Context, in workflows.LiftFenceInput) (work
 }
 
 func (f *fenced) ListDRTopics(context.Context, workflows.ListDRTopicsInput) (workflows.ListDRTopicsResult, error) {
-	return workflows.ListDRTopicsResult{Topics: []string{"dr-topic"}}, nil
+	return workflows.ListDRTopicsResult{Topics: []string{sightless.Topic}}, nil
 }
 
 func (f *fenced) ProveWritable(_ context.Context, in workflows.ProveWritableInput) (workflows.ProveWritableResult, error) {
@@ -142,7 +143,7 @@ func (f *fenced) ProduceConsumeCanary(context.Context, workflows.ProduceConsumeC
 
 func TestUnfenceLiftsAfterAnApprovalAndIsFollowed(t *testing.T) {
 	s := newStage(t)
-	f := &fenced{sightless: s.people, lock: "failover-gone"}
+	f := &fenced{Steps: s.people, lock: "failover-gone"}
 	s.stopWorker()
 	s.steps = f
 	s.startWorker()

@@ -1,7 +1,6 @@
 package rest
 
 import (
-	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -17,11 +16,11 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
+	"github.com/drawbridge-dr/drawbridge/test/local"
 )
 
 func TestEachEndpointWantsItsRole(t *testing.T) {
@@ -49,27 +48,9 @@ func three() Access {
 	return a
 }
 
-// buffer is a log that several goroutines write.
-type buffer struct {
-	mu sync.Mutex // guards b
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
 func TestARoleIsLetInAsFarAsItGoesAndEachChangeIsLoggedWithWhoMadeIt(t *testing.T) {
 	fake := &fakeLinks{}
-	log := &buffer{}
+	log := &local.Output{}
 	base := start(t, Options{Links: fake, Access: three(), Logger: slog.New(slog.NewTextHandler(log, nil))})
 	calls := map[Role]func(c *api.Client) error{
 		RoleRead: func(c *api.Client) error { return drop(c.Progress(t.Context(), "l")) },

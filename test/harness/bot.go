@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -65,19 +63,5 @@ func (s *System) StartBot(ctx context.Context, key string, slack *fakeslack.Slac
 		return err
 	}
 	s.stop = append(s.stop, func() error { return proc.Stop(stopTimeout) })
-	return proc.WaitReady(ctx, "drbot to be connected", func(ctx context.Context) error {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+listen+"/readyz", http.NoBody)
-		if err != nil {
-			return err
-		}
-		res, err := http.DefaultClient.Do(req)
-		if err != nil {
-			return err
-		}
-		defer res.Body.Close()
-		if res.StatusCode != http.StatusOK {
-			return fmt.Errorf("it answers %s", res.Status)
-		}
-		return nil
-	})
+	return ready(ctx, "drbot", proc, listen)
 }

@@ -61,8 +61,13 @@ func (w *Worker) start(ctx context.Context) error {
 		return err
 	}
 	w.proc = proc
-	return proc.WaitReady(ctx, "worker to be ready", func(ctx context.Context) error {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+w.addr+"/readyz", http.NoBody)
+	return ready(ctx, "worker", proc, w.addr)
+}
+
+// ready waits until a process says at /readyz of its address that it is.
+func ready(ctx context.Context, name string, proc *local.Process, addr string) error {
+	return proc.WaitReady(ctx, name+" to be ready", func(ctx context.Context) error {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/readyz", http.NoBody)
 		if err != nil {
 			return err
 		}
