@@ -100,7 +100,7 @@ func (s *story) stillFree(ctx workflow.Context) error {
 		case len(silent) > 0:
 			s.find("whether somebody holds the pair could not be asked at %s before the point of no return", strings.Join(silent, ", "))
 		}
-		return "no", nil
+		return "nobody", nil
 	})
 	if err != nil || len(held) == 0 {
 		return err

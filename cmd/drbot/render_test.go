@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/slack-go/slack"
 
+	"github.com/drawbridge-dr/drawbridge/client/record"
 	"github.com/drawbridge-dr/drawbridge/cmd/internal/operator"
 	"github.com/drawbridge-dr/drawbridge/test/fakeslack"
 	"github.com/drawbridge-dr/drawbridge/workflows"
@@ -199,6 +200,18 @@ func TestTenThousandTopicsFit(t *testing.T) {
 	}
 	checked(t, "reports", reportsView("orders", lines).blocks)
 	checked(t, "readiness", readinessView(ready).blocks)
+}
+
+func TestTheLastWordNamesWhatIsOwedAndWhatPaysIt(t *testing.T) {
+	estimate := int64(1564)
+	got := endText("shop", workflows.Result{
+		Outcome: runbook.Partly, Active: []string{"west"}, Epoch: 2,
+		Report: runbook.Report{RTOMillis: 11000, RPOEstimate: &estimate, DebtsOpen: []record.FenceDebt{{Kind: record.DebtFence, Site: "east"}, {Kind: record.DebtFence, Site: "east"}}},
+	})
+	want := "Ended: partly, with something left to do. Active: west at epoch 2. RTO 11.0 s. Records at risk: about 1564. Owed: fence at east; `drctl debts shop` tells what pays it."
+	if got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
 }
 
 func TestTextIsCutAndEscapedWithoutBreakingEither(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -241,7 +242,16 @@ func (w *watcher) ended(ctx context.Context, run operator.Run, st workflows.Stat
 		return "", st, err
 	}
 	st.Outcome = got.Outcome
-	text := fmt.Sprintf("Ended: %s. Active: %v at epoch %d.", got.Outcome, got.Active, got.Epoch)
+	return endText(w.pair, got), st, nil
+}
+
+// endText is a run's last word in its thread.
+func endText(pair string, got workflows.Result) string {
+	outcome := got.Outcome
+	if outcome == runbook.Partly {
+		outcome += ", with something left to do" // skipped, or owed
+	}
+	text := fmt.Sprintf("Ended: %s. Active: %s at epoch %d.", outcome, strings.Join(got.Active, ", "), got.Epoch)
 	if r := got.Report; r.RTOMillis > 0 {
 		text += fmt.Sprintf(" RTO %.1f s%s.", float64(r.RTOMillis)/1000, runbook.Against(r.RTOMillis, r.RTOSeconds))
 	}
@@ -254,10 +264,16 @@ func (w *watcher) ended(ctx context.Context, run operator.Run, st workflows.Stat
 	if e := got.Report.Error; e != "" {
 		text += " " + e
 	}
-	if n := len(got.Report.DebtsOpen); n > 0 {
-		text += fmt.Sprintf(" Owed: %d.", n)
+	var owed []string
+	for _, d := range got.Report.DebtsOpen {
+		if line := d.Kind + " at " + d.Site; !slices.Contains(owed, line) {
+			owed = append(owed, line)
+		}
 	}
-	return text, st, nil
+	if len(owed) > 0 {
+		text += fmt.Sprintf(" Owed: %s; `drctl debts %s` tells what pays it.", strings.Join(owed, ", "), pair)
+	}
+	return text
 }
 
 // notice is a reply in a thread: it rings at those whom it mentions.

@@ -85,9 +85,9 @@ func (t *table) summary(r check.Report) {
 		t.verdict(r)
 		return
 	}
-	t.printf("\nthe group went on at %s; read %v, then recovered %v\n", r.ResumedAt, r.ConsumedAfterFailover, r.ConsumedAfterRecovery)
-	t.printf("RTO %.1f s; RPO estimated %d, exact %d records; fences: failover %s, returned %s, home %s; %s is active at epoch %d\n",
-		float64(r.RTOMillis)/1000, r.RPOEstimate, r.RPOExact, r.Fence.Failover, r.Fence.Returned, r.Fence.Home, r.Active, r.Epoch)
+	t.printf("\n%s: its group went on at %s; read %v, then recovered %v; RPO estimated %d, exact %d records\n", tutorialTopic, r.ResumedAt, r.ConsumedAfterFailover, r.ConsumedAfterRecovery, r.RPOEstimate, r.RPOExact)
+	t.printf("RTO %.1f s; fences: failover %s, returned %s, home %s; %s is active at epoch %d\n",
+		float64(r.RTOMillis)/1000, r.Fence.Failover, r.Fence.Returned, r.Fence.Home, r.Active, r.Epoch)
 	t.verdict(r)
 }
 
