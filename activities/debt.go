@@ -18,7 +18,7 @@ func (a *Activities) WakeDebt(ctx context.Context, in workflows.WakeDebtInput) (
 		return out, refuse(workflows.ErrRefused, "a workflow is started by a worker only")
 	}
 	_, err := activity.GetClient(ctx).SignalWithStartWorkflow(ctx, out.Workflow, workflows.SignalWake, nil, client.StartWorkflowOptions{
-		ID: out.Workflow, TaskQueue: workflows.TaskQueue, WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
+		ID: out.Workflow, TaskQueue: activity.GetInfo(ctx).TaskQueue, WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
 		StaticSummary: "debts of pair " + in.Call.Pair + ", left by " + in.Call.OperationID,
 	}, workflows.NameDebt, workflows.DebtInput{Pair: in.Call.Pair})
 	if err != nil {

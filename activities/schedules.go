@@ -39,11 +39,12 @@ func (a *Activities) WatchReadiness(ctx context.Context, in workflows.WatchReadi
 	if !activity.IsActivity(ctx) {
 		return out, refuse(workflows.ErrRefused, "a Schedule is made by a worker only")
 	}
+	queue := activity.GetInfo(ctx).TaskQueue // this worker's: what it makes, its like must find
 	note := "made by Drawbridge's SetUp from the plan of pair " + pair
 	all := []wanted{{
 		id: out.Schedule, note: note,
 		action: client.ScheduleWorkflowAction{
-			ID: out.Schedule, Workflow: workflows.NameReadiness, TaskQueue: workflows.TaskQueue,
+			ID: out.Schedule, Workflow: workflows.NameReadiness, TaskQueue: queue,
 			Args: []any{workflows.ReadinessInput{Pair: pair}}, StaticSummary: "readiness of pair " + pair + ", by schedule",
 		},
 	}}
@@ -52,7 +53,7 @@ func (a *Activities) WatchReadiness(ctx context.Context, in workflows.WatchReadi
 	}
 	for _, kind := range runbook.DrillKinds {
 		w := wanted{id: workflows.DrillSchedule(pair, kind), note: note, stops: true, action: client.ScheduleWorkflowAction{
-			ID: workflows.DrillSchedule(pair, kind), Workflow: workflows.NameDrill, TaskQueue: workflows.TaskQueue,
+			ID: workflows.DrillSchedule(pair, kind), Workflow: workflows.NameDrill, TaskQueue: queue,
 			Args:          []any{workflows.DrillInput{Start: workflows.Start{Pair: pair, Reason: "by schedule"}, Kind: kind}},
 			StaticSummary: kind + " drill of pair " + pair + ", by schedule",
 		}}
@@ -104,13 +105,20 @@ func (a *Activities) schedule(ctx context.Context, w wanted) (changed bool, err 
 			ID: w.id, Spec: *w.spec, CatchupWindow: catchUp, Overlap: enumspb.SCHEDULE_OVERLAP_POLICY_SKIP, Action: &w.action, Note: w.note, PauseOnFailure: w.stops,
 		})
 		return true, err
-	case same(now.Schedule.Spec, *w.spec):
+	case same(now.Schedule.Spec, *w.spec) && queueOf(now.Schedule.Action) == w.action.TaskQueue:
 		return false, nil
 	}
 	return true, have.Update(ctx, client.ScheduleUpdateOptions{DoUpdate: func(u client.ScheduleUpdateInput) (*client.ScheduleUpdate, error) {
-		u.Description.Schedule.Spec = w.spec
+		u.Description.Schedule.Spec, u.Description.Schedule.Action = w.spec, &w.action
 		return &client.ScheduleUpdate{Schedule: &u.Description.Schedule}, nil
 	}})
+}
+
+func queueOf(a client.ScheduleAction) string {
+	if w, ok := a.(*client.ScheduleWorkflowAction); ok {
+		return w.TaskQueue
+	}
+	return ""
 }
 
 // same: intervals can be compared. A cron line comes back as calendars, and is

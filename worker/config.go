@@ -41,7 +41,8 @@ type Temporal struct {
 	// what those say, else localhost:7233 and default.
 	Address   string `yaml:"address"`
 	Namespace string `yaml:"namespace"`
-	// TaskQueue is drawbridge by default; starters must name the same.
+	// TaskQueue is drawbridge by default, where drctl and drbot start runs. With another
+	// one whoever starts a run names the same; what the worker starts itself is there.
 	TaskQueue string `yaml:"task_queue"`
 }
 

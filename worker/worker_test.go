@@ -13,6 +13,8 @@ import (
 
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
+	sdk "go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
 
 	"github.com/drawbridge-dr/drawbridge/test/local"
 	"github.com/drawbridge-dr/drawbridge/workflows"
@@ -74,6 +76,61 @@ func TestAWorkerRefusesToStartWithoutSearchAttributes(t *testing.T) {
 	}
 	if other := workflows.SearchAttributes[1].Name; strings.Contains(err.Error(), other) {
 		t.Errorf("names %s, which is there: %v", other, err)
+	}
+}
+
+// What a worker starts, it and its like must find: Schedules and Debt go to its own queue.
+func TestWhatAWorkerStartsComesToItsOwnQueue(t *testing.T) {
+	s := local.TemporalForTest(t, local.TemporalConfig{SearchAttributes: attributes(0)})
+	cfg := config(t, s)
+	cfg.Temporal.TaskQueue = "drawbridge-2"
+	w, err := New(t.Context(), cfg, "test", discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- w.Run(ctx) }()
+	defer func() { stop(); <-ended }()
+	c, err := s.Dial(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	caller := sdk.New(c, "caller", sdk.Options{})
+	call := workflows.Call{Pair: "orders", OperationID: "x"}
+	caller.RegisterWorkflowWithOptions(func(ctx workflow.Context) error {
+		ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{TaskQueue: "drawbridge-2", StartToCloseTimeout: 10 * time.Second})
+		err := workflow.ExecuteActivity(ctx, "WakeDebt", workflows.WakeDebtInput{Call: call}).Get(ctx, nil)
+		if err == nil {
+			err = workflow.ExecuteActivity(ctx, "WatchReadiness", workflows.WatchReadinessInput{Call: call, Every: time.Hour}).Get(ctx, nil)
+		}
+		return err
+	}, workflow.RegisterOptions{Name: "Call"})
+	if err := caller.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer caller.Stop()
+	wait, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	run, err := c.ExecuteWorkflow(wait, client.StartWorkflowOptions{TaskQueue: "caller"}, "Call")
+	if err == nil {
+		err = run.Get(wait, nil)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	debt, err := c.DescribeWorkflowExecution(wait, workflows.DebtID("orders"), "")
+	if err != nil || debt.GetExecutionConfig().GetTaskQueue().GetName() != "drawbridge-2" {
+		t.Errorf("debt: %v, %v", debt.GetExecutionConfig().GetTaskQueue(), err)
+	}
+	ready, err := c.ScheduleClient().GetHandle(wait, workflows.ReadyID("orders")).Describe(wait)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, ok := ready.Schedule.Action.(*client.ScheduleWorkflowAction); !ok || a.TaskQueue != "drawbridge-2" {
+		t.Errorf("readiness: %+v", ready.Schedule.Action)
 	}
 }
 
