@@ -27,6 +27,7 @@ func (c check) credentials(_ context.Context) {
 	c.certificate("authority of kafka", s.Kafka.Security.CAFile)
 	c.certificate("authority of the engine", s.Engine.CAFile)
 	c.certificate("certificate shown to the engine", s.Engine.CertFile)
+	c.file("key of the certificate shown to the engine", s.Engine.KeyFile)
 }
 
 // channels looks at what people are told with.

@@ -89,7 +89,7 @@ func TestCredentialsAreLookedAtBeforeTheyAreNeeded(t *testing.T) {
 		Name:   "west",
 		Kafka:  runbook.Kafka{Security: runbook.Security{Password: "${vault:kv/kafka#password}", CAFile: cert}},
 		Canary: &runbook.Security{Password: "${vault:kv/nowhere#password}"},
-		Engine: runbook.Engine{TokenFile: filepath.Join(dir, "none"), CertFile: old, CAFile: certificate(t, dir, "fine.pem", time.Now().Add(400*24*time.Hour))},
+		Engine: runbook.Engine{TokenFile: filepath.Join(dir, "none"), CertFile: old, KeyFile: filepath.Join(dir, "no-key"), CAFile: certificate(t, dir, "fine.pem", time.Now().Add(400*24*time.Hour))},
 	}
 	look := func() string {
 		t.Helper()
@@ -116,6 +116,7 @@ func TestCredentialsAreLookedAtBeforeTheyAreNeeded(t *testing.T) {
 		"blocker the engine's token (" + filepath.Join(dir, "none") + ") cannot be read",
 		"warning the authority of kafka (" + cert + ") ends ",
 		"blocker the certificate shown to the engine (" + old + ") ended ",
+		"blocker the key of the certificate shown to the engine (" + filepath.Join(dir, "no-key") + ") cannot be read",
 		"warning the Slack token cannot be read: the plan has no reference there",
 		"warning the PagerDuty routing key (${env:DRAWBRIDGE_NOT_SET}) cannot be read",
 	} {
@@ -123,7 +124,7 @@ func TestCredentialsAreLookedAtBeforeTheyAreNeeded(t *testing.T) {
 			t.Errorf("nothing says %q in\n%s", says, now)
 		}
 	}
-	if strings.Contains(now, "fine.pem") || strings.Contains(now, "consul") || strings.Count(now, "\n") != 6 {
+	if strings.Contains(now, "fine.pem") || strings.Contains(now, "consul") || strings.Count(now, "\n") != 7 {
 		t.Errorf("too much is said:\n%s", now)
 	}
 	sealed.Store(true)
