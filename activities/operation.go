@@ -49,6 +49,7 @@ func lockResult(in workflows.EngineLockInput, l api.Lock) workflows.EngineLockRe
 
 // EngineUnlock gives the lock back; Held tells whether it is still ours.
 func (a *Activities) EngineUnlock(ctx context.Context, in workflows.EngineLockInput) (workflows.EngineLockResult, error) {
+	defer a.beat(ctx)()
 	e, err := a.engine(in.Site)
 	if err != nil {
 		return workflows.EngineLockResult{}, settle(err)

@@ -16,6 +16,7 @@ import (
 
 // ReadRecord asks both Consuls and both engines at the same time.
 func (a *Activities) ReadRecord(ctx context.Context, in workflows.ReadRecordInput) (workflows.ReadRecordResult, error) {
+	defer a.beat(ctx)()
 	out := workflows.ReadRecordResult{
 		Copies:  make([]runbook.RecordCopy, len(in.Sites)),
 		Engines: make([]runbook.EngineTruth, len(in.Sites)),
@@ -158,6 +159,7 @@ func describe(r record.Record) string {
 // WriteRecord looks, writes the three keys by one transaction that checks the
 // ModifyIndex just read, and looks again where the answer was lost.
 func (a *Activities) WriteRecord(ctx context.Context, in workflows.WriteRecordInput) (workflows.WriteRecordResult, error) {
+	defer a.beat(ctx)()
 	in.Record = in.Record.Normalised()
 	body, err := record.Marshal(in.Record)
 	if err != nil {

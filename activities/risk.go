@@ -50,6 +50,7 @@ func (a *Activities) AttestOutage(ctx context.Context, in workflows.AttestOutage
 // MeasureRisk reads progress and offset sync. Now is this worker's clock: the
 // engine's API tells no time of its own.
 func (a *Activities) MeasureRisk(ctx context.Context, in workflows.MeasureRiskInput) (workflows.MeasureRiskResult, error) {
+	defer a.beat(ctx)()
 	risk, err := a.risk(ctx, in)
 	return workflows.MeasureRiskResult{Risk: risk.Condense(runbook.RowLimit)}, settle(err)
 }
