@@ -288,6 +288,11 @@ func TestAPlannedMoveAndALossOverRealEngines(t *testing.T) {
 	if _, total := runbook.RPO(ledger.Lines); total != 3 || !slices.Equal(runbook.Undecided(ledger.Lines), []string{"orders"}) {
 		t.Fatalf("ledger %+v", ledger.Lines)
 	}
+	in.Stored = true // what was counted, without another count
+	if again := must[workflows.LedgerResult](t)(p.ComputeLedger(ctx, in)); !slices.Equal(runbook.Undecided(again.Lines), []string{"orders"}) {
+		t.Errorf("stored ledger %+v", again.Lines)
+	}
+	in.Stored = false
 	archive := in
 	archive.KeepDecision = true
 	_, err = p.ExportLedger(ctx, archive)

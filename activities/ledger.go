@@ -27,7 +27,11 @@ func (a *Activities) ComputeLedger(ctx context.Context, in workflows.LedgerInput
 		if err != nil {
 			return workflows.LedgerResult{}, err
 		}
-		l, err := e.ComputeLedger(ctx, in.Link.Name)
+		count := e.ComputeLedger
+		if in.Stored {
+			count = e.Ledger
+		}
+		l, err := count(ctx, in.Link.Name)
 		return workflows.LedgerResult{Lines: lines(l.Entries, nil)}, err
 	})
 }

@@ -21,6 +21,9 @@ const (
 	debtEvery = time.Minute
 	// debtPatience is the longest pause behind runs that could not pay.
 	debtPatience = time.Hour
+	// debtCounts is how often lagged records are counted again, which reads them all;
+	// meanwhile what was counted last is looked at, and what was decided since.
+	debtCounts = 30 * time.Minute
 	// debtLooks of one run; then it goes on as a new one, so that no history grows
 	// for weeks.
 	debtLooks = 100
@@ -72,8 +75,9 @@ func Debt(ctx workflow.Context, in DebtInput) (DebtStatus, error) {
 
 // duty is Debt's memory.
 type duty struct {
-	plan   runbook.Plan
-	status DebtStatus
+	plan    runbook.Plan
+	status  DebtStatus
+	counted time.Time // when lagged records were
 }
 
 func (d *duty) call(step string) Call {
@@ -146,10 +150,18 @@ func (d *duty) ask(ctx workflow.Context, f *runbook.DebtFacts) error {
 	if site, lagged := runbook.LaggedSite(*f.Truth.Record); !lagged || !runbook.LedgerReadable(*f, site) {
 		return nil
 	}
-	got, err := run(with(ctx, kindReady, "loss ledger of "+link.Name), steps.ComputeLedger, LedgerInput{Call: d.call("ledger decided?"), Site: active, Link: link, IfLink: true})
+	in := LedgerInput{Call: d.call("ledger decided?"), Site: active, Link: link, IfLink: true, Stored: workflow.Now(ctx).Sub(d.counted) < debtCounts}
+	got, err := run(with(ctx, kindReady, "loss ledger of "+link.Name), steps.ComputeLedger, in)
+	if err == nil && in.Stored && len(runbook.Undecided(got.Lines)) == 0 {
+		in.Stored = false // that nothing is owed is said of what was counted now
+		got, err = run(with(ctx, kindReady, "loss ledger of "+link.Name), steps.ComputeLedger, in)
+	}
 	if err != nil {
 		d.status.Problem = said(err) // the rest is worth judging
 		return nil
+	}
+	if !in.Stored {
+		d.counted = workflow.Now(ctx)
 	}
 	f.Ledger = append([]runbook.LedgerLine{}, got.Lines...)
 	return nil

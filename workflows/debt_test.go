@@ -341,3 +341,26 @@ func TestOldDebtsArePagedWhereThereIsNoSlackAndTheirEndIsTold(t *testing.T) {
 		t.Errorf("told %v", kinds)
 	}
 }
+
+// To count lagged records is to read them all, from a site that has only just come back.
+func TestLaggedRecordsAreNotCountedAtEveryLookAndAreBeforeNothingIsOwed(t *testing.T) {
+	w := failedOver()
+	w.plan.Debts.EverySeconds = 60
+	s := newStage(t, w)
+	st, err := s.debts(func(look int) {
+		if look == 50 {
+			w.mu.Lock()
+			w.ledger[0].Decision = runbook.LedgerExported
+			w.mu.Unlock()
+		}
+	})
+	looks, counts := len(w.ledgerAsked), 0
+	for _, stored := range w.ledgerAsked {
+		if !stored {
+			counts++
+		}
+	}
+	if err != nil || len(st.Owed) > 0 || looks < 50 || counts != 3 || w.ledgerAsked[looks-1] {
+		t.Errorf("%d looks, %d counts, %v, owed %v", looks, counts, err, st.Owed)
+	}
+}

@@ -310,7 +310,7 @@ func (d *drill) child(ctx workflow.Context, name, id string, in any) (res Result
 
 // alert tells people, and waits until they are told: a closed run sends nothing.
 func (d *drill) alert(ctx workflow.Context, what string, cause error, page bool) {
-	d.say(ctx, NotifyDrill, fmt.Sprintf("%s drill of pair %s %s", d.kind, d.status.Pair, what), said(cause), page)
+	d.say(ctx, NotifyDrill, fmt.Sprintf("%s drill of pair %s %s", d.kind, d.status.Pair, what), cut(said(cause), mostSaid), page)
 }
 
 // calm ends the page of the drill before this one, if that failed.

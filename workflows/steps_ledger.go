@@ -31,6 +31,8 @@ type LedgerInput struct {
 	KeepDecision bool         `json:"keep_decision,omitempty"`
 	// IfLink: a link that the engine does not know has an empty ledger.
 	IfLink bool `json:"if_link,omitempty"`
+	// Stored asks for what was counted last, with the decisions since.
+	Stored bool `json:"stored,omitempty"`
 }
 
 // LedgerResult is the link's ledger after the step, of Topics where the input names

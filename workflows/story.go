@@ -369,7 +369,7 @@ func (s *story) close(ctx workflow.Context, err error) (Result, error) {
 		}
 		res.ReportFile, r.PlanChanged = saved.Markdown, saved.PlanChanged
 	}
-	s.notify(ctx, NotifyFinished, fmt.Sprintf("%s of %s: %s", s.path, s.status.Pair, outcome), r.Error, false)
+	s.notify(ctx, NotifyFinished, fmt.Sprintf("%s of %s: %s", s.path, s.status.Pair, outcome), cut(r.Error, mostSaid), false)
 	res.Report = *r
 	s.show(ctx)
 	s.search(ctx)

@@ -86,3 +86,16 @@ func TestAReminderIsCutWhereAPageEnds(t *testing.T) {
 		t.Errorf("the status says it in %d characters, the longest message has %d", len(waited), longest)
 	}
 }
+
+func TestTheEndOfARunIsToldInAsManyWordsAsAPageHas(t *testing.T) {
+	w := calm()
+	for i := range 300 {
+		w.fail["CompareTopics"] = append(w.fail["CompareTopics"], no(ErrRefused, "%s", strings.Repeat(fmt.Sprintf("topic-%03d is not there; ", i), 300)))
+	}
+	s := newStage(t, w)
+	s.run(Switchover, planned())
+	last := w.notes[len(w.notes)-1]
+	if n := utf8.RuneCountInString(last.Text); last.Kind != NotifyFinished || n != mostSaid+2 {
+		t.Errorf("%s: %d characters", last.Kind, n)
+	}
+}

@@ -21,6 +21,8 @@ type world struct {
 	Steps
 	mu sync.Mutex
 
+	ledgerAsked []bool // each look: whether for what was counted last
+
 	plan    runbook.Plan
 	edited  bool // since it was loaded first
 	consul  map[string]*record.Record
@@ -656,6 +658,9 @@ func (w *world) decide(method string, in LedgerInput, decision string) (LedgerRe
 }
 
 func (w *world) ComputeLedger(_ context.Context, in LedgerInput) (LedgerResult, error) {
+	w.mu.Lock()
+	w.ledgerAsked = append(w.ledgerAsked, in.Stored)
+	w.mu.Unlock()
 	return w.decide("ComputeLedger", LedgerInput{Call: in.Call}, "")
 }
 
