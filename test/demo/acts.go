@@ -47,7 +47,7 @@ func (s *story) setUp(ctx context.Context) (string, error) {
 	if err == nil && got.Outcome != runbook.Done {
 		err = fmt.Errorf("outcome %q: %v", got.Outcome, got.Report.Findings)
 	}
-	return fmt.Sprintf("%v is active at epoch %d", got.Active, got.Epoch), err
+	return fmt.Sprintf("%s is active at epoch %d", joined(got.Active), got.Epoch), err
 }
 
 func (s *story) startClients() error {
@@ -187,7 +187,7 @@ func (s *story) failOver(ctx context.Context) (string, error) {
 		err = werr
 	}
 	s.failover = got
-	return fmt.Sprintf("RTO %.1f s; %v is active at epoch %d", float64(got.Report.RTOMillis)/1000, got.Active, got.Epoch), err
+	return fmt.Sprintf("RTO %.1f s; %s is active at epoch %d", float64(got.Report.RTOMillis)/1000, joined(got.Active), got.Epoch), err
 }
 
 func (s *story) onceAway(ctx context.Context) error {
@@ -256,7 +256,7 @@ func (s *story) failBack(ctx context.Context) (string, error) {
 	}
 	got, err := s.operate(ctx, "failback", "--yes="+s.sys.Pair())
 	s.failback = got
-	return fmt.Sprintf("%d records were copied home; %v is active at epoch %d", got.Report.CopyRecords, got.Active, got.Epoch), err
+	return fmt.Sprintf("%d records were copied home; %s is active at epoch %d", got.Report.CopyRecords, joined(got.Active), got.Epoch), err
 }
 
 func (s *story) atHome(ctx context.Context) (string, error) {

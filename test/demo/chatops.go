@@ -57,7 +57,7 @@ func (s *story) inSlack(cfg *harness.Config) error {
 		return err
 	}
 	pager := filepath.Join(cfg.Dir, "keys", "pager.key")
-	if err := writeSecret(pager, "demo-routing-key"); err != nil {
+	if err := writeSecret(pager, "demo0routing0key0of032characters"); err != nil {
 		return err
 	}
 	cfg.PagerDutyURL = c.pager.URL()
@@ -121,8 +121,8 @@ func (s *story) failOverInSlack(ctx context.Context) (string, error) {
 		err = werr
 	}
 	r := s.failover.Report
-	return fmt.Sprintf("approved by %v, acknowledged by %v; RTO %.1f s; %v is active at epoch %d", runbook.Who(r.Approvals, runbook.Approve), runbook.Who(r.Approvals, runbook.Acknowledge),
-		float64(r.RTOMillis)/1000, r.Active, r.EpochAfter), err
+	return fmt.Sprintf("approved by %s, acknowledged by %s; RTO %.1f s; %s is active at epoch %d", joined(runbook.Who(r.Approvals, runbook.Approve)), joined(runbook.Who(r.Approvals, runbook.Acknowledge)),
+		float64(r.RTOMillis)/1000, joined(r.Active), r.EpochAfter), err
 }
 
 // says shows what somebody does in Slack.

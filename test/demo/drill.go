@@ -163,7 +163,7 @@ func (s *story) fullDrill(ctx context.Context) (string, error) {
 	if err := s.movesOf(ctx); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("clients stood still for %.1f s and %.1f s; %v is active at epoch %d", float64(s.failover.Report.RTOMillis)/1000, float64(s.failback.Report.RTOMillis)/1000, got.Active, got.Epoch), nil
+	return fmt.Sprintf("clients stood still for %.1f s and %.1f s; %s is active at epoch %d", float64(s.failover.Report.RTOMillis)/1000, float64(s.failback.Report.RTOMillis)/1000, joined(got.Active), got.Epoch), nil
 }
 
 // movesOf reads the reports of the two moves, as a person would find them.

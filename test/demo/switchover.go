@@ -88,7 +88,7 @@ func (s *story) moveTo(ctx context.Context, site *harness.Site, result *workflow
 	for _, seg := range got.Report.RTO {
 		s.table.printf("      | %-8s %6.1f s\n", seg.Name, float64(seg.Millis)/1000)
 	}
-	return fmt.Sprintf("clients stood still for %.1f s; %v is active at epoch %d", float64(got.Report.RTOMillis)/1000, got.Active, got.Epoch), err
+	return fmt.Sprintf("clients stood still for %.1f s; %s is active at epoch %d", float64(got.Report.RTOMillis)/1000, joined(got.Active), got.Epoch), err
 }
 
 // lookAtHome reads home as it stands while clients are away: it must hold what

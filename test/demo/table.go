@@ -101,3 +101,5 @@ func (t *table) verdict(r check.Report) {
 		t.printf("  - %s\n", f)
 	}
 }
+
+func joined(names []string) string { return strings.Join(names, ", ") }

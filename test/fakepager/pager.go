@@ -4,6 +4,7 @@ package fakepager
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -52,6 +53,10 @@ func Start() (*Pager, error) {
 	p := &Pager{listener: l, ended: make(chan struct{})}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v2/enqueue", p.enqueue)
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		p.fault("no such place: %s %s", r.Method, r.URL.Path)
+		http.NotFound(w, r)
+	})
 	p.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	go func() {
 		defer close(p.ended)
@@ -104,9 +109,15 @@ type event struct {
 	} `json:"payload"`
 }
 
+// Limits of the API.
+const (
+	keyLength = 32
+	maxEvent  = 512 << 10 // bytes
+)
+
 func (e event) faults() (out []string) {
-	if e.RoutingKey == "" {
-		out = append(out, "'routing_key' is missing")
+	if len(e.RoutingKey) != keyLength {
+		out = append(out, "'routing_key' is no integration key of 32 characters")
 	}
 	switch {
 	case e.Action == "trigger" && (e.Payload == nil || e.Payload.Summary == "" || e.Payload.Source == ""):
@@ -130,7 +141,7 @@ func (p *Pager) enqueue(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	var e event
 	faults := []string{}
-	if err := json.NewDecoder(r.Body).Decode(&e); err != nil {
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxEvent)).Decode(&e); err != nil {
 		faults = append(faults, err.Error())
 	} else {
 		faults = append(faults, e.faults()...)
@@ -140,6 +151,9 @@ func (p *Pager) enqueue(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusBadRequest)
 		_ = json.NewEncoder(w).Encode(map[string]any{"status": "invalid event", "message": "Event object is invalid", "errors": faults}) // a client that is gone reads nothing
 		return
+	}
+	if e.DedupKey == "" {
+		e.DedupKey = rand.Text() // a new incident: nothing else has its key
 	}
 	p.take(e)
 	w.WriteHeader(http.StatusAccepted)
