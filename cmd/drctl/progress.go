@@ -119,7 +119,7 @@ func resultTable(w io.Writer, r workflows.Result) {
 		rto = "" // it would be the dry run's own time
 	}
 	pairs(w,
-		"outcome", r.Outcome, "operation", rep.Operation+" "+r.OpID, "error", rep.Error,
+		"outcome", outcomeText(r.Outcome), "operation", rep.Operation+" "+r.OpID, "error", rep.Error,
 		"epoch", fmt.Sprintf("%d -> %d", rep.EpochBefore, r.Epoch), "active", joined(r.Active),
 		"rto", rto, "rpo estimate", number(rep.RPOEstimate), "rpo exact", number(rep.RPOExact), "rpo in time", rpoTime(rep.RPOTime),
 		"plan", planChanged(rep.PlanChanged), "report", r.ReportFile)
@@ -160,6 +160,14 @@ func resultTable(w io.Writer, r workflows.Result) {
 	for _, d := range rep.DebtsPaid {
 		fmt.Fprintf(w, "debt paid: %s at %s\n", d.Kind, d.Site)
 	}
+}
+
+// outcomeText says what "partly" leaves to a person.
+func outcomeText(outcome string) string {
+	if outcome == runbook.Partly {
+		return outcome + ": done, with something skipped or still owed"
+	}
+	return outcome
 }
 
 // moveLines are the forecast of a planned move, and that it became a failover.

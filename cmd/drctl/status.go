@@ -250,8 +250,12 @@ func runTable(w io.Writer, st operator.Status) {
 	if run.Closed != nil {
 		closed = stamp(*run.Closed)
 	}
+	outcome := run.Outcome
+	if st.Open() {
+		outcome = "" // it has none yet
+	}
 	pairs(w,
-		"pair", st.Pair, "operation", describe(run.Run), "state", run.State, "phase", run.Phase, "outcome", run.Outcome,
+		"pair", st.Pair, "operation", describe(run.Run), "state", run.State, "phase", run.Phase, "outcome", outcomeText(outcome),
 		"requester", run.Requester, "started", stamp(run.Started), "ended", closed, "run", run.RunID, "plan", run.PlanHash, "problem", st.Problem)
 	d := st.Detail
 	if d == nil {
