@@ -133,5 +133,5 @@ func choice(id, label string, options ...string) slack.Block {
 		value, text, _ := strings.Cut(o, "=")
 		all = append(all, slack.NewOptionBlockObject(value, plain(clip(cmp.Or(text, value), 75)), nil))
 	}
-	return slack.NewInputBlock(id, plain(clip(label, 150)), nil, slack.NewOptionsSelectBlockElement(slack.OptTypeStatic, plain("choose"), id, all...))
+	return slack.NewInputBlock(id, plain(clip(label, maxLabel)), nil, slack.NewOptionsSelectBlockElement(slack.OptTypeStatic, plain("choose"), id, all...))
 }

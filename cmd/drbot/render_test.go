@@ -202,6 +202,20 @@ func TestTenThousandTopicsFit(t *testing.T) {
 	checked(t, "readiness", readinessView(ready).blocks)
 }
 
+// What is given up for good must not be told apart by what was cut off.
+func TestTopicsToDecideHaveTheirWholeNames(t *testing.T) {
+	name := strings.Repeat("a", 248)
+	raw, err := json.Marshal(decideInputs(runbook.OpRecover, []string{name + "1", name + "2"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, topic := range []string{name + "1", name + "2"} {
+		if !strings.Contains(string(raw), topic) {
+			t.Errorf("%s is not shown", topic)
+		}
+	}
+}
+
 func TestTheLastWordNamesWhatIsOwedAndWhatPaysIt(t *testing.T) {
 	estimate := int64(1564)
 	got := endText("shop", workflows.Result{

@@ -13,8 +13,8 @@ import (
 const (
 	maxSection  = 2900 // of 3000
 	maxHeader   = 150
+	maxLabel    = 1900 // of 2000: a topic's whole name
 	maxFallback = 2900 // of 4000, which Slack cuts
-	maxField    = 1900 // of 2000
 	maxMeta     = 3000
 )
 
