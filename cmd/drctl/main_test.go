@@ -12,7 +12,14 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
+// race is what the race detector is told in each drctl that is a process of its own. By itself it waits a second at each end
+// for what other goroutines may still do; there are more than a hundred ends.
+const race = "atexit_sleep_ms=20"
+
 func TestMain(m *testing.M) {
+	if err := os.Setenv("GORACE", race); err != nil {
+		panic(err)
+	}
 	os.Exit(testscript.RunMain(m, map[string]func() int{
 		"drctl": func() int { return run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr) },
 	}))
@@ -28,6 +35,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			_, url := newFakeEngine(t)
 			token := env.WorkDir + "/token"
+			env.Setenv("GORACE", race) // a script inherits nothing
 			env.Setenv("ENGINE", url)
 			env.Setenv("TOKEN", token)
 			env.Setenv("XDG_CONFIG_HOME", env.WorkDir+"/config")
