@@ -41,6 +41,7 @@ func Record() record.Record {
 // Topic is the one that lags, by three records.
 const Topic = "dr-topic"
 
+// LoadPlan gives the plan to whoever has the same, or names none.
 func (s *Steps) LoadPlan(_ context.Context, in workflows.LoadPlanInput) (out workflows.LoadPlanResult, err error) {
 	if in.PlanHash != "" && in.PlanHash != s.Hash {
 		return out, temporal.NewNonRetryableApplicationError(fmt.Sprintf("the plan's hash is %s here, %s was sent", s.Hash, in.PlanHash), workflows.ErrPlanDiffers, nil)
@@ -53,6 +54,7 @@ func (s *Steps) LoadPlan(_ context.Context, in workflows.LoadPlanInput) (out wor
 	return out, json.Unmarshal(raw, &out.Plan)
 }
 
+// VerifySignature is the real one.
 func (s *Steps) VerifySignature(_ context.Context, in workflows.VerifySignatureInput) (out workflows.VerifySignatureResult, _ error) {
 	who, err := plan.Verify(s.plan.People, s.plan.Bot, plan.Approval(in.Command))
 	if err != nil {
@@ -61,6 +63,7 @@ func (s *Steps) VerifySignature(_ context.Context, in workflows.VerifySignatureI
 	return workflows.VerifySignatureResult{Valid: true, By: who.Name, Roles: who.Roles}, nil
 }
 
+// ReadRecord finds east silent, and Record at west.
 func (s *Steps) ReadRecord(context.Context, workflows.ReadRecordInput) (workflows.ReadRecordResult, error) {
 	r := Record()
 	return workflows.ReadRecordResult{
@@ -69,10 +72,12 @@ func (s *Steps) ReadRecord(context.Context, workflows.ReadRecordInput) (workflow
 	}, nil
 }
 
+// AttestOutage: neither the worker nor the engine at west reaches east.
 func (s *Steps) AttestOutage(context.Context, workflows.AttestOutageInput) (workflows.AttestOutageResult, error) {
 	return workflows.AttestOutageResult{Vantages: []runbook.Vantage{{From: "worker", Known: true}, {From: "engine west", Known: true}}}, nil
 }
 
+// MeasureRisk: Topic lags.
 func (s *Steps) MeasureRisk(context.Context, workflows.MeasureRiskInput) (workflows.MeasureRiskResult, error) {
 	return workflows.MeasureRiskResult{Risk: runbook.Risk{
 		Link: "east-to-west", Now: time.Now(), LastContact: time.Now(),
@@ -80,14 +85,17 @@ func (s *Steps) MeasureRisk(context.Context, workflows.MeasureRiskInput) (workfl
 	}}, nil
 }
 
+// PastRuns: there were none.
 func (s *Steps) PastRuns(context.Context, workflows.PastRunsInput) (workflows.PastRunsResult, error) {
 	return workflows.PastRunsResult{}, nil
 }
 
+// InspectPipeline finds none.
 func (s *Steps) InspectPipeline(context.Context, workflows.InspectPipelineInput) (workflows.InspectPipelineResult, error) {
 	return workflows.InspectPipelineResult{}, nil
 }
 
+// SaveReport keeps nothing, and names a file all the same.
 func (s *Steps) SaveReport(context.Context, workflows.SaveReportInput) (workflows.SaveReportResult, error) {
 	return workflows.SaveReportResult{Markdown: "reports/report.md"}, nil
 }
