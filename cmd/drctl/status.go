@@ -254,14 +254,16 @@ func runTable(w io.Writer, st operator.Status) {
 	if st.Open() {
 		outcome = "" // it has none yet
 	}
-	pairs(w,
+	about := []string{
 		"pair", st.Pair, "operation", describe(run.Run), "state", run.State, "phase", run.Phase, "outcome", outcomeText(outcome),
-		"requester", run.Requester, "started", stamp(run.Started), "ended", closed, "run", run.RunID, "plan", run.PlanHash, "problem", st.Problem)
+		"requester", run.Requester, "started", stamp(run.Started), "ended", closed, "run", run.RunID, "plan", run.PlanHash, "problem", st.Problem,
+	}
 	d := st.Detail
 	if d == nil {
+		pairs(w, about...)
 		return
 	}
-	pairs(w, "op id", d.OpID, "epoch", strconv.FormatInt(d.Epoch, 10))
+	pairs(w, append(about, "op id", d.OpID, "epoch", strconv.FormatInt(d.Epoch, 10))...)
 	lines := [][]string{{"STEP", "STATE", "TOOK", "DETAIL"}}
 	for _, s := range d.Steps {
 		lines = append(lines, []string{s.Name, s.State, millis(s.Millis), s.Detail})

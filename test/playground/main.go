@@ -2,7 +2,7 @@
 // ACLs), a Consul beside each, and a Temporal, on loopback, until Ctrl-C. Nothing of Drawbridge itself runs: docs/tutorial.md
 // starts that by hand on the addresses that this writes down. `make playground` runs it.
 //
-// kill -9 of the process in east.pid loses the site, kill -HUP of the playground brings back what is down.
+// kill -9 of the process in east.pid loses the site, kill -USR1 of the playground brings back what is down.
 //
 // It is also the tutorial's application: playground produce TOPIC, playground consume TOPIC GROUP (clients.go).
 package main
@@ -36,7 +36,7 @@ const usage = `usage: playground                        two clusters, two Consul
        playground consume TOPIC GROUP    prints what it reads, under drctl exec`
 
 func run(args []string, getenv func(string) string, stdout, stderr io.Writer) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP) // a terminal that is closed
 	defer stop()
 	var err error
 	switch {
@@ -91,7 +91,7 @@ func play(ctx context.Context, dir string, out io.Writer) (err error) {
 		return fmt.Errorf("folder %s is left of an earlier playground: remove it, with whatever the tutorial put there, or set PLAYGROUND to another one", dir)
 	}
 	again := make(chan os.Signal, 1)
-	signal.Notify(again, syscall.SIGHUP)
+	signal.Notify(again, syscall.SIGUSR1)
 	defer signal.Stop(again)
 	sites := []*site{{name: "east"}, {name: "west"}}
 	var temporal *local.Temporal
