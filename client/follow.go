@@ -19,7 +19,8 @@ type Work func(ctx context.Context, place record.Place) error
 // hanging is how long a Work may go on after its context has ended before the log says so.
 const hanging = 30 * time.Second
 
-// Follow runs work where the record says that group belongs, one at a time, and nowhere while the pair is frozen. Each stop
+// Follow runs work where the record says that group belongs, one at a time, and nowhere while the pair is frozen or the group
+// waits for its wave of a move. Each stop
 // is acknowledged after work has returned, each start as it begins. Which site, and what restarts it, is as for `drctl exec`:
 // a record that leaves the group's place alone does not disturb it.
 //
@@ -106,7 +107,7 @@ func (f *follower) take(ctx context.Context, r record.Record) error {
 		}
 		f.acks.Say(f.says(Stopped))
 	}
-	if r.Phase == record.Frozen {
+	if f.running == nil && !r.MayStart(f.group) {
 		f.acks.Say(f.says(Stopped))
 		return nil
 	}

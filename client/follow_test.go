@@ -173,9 +173,25 @@ func TestAnApplicationWorksWhereTheRecordSaysAndNowhereWhileFrozen(t *testing.T)
 	a.untilDid(want...)
 	a.untilAck(client.Running, 2, record.Open, "west")
 
+	// Sent home in a later wave: it stops, and starts when it has its turn.
+	wait := func(r *record.Record) { r.Waits = []string{"billing"} }
+	put(t, consul, rec(3, "east", wait))
+	want = append(want, "left west")
+	a.untilAck(client.Stopped, 3, record.Open, "")
+	a.untilDid(want...)
+	put(t, consul, rec(3, "east"))
+	want = append(want, "at east "+strings.Join(east, ","))
+	a.untilAck(client.Running, 3, record.Open, "east")
+	put(t, consul, rec(3, "east", wait, func(r *record.Record) { r.Phase = record.Moving })) // a copy that is behind
+	a.untilAck(client.Running, 3, record.Moving, "east")
+	a.untilDid(want...)
+	put(t, consul, rec(4, "west"))
+	want = append(want, "left east", "at west "+strings.Join(west, ","))
+	a.untilDid(want...)
+
 	// An epoch that goes back is nothing to it; a group that is placed elsewhere moves.
 	put(t, consul, rec(1, "east"))
-	put(t, consul, rec(3, "west", func(r *record.Record) { r.Groups = map[string]record.Group{"billing": {Site: "east"}} }))
+	put(t, consul, rec(5, "west", func(r *record.Record) { r.Groups = map[string]record.Group{"billing": {Site: "east"}} }))
 	want = append(want, "left west", "at east "+strings.Join(east, ","))
 	a.untilDid(want...)
 

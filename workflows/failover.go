@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"go.temporal.io/sdk/workflow"
@@ -356,24 +357,35 @@ func (f *failover) move(ctx workflow.Context) error {
 }
 
 // moveClients tells those who move by hand and waits, bounded, for Kafka's
-// evidence. Clients that have not moved are a finding, not a failure.
+// evidence, wave by wave.
 func (s *story) moveClients(ctx workflow.Context, old, site runbook.Site) error {
-	since := workflow.Now(ctx)
-	for _, g := range s.plan.Groups {
+	err := s.clientWaves(ctx, old, site)
+	s.mark(ctx, "clients")
+	return err
+}
+
+// moveWave moves the groups of one wave. Clients that have not moved are a finding,
+// not a failure, unless more wait for this wave than may go on without it.
+func (s *story) moveWave(ctx workflow.Context, name string, old, site runbook.Site, groups []runbook.Group, more bool) error {
+	since, before := workflow.Now(ctx), s.report.Clients
+	for _, g := range groups {
 		if g.Move == runbook.MovePage {
 			s.notify(ctx, NotifyMove, fmt.Sprintf("move group %s to %s", g.Name, site.Name),
 				fmt.Sprintf("pair %s is active at %s since epoch %d; group %s moves by hand: bootstrap %s", s.status.Pair, site.Name, s.rec.Epoch, g.Name, strings.Join(site.Kafka.Bootstrap, ",")), true)
 		}
 	}
 	within := runbook.Seconds(s.plan.Limits.ClientsSeconds)
-	err := s.do(ctx, "move clients", func(ctx workflow.Context) (string, error) {
+	return s.do(ctx, name, func(ctx workflow.Context) (string, error) {
 		got, err := run(with(ctx, kindWait(within), "clients on "+site.Name), steps.AwaitClientsMoved, AwaitClientsMovedInput{
-			Call: s.call("move clients"), Old: old, New: site, Groups: s.plan.Groups, Topics: s.topics, Since: since, Within: within,
+			Call: s.call(name), Old: old, New: site, Groups: groups, Topics: s.topics, Since: since, Within: within,
 		})
 		if err != nil {
 			return "", err
 		}
-		s.report.Clients = got.Groups
+		s.report.Clients = append(slices.Clone(before), got.Groups...)
+		if v := runbook.HaltClients(got.Groups, s.plan.Limits.HaltPercent); more && !v.OK {
+			return "", refuse(ErrHalted, "%s", v.Text())
+		}
 		for _, g := range got.Groups {
 			if !g.Moved {
 				s.find("group %s has not moved: %d members on %s, %d on %s", g.Group, g.MembersOld, old.Name, g.MembersNew, site.Name)
@@ -381,8 +393,6 @@ func (s *story) moveClients(ctx workflow.Context, old, site runbook.Site) error 
 		}
 		return fmt.Sprintf("complete %t; %d of %d topics are written to", got.Complete, got.Producing, got.Topics), nil
 	})
-	s.mark(ctx, "clients")
-	return err
 }
 
 func (f *failover) done(ctx workflow.Context) error {

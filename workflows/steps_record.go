@@ -58,6 +58,7 @@ const (
 	WriteLock   = "lock"
 	WritePhase  = "phase"
 	WriteFlip   = "flip"
+	WriteWave   = "wave" // groups of clients have their turn
 	WriteDebt   = "debt"
 	WriteUnlock = "unlock"
 	WriteCopy   = "copy" // the other site's copy

@@ -82,11 +82,18 @@ func tales() []tale {
 	return slices.Concat(operationTales(), drillTales(), dutyTales())
 }
 
+// waving is calm with clients that move in two waves.
+func waving() *world {
+	w := calm()
+	w.plan.Groups = append(w.plan.Groups, runbook.Group{Name: "h", Move: runbook.MoveWatch, Wave: 2})
+	return w
+}
+
 func operationTales() []tale {
 	return []tale{
 		{name: "setup", op: runbook.OpSetUp, workflow: SetUp, world: newWorld, input: func() any { return SetUpInput{Start: request(runbook.OpSetUp)} }},
 		{name: "failover, source lost", op: runbook.OpFailover, workflow: Failover, world: lost, asks: true, pivot: "there", source: home, want: runbook.Partly, input: func() any { return FailoverInput{Start: request(runbook.OpFailover)} }},
-		{name: "failover, source alive", op: runbook.OpFailover, workflow: Failover, world: calm, asks: true, pivot: "there", source: home, input: func() any { return FailoverInput{Start: request(runbook.OpFailover)} }},
+		{name: "failover, source alive", op: runbook.OpFailover, workflow: Failover, world: waving, asks: true, pivot: "there", source: home, input: func() any { return FailoverInput{Start: request(runbook.OpFailover)} }},
 		{name: "switchover", op: runbook.OpSwitchover, workflow: Switchover, world: calm, asks: true, pivot: "there", source: home, input: func() any { return planned() }},
 		{name: "recover", op: runbook.OpRecover, workflow: RecoverLaggedData, world: func() *world { return failedOver() }, choice: runbook.ChooseAppend, input: func() any { return RecoverInput{Start: request(runbook.OpRecover)} }},
 		{name: "failback", op: runbook.OpFailback, workflow: Failback, world: decided, asks: true, pivot: "back", source: away, input: func() any { return FailbackInput{Start: request(runbook.OpFailback)} }},

@@ -55,8 +55,13 @@ type Record struct {
 	// the credentials themselves.
 	SecurityRef map[string]string `json:"security_ref"`
 	// Groups places single consumer groups elsewhere than on Active[0].
-	Groups    map[string]Group `json:"groups"`
-	FenceDebt []FenceDebt      `json:"fence_debt"`
+	Groups map[string]Group `json:"groups"`
+	// Waits are the groups that were sent to this epoch's site and whose wave of clients
+	// has not had its turn: they stop where they were, and start when they are not listed
+	// any more. It is written at the same epoch and only ever grows shorter within one. A
+	// reader that does not know of it moves its group at once.
+	Waits     []string    `json:"waits,omitempty"`
+	FenceDebt []FenceDebt `json:"fence_debt"`
 	// Lock is the running operation, nil when none runs.
 	Lock *Lock `json:"lock"`
 	// OpID is the operation that made this epoch.
@@ -192,6 +197,7 @@ func (r Record) Normalised() Record {
 	groups := make(map[string]Group, len(r.Groups))
 	maps.Copy(groups, r.Groups)
 	r.Groups = groups
+	r.Waits = slices.Sorted(slices.Values(r.Waits))
 	debts := make([]FenceDebt, 0, len(r.FenceDebt))
 	for _, d := range r.FenceDebt {
 		d.Since = d.Since.UTC().Round(0)

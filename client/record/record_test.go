@@ -239,6 +239,7 @@ func TestCompare(t *testing.T) {
 		"another phase":          {func(r *record.Record) { r.Phase = record.Frozen }, record.StaleCopy},
 		"another lock":           {func(r *record.Record) { r.Lock = &record.Lock{OpID: "x"} }, record.StaleCopy},
 		"another debt":           {func(r *record.Record) { r.FenceDebt = []record.FenceDebt{{Kind: "fence"}} }, record.StaleCopy},
+		"a wave was released":    {func(r *record.Record) { r.Waits = []string{"billing"} }, record.StaleCopy},
 		"another way to say UTC": {func(r *record.Record) { r.ChangedAt = r.ChangedAt.In(time.FixedZone("x", 60)) }, record.Same},
 	} {
 		b := valid().Normalised()
@@ -257,6 +258,35 @@ func TestCompare(t *testing.T) {
 	}
 	if err := quick.Check(f, &quick.Config{MaxCount: 2000}); err != nil {
 		t.Error(err)
+	}
+}
+
+// A group whose wave has not had its turn is not started; an older program reads the record all the same.
+func TestAGroupThatWaitsForItsWaveMayNotStart(t *testing.T) {
+	r := valid()
+	r.Waits = []string{"orders", "billing"}
+	raw, err := record.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := record.Unmarshal(raw)
+	if err != nil || got.MayStart("billing") || got.MayStart("orders") || !got.MayStart("other") || !got.MayStart("") {
+		t.Errorf("%v, %v", got.Waits, err)
+	}
+	if record.RaisesEpoch(valid(), got) {
+		t.Error("a wave needs an epoch of its own")
+	}
+	again := valid()
+	again.Waits = []string{"billing", "orders"}
+	if again.Normalised().SHA256 != got.SHA256 {
+		t.Error("the order in which groups wait makes another record")
+	}
+	got.Waits, got.Phase = nil, record.Frozen
+	if got.MayStart("billing") {
+		t.Error("a freeze lets a group start")
+	}
+	if b, err := record.Marshal(valid()); err != nil || strings.Contains(string(b), "waits") {
+		t.Errorf("a record without waves is another than it was: %v", err)
 	}
 }
 

@@ -65,6 +65,13 @@ func (r Record) SiteFor(group string) (Place, error) {
 	return Place{Site: site, Bootstrap: slices.Clone(servers), SecurityRef: r.SecurityRef[site]}, nil
 }
 
+// MayStart tells whether what belongs to group and does not run may be started under
+// r: the pair is not frozen, and the group's wave has had its turn. What runs at its
+// place already is stopped by a freeze only.
+func (r Record) MayStart(group string) bool {
+	return r.Phase != Frozen && !slices.Contains(r.Waits, group)
+}
+
 // RaisesEpoch tells whether the change from old to next needs a new epoch:
 // only active, standby, mode, bootstrap and groups do. Lock, phase and debts
 // are written at the same epoch. It is deterministic (see Normalised).
@@ -92,8 +99,8 @@ const (
 	// SplitBrain: the same epoch was made twice with different content. Nothing
 	// may be written; a person decides.
 	SplitBrain
-	// StaleCopy: the same epoch by the same operation, but lock, phase or debts
-	// differ. The active site's copy rules (during a failover the surviving
+	// StaleCopy: the same epoch by the same operation, but lock, phase, debts or
+	// the groups that wait differ. The active site's copy rules (during a failover the surviving
 	// site's).
 	StaleCopy
 )
@@ -130,7 +137,7 @@ func Compare(a, b Record) Relation {
 		return SplitBrain
 	}
 	a, b = a.Normalised(), b.Normalised()
-	if a.Phase != b.Phase || !reflect.DeepEqual(a.Lock, b.Lock) || !slices.Equal(a.FenceDebt, b.FenceDebt) {
+	if a.Phase != b.Phase || !reflect.DeepEqual(a.Lock, b.Lock) || !slices.Equal(a.FenceDebt, b.FenceDebt) || !slices.Equal(a.Waits, b.Waits) {
 		return StaleCopy
 	}
 	return Same

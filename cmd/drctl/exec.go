@@ -50,7 +50,8 @@ hold {{.Bootstrap}}, {{.Site}}, {{.Epoch}}, {{.SecurityRef}}, {{.Pair}} and {{.G
 
 When the record says frozen, or sends the group to another site (or to other servers of the same one), the child's process
 group gets SIGTERM, after --kill-timeout SIGKILL; the stop is acknowledged in Consul under drawbridge/<pair>/acks/; and the
-child is started again for the new site when the phase is open, or moving, which stops nobody.
+child is started again for the new site when the phase is open, or moving, which stops nobody, and its group's wave (wave in
+the plan) has had its turn.
 
 Without any Consul the last record in --state-dir is used, with a warning; an epoch lower than the last one seen is never
 believed, nor a record that is torn or of another pair. HUP, INT, QUIT, TERM, USR1, USR2 and WINCH are passed on. A child

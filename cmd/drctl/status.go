@@ -203,6 +203,11 @@ func statusTable(w io.Writer, st pairStatus) {
 		}
 		fmt.Fprintln(w)
 		rows(w, lines)
+		for _, c := range st.Copies {
+			if c.Record != nil && len(c.Record.Waits) > 0 {
+				fmt.Fprintf(w, "WAITING for their wave, by the record at %s: %s stand still until the run, or the next one on the pair, lets them start\n", c.Site, joined(c.Record.Waits))
+			}
+		}
 		if split := splitBrain(st.Copies); split != nil {
 			fmt.Fprintln(w, "ATTENTION:", split)
 		}

@@ -8,6 +8,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/drawbridge-dr/drawbridge/client/record"
 )
 
 func drawn(s screen, lines [][]string) string {
@@ -111,5 +113,15 @@ func TestPairsAreAlignedAndWrappedBehindTheirNames(t *testing.T) {
 	want := "pair:     orders\nproblem:  the worker does not\n          answer now\n"
 	if diff := cmp.Diff(want, b.String()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// Whoever asks why a client does not come up finds it in the status.
+func TestStatusNamesTheGroupsThatWaitForTheirWave(t *testing.T) {
+	var b bytes.Buffer
+	r := record.Record{Epoch: 2, Phase: record.Open, Active: []string{"west"}, Waits: []string{"audit", "reports"}}
+	statusTable(&b, pairStatus{Copies: []recordCopy{{Site: "west", Record: &r}, {Site: "east", Error: "no answer"}}})
+	if got := b.String(); strings.Count(got, "WAITING") != 1 || !strings.Contains(got, "by the record at west: audit") || !strings.Contains(got, "reports stand still") {
+		t.Error(got)
 	}
 }

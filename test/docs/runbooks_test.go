@@ -19,8 +19,8 @@ import (
 // that it shares with others.
 var runbookPages = map[string][]string{
 	"setup":      {"setup.go"},
-	"failover":   {"failover.go", "locks.go"},
-	"switchover": {"switchover.go", "planned.go"},
+	"failover":   {"failover.go", "locks.go", "clientwaves.go"},
+	"switchover": {"switchover.go", "planned.go", "clientwaves.go"},
 	"recover":    {"recover.go"},
 	"failback":   {"failback.go", "protect.go"},
 	"restore":    {"restore.go", "protect.go"},
@@ -163,7 +163,7 @@ func stepsInCode(t *testing.T) map[string][]string {
 		t.Fatal(err)
 	}
 	// Methods that give their name on to do, and which argument that is.
-	takes := map[string]int{"do": 1, "must": 1, "step": 1, "approve": 1, "caughtUp": 1, "caughtUpAs": 1, "mirrorAs": 1, "compareAs": 1, "own": 1}
+	takes := map[string]int{"do": 1, "must": 1, "step": 1, "approve": 1, "moveWave": 1, "caughtUp": 1, "caughtUpAs": 1, "mirrorAs": 1, "compareAs": 1, "own": 1}
 	out := map[string][]string{}
 	for _, file := range files {
 		if strings.HasSuffix(file, "_test.go") {

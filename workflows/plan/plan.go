@@ -120,6 +120,10 @@ type Group struct {
 	// Move is watch (it runs under drctl exec), page (people are told to move it) or
 	// rebootstrap (its clients find a DNS name that you move).
 	Move string `json:"move"`
+	// Wave in which the group moves, 1 (the default) to 100: those of the first go with the
+	// flip, each later wave when the one before was seen at the new site, or a person lets
+	// it. Groups that watch or page only; see limits.halt_percent.
+	Wave int64 `json:"wave,omitempty"`
 }
 
 // Probe is a third point of view of a site: a URL that answers in the text format
@@ -162,7 +166,7 @@ type Objectives struct {
 type Limits struct {
 	FreezeSeconds       int64 `json:"freeze_seconds"`       // a planned move in which clients stand still for longer is undone
 	WaveTopics          int64 `json:"wave_topics"`          // mirrors that a failover ends first; the next waves grow fourfold, up to 1,000
-	HaltPercent         int64 `json:"halt_percent"`         // more failures than this in a wave wait for a person
+	HaltPercent         int64 `json:"halt_percent"`         // more failures than this in a wave, of mirrors or of groups, wait for a person
 	ClientsSeconds      int64 `json:"clients_seconds"`      // wait for clients at the new site, then report who is missing
 	CatchUpSeconds      int64 `json:"catch_up_seconds"`     // wait for mirrors to get under lag_records
 	TransactionsSeconds int64 `json:"transactions_seconds"` // wait for open transactions before a planned move ends them

@@ -238,6 +238,12 @@ func (c *checker) groups(list []Group) {
 		default:
 			c.bad(key+".move", g.Move, "use watch, page or rebootstrap")
 		}
+		if g.Wave < 0 || g.Wave > 100 {
+			c.bad(key+".wave", g.Wave, "write a whole number from 1 to 100, or leave it out for the first wave")
+		}
+		if g.Wave > 1 && g.Move != "watch" && g.Move != "page" {
+			c.bad(key+".wave", g.Wave, "only a group that moves by watch or page can be told to wait: leave it out")
+		}
 	}
 }
 

@@ -23,12 +23,13 @@ func Fresh(p Plan, highest int64, by By) record.Record {
 
 // Flip makes the record that sends clients to active: epoch 1 + the highest
 // seen anywhere, phase open, placements of groups dropped (a group of an
-// active-passive pair is where the pair is).
+// active-passive pair is where the pair is). Groups of later waves wait.
 func Flip(old record.Record, p Plan, highest int64, active string, by By) record.Record {
 	r := old
 	r.Epoch = max(highest, old.Epoch) + 1
 	r.PrevEpoch = old.Epoch
 	r.Moves = moved(old.Moves, active, by)
+	r.Waits = waiting(ClientWaves(p.Groups))
 	return describe(r, p, active, by).Normalised()
 }
 
@@ -77,9 +78,10 @@ func Locked(r record.Record, phase record.Phase, by By) record.Record {
 	return changed(r, by)
 }
 
-// Unlocked is r in phase open without a lock; same epoch.
+// Unlocked is r in phase open without a lock, and no group waits any more; same
+// epoch. Without a run nobody would give those that wait their turn.
 func Unlocked(r record.Record, by By) record.Record {
-	r.Lock, r.Phase = nil, record.Open
+	r.Lock, r.Phase, r.Waits = nil, record.Open, nil
 	return changed(r, by)
 }
 

@@ -46,7 +46,7 @@ func FailoverSteps(p Plan, link Link, topics []string, f Forecast, past []RunTim
 		{Name: "prove writable " + to, What: "the canary is let through by every broker of " + to},
 		{Name: "canary record " + to, What: "a record is written and read on " + CanaryTopic(p.Pair)},
 		{Name: "flip", What: fmt.Sprintf("write the record of truth: %s is active; its own Consul first, %s's is owed if it is silent", to, link.Source)},
-		{Name: "move clients", What: fmt.Sprintf("wait up to %d s for %d groups on %s", p.Limits.ClientsSeconds, len(p.Groups), to)},
+		{Name: "move clients", What: movesOf(p, to)},
 		{Name: "end operation on " + link.Name, What: "give the link back"},
 		{Name: "unlock record", What: "phase open"},
 		{Name: "unlock engine " + to, What: "give its lock back, keep the report"},
@@ -119,10 +119,19 @@ func moveSteps(p Plan, l Link) []PlannedStep {
 		{Name: "drain", What: "mirrors hold all that " + l.Source + " has"},
 		{Name: "promote", What: "end the mirrors on " + l.Destination + " without loss", Pivot: true},
 		{Name: "flip", What: "write the record of truth: " + l.Destination + " is active"},
-		{Name: "move clients", What: fmt.Sprintf("wait up to %d s for %d groups on %s", p.Limits.ClientsSeconds, len(p.Groups), l.Destination)},
+		{Name: "move clients", What: movesOf(p, l.Destination)},
 		{Name: "restore DR", What: "mirror again from " + l.Destination + " to " + l.Source + " over the existing topics, with guards"},
 		{Name: "report", What: "keep the report, give the locks back"},
 	}
+}
+
+// movesOf says how the clients move.
+func movesOf(p Plan, to string) string {
+	text := fmt.Sprintf("wait up to %d s for %d groups on %s", p.Limits.ClientsSeconds, len(p.Groups), to)
+	if waves := ClientWaves(p.Groups); len(waves) > 1 {
+		text += fmt.Sprintf(", in %d waves, each as long: %s and more wait for their turn", len(waves), waves[1][0].Name)
+	}
+	return text
 }
 
 // Render writes steps as a numbered list.

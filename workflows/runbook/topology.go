@@ -116,6 +116,7 @@ const (
 type Group struct {
 	Name string `json:"name"`
 	Move string `json:"move"`
+	Wave int    `json:"wave,omitempty"` // 0 as 1: the first
 }
 
 // Probe is a vantage point beside worker and engines; see plan.Probe.

@@ -172,7 +172,7 @@ func (s *supervisor) settle() {
 	case s.child != nil:
 		s.acknowledge(client.Running, s.child.target.place.Site)
 	case s.ending:
-	case !s.want.run:
+	case !s.want.begin:
 		s.cancelStart()
 		s.acknowledge(client.Stopped, "")
 	case s.start == nil && !s.started:
@@ -231,7 +231,7 @@ func (s *supervisor) ended() error {
 			s.backOff = firstBackOff
 		}
 		s.acknowledge(client.Stopped, "")
-		if s.want.run {
+		if s.want.begin {
 			s.later(s.nextBackOff())
 		}
 	default:

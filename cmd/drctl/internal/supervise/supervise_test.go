@@ -166,6 +166,30 @@ func TestFreezeStopsTheChildAndTheFlipStartsItAtTheNewSite(t *testing.T) {
 	tr.untilAck(client.Running, 2, record.Open, "west")
 }
 
+func TestAChildWaitsForItsWaveAndIsNotStoppedByACopyThatDoesNotKnowOfIt(t *testing.T) {
+	tr := try(t, waiting)
+	wave := func(r record.Record, waits ...string) record.Record { r.Waits = waits; return r }
+	tr.show(rec(1, "east", record.Open))
+	tr.untilLog("up:east:e1:1,e2:1:1:ref-east")
+	tr.show(wave(rec(2, "west", record.Open), "billing", "reports"))
+	tr.untilLog("up:east:e1:1,e2:1:1:ref-east", "stopped")
+	tr.untilAck(client.Stopped, 2, record.Open, "")
+	tr.show(wave(rec(2, "west", record.Open), "billing"))
+	tr.show(wave(rec(2, "west", record.Frozen), "billing"))
+	tr.show(wave(rec(2, "west", record.Frozen)))
+	tr.untilAck(client.Stopped, 2, record.Frozen, "")
+	if got := tr.log(); len(got) != 2 {
+		t.Errorf("it was started before its turn: %q", got)
+	}
+	tr.show(wave(rec(2, "west", record.Open), "reports"))
+	up := []string{"up:east:e1:1,e2:1:1:ref-east", "stopped", "up:west:w1:2:2:ref-west"}
+	tr.untilLog(up...)
+	tr.show(wave(rec(2, "west", record.Open), "billing", "reports")) // a copy that is behind
+	tr.show(rec(2, "west", record.Open))
+	tr.show(rec(2, "west", record.Frozen)) // what comes behind them: nothing has stopped it before
+	tr.untilLog(append(up, "stopped")...)
+}
+
 func TestAFlipWithoutFreezeStopsFirstAndMovingMayStart(t *testing.T) {
 	tr := try(t, waiting, func(c *Config) { c.Splay = 50 * time.Millisecond })
 	tr.show(rec(1, "east", record.Open))

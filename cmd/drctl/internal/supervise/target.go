@@ -9,6 +9,7 @@ import (
 // target is what a record asks of the child.
 type target struct {
 	run   bool // false: it must not run (frozen)
+	begin bool // false: it must not be started (frozen, or its wave of clients has not had its turn)
 	epoch int64
 	phase record.Phase
 	place record.Place
@@ -20,7 +21,7 @@ func aim(r record.Record, group string) (target, error) {
 	if err != nil {
 		return target{}, err
 	}
-	return target{run: r.Phase != record.Frozen, epoch: r.Epoch, phase: r.Phase, place: place}, nil
+	return target{run: r.Phase != record.Frozen, begin: r.MayStart(group), epoch: r.Epoch, phase: r.Phase, place: place}, nil
 }
 
 // keeps reports whether a child that was started for t may stay as it is under next. An epoch that leaves the group's
