@@ -44,7 +44,7 @@ func (a *Activities) recordAt(ctx context.Context, pair string, s runbook.Site) 
 	if have.damage != nil {
 		out.Damaged, out.Problem = true, have.damage.Error()
 	}
-	out.Record = have.record
+	out.Record, out.Retention = have.record, have.retention
 	return out
 }
 
@@ -78,6 +78,8 @@ type stand struct {
 	damage error
 	index  uint64 // ModifyIndex of the key, 0 without one
 	plain  [2]string
+
+	retention []runbook.HeldRetention
 }
 
 // read reads the three keys by one consistent list, so that they belong
@@ -110,6 +112,9 @@ func (a *Activities) read(ctx context.Context, pair string, s runbook.Site) (sta
 			out.plain[0] = string(kv.Value)
 		case keys.Security:
 			out.plain[1] = string(kv.Value)
+		}
+		if n, ok := notedIn(pair, kv); ok {
+			out.retention = append(out.retention, n.line())
 		}
 	}
 	return out, nil

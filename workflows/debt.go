@@ -112,6 +112,9 @@ func (d *duty) judge(ctx workflow.Context) (runbook.DebtVerdict, error) {
 		return none, err
 	}
 	f := runbook.DebtFacts{Pair: d.status.Pair, Truth: runbook.ReadTruth(got.Copies, got.Engines, ""), Holds: got.Holds}
+	for _, c := range got.Copies {
+		f.Retention = append(f.Retention, c.Retention...)
+	}
 	if r := f.Truth.Record; r == nil || len(r.Standby) == 0 {
 		return runbook.JudgeDebts(f), nil
 	}
@@ -302,7 +305,7 @@ func (s *story) dutiful(ctx workflow.Context) bool {
 // remember starts or wakes the pair's Debt, when a run ends that leaves something
 // owed. What it waits for may take weeks: the run does not.
 func (s *story) remember(ctx workflow.Context) {
-	left := len(s.rec.FenceDebt) > 0 || s.path == runbook.OpFailover && s.pastPivot
+	left := len(s.rec.FenceDebt) > 0 || s.kept || s.path == runbook.OpFailover && s.pastPivot
 	if s.plan.Debts.EverySeconds <= 0 || s.status.DryRun || s.requester == runbook.Duty || !left {
 		return
 	}

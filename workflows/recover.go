@@ -29,7 +29,7 @@ func RecoverLaggedData(ctx workflow.Context, in RecoverInput) (Result, error) {
 			return err
 		}
 		if in.DebtsOnly {
-			return r.done(ctx)
+			return inOrder(ctx, r.payRetention, r.done)
 		}
 		return inOrder(ctx, r.begin, r.mirrors, r.hold, r.compute,
 			func(ctx workflow.Context) error { return r.decide(ctx, in.Decisions) },
@@ -109,7 +109,7 @@ func (r *recovery) hold(ctx workflow.Context) error {
 	err := r.do(ctx, "look at retention", func(ctx workflow.Context) (string, error) {
 		// A step of its own: a hold that is tried again must not take its own
 		// values for the old ones.
-		got, err := run(with(ctx, kindLong, "retention at "+r.old.Name), steps.HoldRetention, HoldRetentionInput{Call: r.call("look at retention"), Site: r.old, Topics: r.topics, LookOnly: true})
+		got, err := run(with(ctx, kindLong, "retention at "+r.old.Name), steps.HoldRetention, HoldRetentionInput{Call: r.call("look at retention"), Site: r.old, Topics: r.topics, LookOnly: true, RegisterAt: r.active})
 		r.held = got.Held
 		return fmt.Sprintf("%d values", len(got.Held)), err
 	})
@@ -120,8 +120,9 @@ func (r *recovery) hold(ctx workflow.Context) error {
 		r.find("%s", line)
 	}
 	r.undo.add("hold retention", r.putBackHeld)
+	r.kept = len(r.held) > 0
 	return r.do(ctx, "hold retention", func(ctx workflow.Context) (string, error) {
-		_, err := run(with(ctx, kindLong, "hold retention at "+r.old.Name), steps.HoldRetention, HoldRetentionInput{Call: r.call("hold retention"), Site: r.old, Topics: r.topics})
+		_, err := run(with(ctx, kindLong, "hold retention at "+r.old.Name), steps.HoldRetention, HoldRetentionInput{Call: r.call("hold retention"), Site: r.old, Topics: r.topics, RegisterAt: r.active})
 		return "", err
 	})
 }
@@ -130,17 +131,18 @@ func (r *recovery) putBackHeld(ctx workflow.Context) error {
 	if len(r.held) == 0 {
 		return nil
 	}
-	_, err := run(with(ctx, kindLong, "put back retention at "+r.old.Name), steps.PutBackRetention, PutBackRetentionInput{Call: r.call("put back retention"), Site: r.old, Held: r.held})
+	_, err := run(with(ctx, kindLong, "put back retention at "+r.old.Name), steps.PutBackRetention, PutBackRetentionInput{Call: r.call("put back retention"), Site: r.old, Held: r.held, RegisterAt: r.active})
 	if err == nil {
+		r.kept = false
 		lines := r.byHand()
 		r.status.Findings = slices.DeleteFunc(r.status.Findings, func(f string) bool { return slices.Contains(lines, f) })
 	}
 	return err
 }
 
-// byHand tells, one line per topic, what a hold changes. The old values are
-// known to this run alone: should it be lost, or its put-back be skipped, a
-// person restores them from its status or report.
+// byHand tells, one line per topic, what a hold changes. Should this run be lost, or
+// its put-back be skipped, Debt puts the values back that are written down; where it
+// cannot, a person restores them from the status or report.
 func (r *recovery) byHand() []string {
 	var topics []string
 	values := map[string][]string{}

@@ -45,12 +45,16 @@ type LedgerResult struct {
 
 // HoldRetentionInput holds Topics on Site. With LookOnly nothing is changed and
 // the result is what would have to be put back; a run looks first, so that a
-// hold that is tried again does not take its own values for the old ones.
+// hold that is tried again does not take its own values for the old ones. The old
+// values are written into RegisterAt's Consul before anything is changed; what stands
+// there of a run that is gone is part of the result.
 type HoldRetentionInput struct {
 	Call     Call         `json:"call"`
 	Site     runbook.Site `json:"site"`
 	Topics   []string     `json:"topics"`
 	LookOnly bool         `json:"look_only,omitempty"`
+
+	RegisterAt runbook.Site `json:"register_at,omitzero"`
 }
 
 // HeldConfig is a topic config as it was before the hold; a nil Old means that
@@ -66,11 +70,15 @@ type HoldRetentionResult struct {
 	Held []HeldConfig `json:"held"`
 }
 
-// PutBackRetentionInput puts Held back; a topic that is gone is no error.
+// PutBackRetentionInput puts Held back, without any all that stands written at
+// RegisterAt, and strikes it out there. A topic that is gone is no error, and a value
+// that is not the hold's any more is somebody's and left alone.
 type PutBackRetentionInput struct {
 	Call Call         `json:"call"`
 	Site runbook.Site `json:"site"`
 	Held []HeldConfig `json:"held"`
+
+	RegisterAt runbook.Site `json:"register_at,omitzero"`
 }
 
 // ProduceConsumeCanaryInput: one record with the operation's id and step, into

@@ -81,6 +81,7 @@ type story struct {
 	taken   map[string]Ack     // what was answered to commands, by their content
 	held    *runbook.PauseLine // asked for by a person, or under way
 	within  int                // steps that have begun and not ended: no pause in there
+	kept    bool               // retention is held, and not put back
 	thaws   time.Time          // when the freeze expires, if there is one
 	aborted *runbook.Signed
 	expired bool

@@ -38,6 +38,7 @@ type world struct {
 	ledger  []runbook.LedgerLine
 	deaf    bool // fences bind nobody
 	held    bool
+	noted   []runbook.HeldRetention // what a run wrote down at away
 	stuck   map[string]bool           // mirrors that a promote drains for ever
 	behind  bool                      // mirrors do not catch up
 	heard   bool                      // the engines say that they reach their sources
@@ -231,6 +232,9 @@ func (w *world) ReadRecord(_ context.Context, in ReadRecordInput) (ReadRecordRes
 	var out ReadRecordResult
 	for _, s := range in.Sites {
 		out.Copies = append(out.Copies, runbook.RecordCopy{Site: s.Name, Reachable: !w.down[s.Name+" consul"], Record: w.consul[s.Name]})
+		if s.Name == away {
+			out.Copies[len(out.Copies)-1].Retention = w.noted
+		}
 		e := runbook.EngineTruth{Site: s.Name, Reachable: !w.down[s.Name+" engine"]}
 		if id := w.locks[s.Name]; id != "" && e.Reachable {
 			e.Lock = &record.Lock{OpID: id, Operation: strings.SplitN(id, "-", 2)[0], Since: time.Unix(1, 0)}
@@ -694,6 +698,9 @@ func (w *world) PutBackRetention(_ context.Context, in PutBackRetentionInput) (H
 	defer w.mu.Unlock()
 	if len(in.Held) == 2 && in.Held[0].Name == "retention.ms" && err == nil {
 		w.held = false
+	}
+	if len(in.Held) == 0 && in.RegisterAt.Name == away && in.Site.Name == home && err == nil {
+		w.held, w.noted = false, nil
 	}
 	return HoldRetentionResult{}, err
 }

@@ -132,7 +132,7 @@ func TestEachHolderOfAPolicyDoesItsWorkInConsulAndNothingElse(t *testing.T) {
 	// Who may write what; each pair of key and holder is asked of Consul itself.
 	keys := record.KeysOf("orders")
 	may := map[string][]string{
-		"worker.hcl": {keys.Active, keys.Bootstrap, keys.Security},
+		"worker.hcl": {keys.Active, keys.Bootstrap, keys.Security, "drawbridge/orders/retention/east"},
 		"client.hcl": {client.AckKey("orders", "billing", "billing-1")},
 		"reader.hcl": {},
 		"holder.hcl": {runbook.HoldKey("orders")},
@@ -144,7 +144,7 @@ func TestEachHolderOfAPolicyDoesItsWorkInConsulAndNothingElse(t *testing.T) {
 		}
 		for _, key := range []string{
 			keys.Active, keys.Bootstrap, keys.Security, client.AckKey("orders", "billing", "billing-1"), client.AckKey("orders", "web", "web-1"),
-			"drawbridge/orders/else", runbook.HoldKey("orders"), runbook.HoldKey(""), record.KeysOf("trades").Active, "somewhere/else",
+			"drawbridge/orders/retention/east", "drawbridge/orders/else", runbook.HoldKey("orders"), runbook.HoldKey(""), record.KeysOf("trades").Active, "somewhere/else",
 		} {
 			_, err := h.kv.Put(&consul.KVPair{Key: key, Value: []byte("x")}, nil)
 			if granted[key] && err != nil || !granted[key] && !forbidden(err) {

@@ -14,9 +14,13 @@ import (
 // the record of truth.
 const DebtLagged = "lagged data"
 
+// DebtRetention is retention that a run held at a site and did not put back. It stands
+// beside the record of truth, with the old values.
+const DebtRetention = "retention"
+
 // Owed is one open debt, for people.
 type Owed struct {
-	Kind   string    `json:"kind"` // record.DebtFence, record.DebtRecord, DebtLagged
+	Kind   string    `json:"kind"` // record.DebtFence, record.DebtRecord, DebtLagged, DebtRetention
 	Site   string    `json:"site"`
 	OpID   string    `json:"op_id"`
 	Since  time.Time `json:"since"`
@@ -37,6 +41,8 @@ type DebtFacts struct {
 	Answers []string
 	// Ledger of the link that a failover ended; nil when it was not read.
 	Ledger []LedgerLine
+	// Retention is what runs have held and not put back.
+	Retention []HeldRetention
 }
 
 // DebtVerdict is what is owed, and whether paying may begin.
@@ -127,7 +133,31 @@ func owed(f DebtFacts) []Owed {
 	if site, lagged := LaggedSite(r); lagged {
 		out = append(out, laggedData(f, site)...)
 	}
+	for _, h := range f.Retention {
+		out = append(out, heldRetention(f, h))
+	}
 	return out
+}
+
+// heldRetention may be put back when nobody decides any more about what it keeps, and
+// the run that held it is over.
+func heldRetention(f DebtFacts, h HeldRetention) Owed {
+	r := f.Truth.Record
+	o := Owed{
+		Kind: DebtRetention, Site: h.Site, OpID: h.OpID, Since: h.Since,
+		Reason: fmt.Sprintf("%d topics there keep everything until their old retention is put back", h.Topics),
+		Pays:   "by itself when " + h.Site + " answers; now: drctl recover " + f.Pair + " --debts-only",
+	}
+	_, lagged := LaggedSite(*r)
+	switch {
+	case f.Truth.Lock != nil && f.Truth.Lock.OpID == h.OpID:
+		o.Waits = fmt.Sprintf("%s, which holds it and the pair; if that run is gone for good: drctl recover %s --debts-only --override %s", h.OpID, f.Pair, OverrideLock)
+	case !slices.Contains(f.Answers, h.Site) && !slices.Contains(r.Active, h.Site):
+		o.Waits = "the Kafka of " + h.Site + " does not answer"
+	case lagged && (f.Ledger == nil || len(Undecided(f.Ledger)) > 0):
+		o.Waits = "the lagged records that it keeps: drctl recover " + f.Pair + " takes it over and decides about them"
+	}
+	return o
 }
 
 func laggedData(f DebtFacts, site string) []Owed {

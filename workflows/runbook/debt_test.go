@@ -14,6 +14,7 @@ func TestWhatIsOwedAndWhetherItMayBePaidNow(t *testing.T) {
 	failover := []record.Move{{OpID: "failover-1", Operation: OpFailover, Active: "west"}}
 	undecided := []LedgerLine{{Topic: "a", Records: 2, Decision: LedgerUndecided}}
 	held := []HoldCopy{{Site: "west", Scope: HoldPair, Reachable: true, Hold: &Hold{Held: true, By: "zoe"}}}
+	kept := []HeldRetention{{Site: "east", OpID: "recover-7", Since: time.Unix(9, 0), Topics: 3}}
 	other := &record.Lock{OpID: "failback-9", Operation: OpFailback}
 	for name, c := range map[string]struct {
 		debts  []record.FenceDebt
@@ -40,6 +41,12 @@ func TestWhatIsOwedAndWhetherItMayBePaidNow(t *testing.T) {
 		"a copy behind, under operation": {behind: true, facts: DebtFacts{Truth: Truth{Lock: other}}, kinds: ""},
 		"lagged, not counted":            {moves: failover, kinds: DebtLagged, waits: "Kafka of east"},
 		"lagged, undecided":              {moves: failover, facts: DebtFacts{Answers: []string{"east"}, Ledger: undecided}, kinds: DebtLagged, waits: "decision"},
+		"held, by a run that goes on":    {facts: DebtFacts{Retention: kept, Answers: []string{"east"}, Truth: Truth{Lock: &record.Lock{OpID: "recover-7", Operation: OpRecover}}}, kinds: DebtRetention, waits: "recover-7, which holds it"},
+		"held, the site is away":         {facts: DebtFacts{Retention: kept}, kinds: DebtRetention, waits: "Kafka of east"},
+		"held, nobody decides any more":  {facts: DebtFacts{Retention: kept, Answers: []string{"east"}}, kinds: DebtRetention, pay: true},
+		"held, for another run":          {facts: DebtFacts{Retention: kept, Answers: []string{"east"}, Truth: Truth{Lock: other}}, kinds: DebtRetention, waits: "failback-9"},
+		"held, records undecided":        {moves: failover, facts: DebtFacts{Retention: kept, Answers: []string{"east"}, Ledger: undecided}, kinds: DebtLagged + " " + DebtRetention, waits: "decision"},
+		"held, records decided":          {moves: failover, facts: DebtFacts{Retention: kept, Answers: []string{"east"}, Ledger: []LedgerLine{}}, kinds: DebtRetention, pay: true},
 		"lagged, none":                   {moves: failover, facts: DebtFacts{Answers: []string{"east"}, Ledger: []LedgerLine{}}},
 	} {
 		f := c.facts

@@ -15,6 +15,17 @@ type RecordCopy struct {
 	// Record is nil when the key does not exist or is damaged (then Damaged).
 	Record  *record.Record `json:"record,omitempty"`
 	Damaged bool           `json:"damaged,omitempty"`
+	// Retention is what stands written beside it of holds on retention.
+	Retention []HeldRetention `json:"retention,omitempty"`
+}
+
+// HeldRetention says that a run stopped retention and compaction of topics at a site
+// and has not put the old values back, which are written down where this was found.
+type HeldRetention struct {
+	Site   string    `json:"site"`
+	OpID   string    `json:"op_id"`
+	Since  time.Time `json:"since"`
+	Topics int       `json:"topics"`
 }
 
 // EngineTruth is what one engine's state topic knows of the pair.
