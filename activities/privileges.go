@@ -16,7 +16,7 @@ import (
 
 // CheckPrivileges looks at both sites: does everything answer, may the worker
 // list entries and producers, is the canary let through, what did the engine
-// find out. It changes nothing, so that a right that only an act would show
+// find out, what would the plan's drills lack. It changes nothing, so that a right that only an act would show
 // (ALTER on the cluster) is judged by the engine's own probe.
 func (a *Activities) CheckPrivileges(ctx context.Context, in workflows.CheckPrivilegesInput) (workflows.CheckPrivilegesResult, error) {
 	defer a.beat(ctx)()
@@ -112,8 +112,9 @@ func (c check) cluster(ctx context.Context, in workflows.CheckPrivilegesInput) e
 		c.find(true, "look at the cluster", "%v", err)
 		return nil
 	}
-	for _, resource := range []string{onTopic, onGroup} {
-		_, err := k.acls(ctx, brokers[0], resource)
+	var entries []api.ACLEntry
+	for _, resource := range []string{onTopic, onGroup, onCluster} {
+		some, err := k.acls(ctx, brokers[0], resource)
 		switch {
 		case errors.Is(err, kerr.SecurityDisabled):
 			return nil // told by the engine
@@ -124,6 +125,7 @@ func (c check) cluster(ctx context.Context, in workflows.CheckPrivilegesInput) e
 			c.find(true, "look at the cluster", "ACL entries cannot be listed: %v", err)
 			return nil
 		}
+		entries = append(entries, some...)
 	}
 	listed, err := c.a.ListDRTopics(ctx, workflows.ListDRTopicsInput{Call: in.Call, Site: c.site, Filters: in.Topics})
 	if err != nil {
@@ -134,6 +136,7 @@ func (c check) cluster(ctx context.Context, in workflows.CheckPrivilegesInput) e
 		return err
 	}
 	c.canary(ctx, listed.Topics)
+	c.drills(ctx, k, in, entries)
 	return nil
 }
 

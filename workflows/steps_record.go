@@ -154,6 +154,8 @@ type CheckPrivilegesInput struct {
 	Groups []string       `json:"groups"`
 	// Notify is looked at for its credentials.
 	Notify runbook.Notify `json:"notify,omitzero"`
+	// Drills of the plan: what they need is looked at too.
+	Drills []runbook.DrillPlan `json:"drills,omitempty"`
 }
 
 // Finding is one thing that would fail today, or a warning.
