@@ -234,9 +234,15 @@ func (d *drill) thereAndBack(ctx workflow.Context, in DrillInput) error {
 	return nil
 }
 
-// stays says where the pair is after a move that did not go well, and how it comes home.
+// stays says where the pair is after a move that did not go well, and how it comes home. Both moves run on the plan that the
+// drill has loaded. The way home takes no other by itself, or a drill would bring a plan into force that nobody approved a
+// move by; and a run takes a plan from its worker's folder only, so that it stops.
 func (d *drill) stays(from string, err error) error {
-	if at := d.rec.Active[0]; at != from {
+	at := d.rec.Active[0]
+	if at != from && ErrorType(err) == ErrPlanDiffers {
+		return refuse(ErrPlanDiffers, "the plan was changed while the drill had the pair at %s, and the way home would have run on another one than the way there; the pair stays at %s, and nothing else is wrong with it. Look at the change, and either put the plan back or keep the new one; then drctl switchover %s --to %s: %s", at, at, d.plan.Pair, from, said(err))
+	}
+	if at != from {
 		return fmt.Errorf("the pair stays at %s; mend it, then drctl switchover %s --to %s: %w", at, d.plan.Pair, from, err)
 	}
 	return err
