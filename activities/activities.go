@@ -40,6 +40,8 @@ type Options struct {
 	Secrets secret.Reader
 	// Logger is nil for none.
 	Logger *slog.Logger
+	// Version of the release, for reports; "" for what the binary says.
+	Version string
 }
 
 // New makes the activities and the function that closes their connections,

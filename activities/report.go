@@ -32,7 +32,8 @@ func (a *Activities) SaveReport(ctx context.Context, in workflows.SaveReportInpu
 		_, hash, err := a.plan(in.Call.Pair)
 		out.PlanChanged = err != nil || hash != in.Report.PlanHash
 	}
-	in.Report.PlanChanged = out.PlanChanged
+	out.Build = a.build()
+	in.Report.PlanChanged, in.Report.Build = out.PlanChanged, out.Build
 	if in.Offsets != nil {
 		if risk, err := a.risk(ctx, *in.Offsets); err == nil {
 			in.Report.Stops, in.Report.Offsets = risk.Partitions, risk.Groups

@@ -79,7 +79,7 @@ func New(ctx context.Context, cfg Config, version string, logger *slog.Logger) (
 	acts, closeActivities := activities.New(activities.Options{
 		PlansDir: cfg.PlansDir, ReportsDir: cfg.ReportsDir,
 		SlackAPI: cfg.Notify.SlackURL, PagerDutyAPI: cfg.Notify.PagerDutyURL, Logger: logger,
-		Secrets: secret.Reader{Vault: vault},
+		Secrets: secret.Reader{Vault: vault}, Version: version,
 	})
 	w.closers = append(w.closers, closeActivities)
 	w.worker = sdk.New(w.temporal, cfg.Temporal.TaskQueue, sdk.Options{

@@ -131,6 +131,8 @@ type SaveReportResult struct {
 	JSON        string `json:"json"`
 	Markdown    string `json:"markdown"`
 	PlanChanged bool   `json:"plan_changed"`
+
+	Build *runbook.Build `json:"build,omitempty"` // that kept it
 }
 
 // Kinds of notifications.

@@ -368,7 +368,7 @@ func (s *story) close(ctx workflow.Context, err error) (Result, error) {
 			s.find("the report could not be kept: %s; it is in this run's result", said(serr))
 			r.Findings = s.status.Findings
 		}
-		res.ReportFile, r.PlanChanged = saved.Markdown, saved.PlanChanged
+		res.ReportFile, r.PlanChanged, r.Build = saved.Markdown, saved.PlanChanged, saved.Build
 	}
 	s.notify(ctx, NotifyFinished, fmt.Sprintf("%s of %s: %s", s.path, s.status.Pair, outcome), cut(r.Error, mostSaid), false)
 	res.Report = *r

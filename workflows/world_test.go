@@ -38,7 +38,7 @@ type world struct {
 	ledger  []runbook.LedgerLine
 	deaf    bool // fences bind nobody
 	held    bool
-	noted   []runbook.HeldRetention // what a run wrote down at away
+	noted   []runbook.HeldRetention   // what a run wrote down at away
 	stuck   map[string]bool           // mirrors that a promote drains for ever
 	behind  bool                      // mirrors do not catch up
 	heard   bool                      // the engines say that they reach their sources

@@ -28,6 +28,9 @@ func (r Report) Markdown() string {
 	}
 	line("- active %s, epoch %d → %d", strings.Join(r.Active, ", "), r.EpochBefore, r.EpochAfter)
 	line("- plan `%s`%s", r.PlanHash, map[bool]string{true: " (**plan changed since start**)"}[r.PlanChanged])
+	if r.Build != nil {
+		line("- kept by Drawbridge %s", cell(r.Build.Text()))
+	}
 	for _, g := range r.BreakGlass {
 		line("- **BREAK-GLASS** by %s at %s%s", g.By, stamp(g.At), because(cell(g.Reason)))
 		for _, o := range g.Overrides {

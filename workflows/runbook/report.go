@@ -100,6 +100,8 @@ type Report struct {
 	DebtsOpen   []record.FenceDebt `json:"debts_open"`
 	DebtsPaid   []record.FenceDebt `json:"debts_paid,omitempty"`
 	PlanChanged bool               `json:"plan_changed,omitempty"`
+	// Build is the binary that kept the report.
+	Build *Build `json:"build,omitempty"`
 }
 
 // Outcomes.
