@@ -10,6 +10,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
+	"github.com/drawbridge-dr/drawbridge/client/record"
 	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
 )
 
@@ -302,10 +303,30 @@ func (s *story) dutiful(ctx workflow.Context) bool {
 	return true
 }
 
+// lag tells of Consuls that took something of this run, and not its end: an undo notes
+// no debt in the record, which is the one from before. Whoever reads that copy alone
+// finds a lock of nobody.
+func (s *story) lag() (any bool) {
+	for _, site := range s.plan.Sites {
+		why, owed := s.owed[site.Name]
+		before := ""
+		if c := runbook.CopyOf(s.copies, site.Name); c.Record != nil {
+			before = c.Record.SHA256
+		}
+		took := s.base[site.Name] != before || len(s.doubts[site.Name]) > 0
+		noted := slices.ContainsFunc(s.rec.FenceDebt, func(d record.FenceDebt) bool { return d.Kind == record.DebtRecord && d.Site == site.Name })
+		if owed && took && !noted {
+			any = true
+			s.find("the Consul of %s may still show the lock of this run, which is over: its copy of the record is behind (%s); drctl recover %s --debts-only writes it, as any other run does", site.Name, why, s.plan.Pair)
+		}
+	}
+	return any
+}
+
 // remember starts or wakes the pair's Debt, when a run ends that leaves something
 // owed. What it waits for may take weeks: the run does not.
 func (s *story) remember(ctx workflow.Context) {
-	left := len(s.rec.FenceDebt) > 0 || s.kept || s.path == runbook.OpFailover && s.pastPivot
+	left := s.lag() || len(s.rec.FenceDebt) > 0 || s.kept || s.path == runbook.OpFailover && s.pastPivot
 	if s.plan.Debts.EverySeconds <= 0 || s.status.DryRun || s.requester == runbook.Duty || !left {
 		return
 	}

@@ -34,7 +34,8 @@ func (w *watcher) end(before *world, healthy *watcher) {
 		if rec == nil || w.w.down[site+" consul"] || w.intruded != "" || skipped {
 			continue
 		}
-		if rec.Lock != nil && strings.HasPrefix(rec.Lock.OpID, w.tale.op+"-") {
+		told := slices.ContainsFunc(r.Findings, func(f string) bool { return strings.Contains(f, "the Consul of "+site+" may still show") })
+		if rec.Lock != nil && strings.HasPrefix(rec.Lock.OpID, w.tale.op+"-") && !told {
 			w.err("the record at %s is left locked by %s in phase %s", site, rec.Lock.OpID, rec.Phase)
 		}
 		if len(rec.Active) != 1 {
@@ -47,7 +48,7 @@ func (w *watcher) end(before *world, healthy *watcher) {
 		}
 	}
 	for link, state := range w.w.tokens {
-		if state == "open" && w.tale.op != runbook.OpUnfence && !skipped {
+		if state == "open" && w.tale.op != runbook.OpUnfence && !skipped && link != w.remains() {
 			w.err("the token on %s is left open", link)
 		}
 	}

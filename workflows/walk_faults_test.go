@@ -95,9 +95,11 @@ func answers() []fault {
 
 // say sends a command to the run at the place while its activity runs, and waits for its answer where that cannot block: a
 // command under way keeps the others waiting.
-func (w *watcher) say(c func(Status) runbook.Command) {
-	id := w.at.id()
-	if w.at.method == "VerifySignature" {
+func (w *watcher) say(c func(Status) runbook.Command) { w.sayAt(w.at, c) }
+
+func (w *watcher) sayAt(at place, c func(Status) runbook.Command) {
+	id := at.id()
+	if at.method == "VerifySignature" {
 		w.s.env.RegisterDelayedCallback(func() {
 			if st, ok := w.status(id); ok {
 				w.send(id, c(st), func() {})

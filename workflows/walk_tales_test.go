@@ -39,6 +39,8 @@ type tale struct {
 	// result reads how it ended, where that is no Result.
 	result func(*testsuite.TestWorkflowEnvironment) string
 	want   string // of a run without a fault, "" for done or partly
+	// turn is where somebody aborts it, so that it is undone from there; the zero value: nobody does.
+	turn place
 	// each is asked of every call, holds of the end, with the world locked.
 	each  func(w *watcher, here place, in any)
 	holds func(w *watcher, before *world)

@@ -31,6 +31,7 @@ type watcher struct {
 
 	mu         sync.Mutex // guards what follows
 	places     []place
+	turned     bool // it was aborted at its tale's turn
 	happened   int
 	approved   bool
 	overridden bool
@@ -70,6 +71,9 @@ func (i *inbound) ExecuteActivity(ctx context.Context, in *interceptor.ExecuteAc
 	}
 	w.call(here, in.Args[0])
 	hit := w.hit(here)
+	if w.turns(here) {
+		w.sayAt(here, func(st Status) runbook.Command { return signed(st, "ann", runbook.Abort) })
+	}
 	if hit && w.fault.before != nil {
 		if err := w.fault.before(w); err != nil {
 			return nil, err
@@ -109,6 +113,17 @@ func (w *watcher) hit(here place) bool {
 		return false
 	}
 	w.happened++
+	return true
+}
+
+// turns tells whether the tale is aborted now.
+func (w *watcher) turns(here place) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if here != w.tale.turn || w.turned {
+		return false
+	}
+	w.turned = true
 	return true
 }
 
