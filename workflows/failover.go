@@ -163,7 +163,9 @@ func (f *failover) forecast(ctx workflow.Context) error {
 		f.demand(v)
 		f.topics, f.pivotLink = got.Risk.Topics(), f.link.Name
 		f.remember(ctx)
-		f.foresee(ctx, runbook.Foresee(got.Risk))
+		cast := runbook.Foresee(got.Risk)
+		cast.Unseen = got.Risk.Unseen(f.plan.GroupNames())
+		f.foresee(ctx, cast)
 		f.report.Planned = nil
 		if f.status.DryRun {
 			f.report.Planned = runbook.FailoverSteps(f.plan, f.link, f.topics, *f.cast, f.past.Runs)

@@ -169,10 +169,12 @@ func (f *failover) forecastRest(ctx workflow.Context) error {
 		if err != nil {
 			return "", err
 		}
+		unseen := got.Risk.Unseen(f.plan.GroupNames())
 		ended := inStatus(got.Risk, runbook.StatusStopped)
 		got.Risk.Partitions = slices.DeleteFunc(got.Risk.Partitions, func(p runbook.PartitionRisk) bool { return slices.Contains(ended, p.Topic) })
 		got.Risk.Groups = slices.DeleteFunc(got.Risk.Groups, func(g runbook.GroupRisk) bool { return slices.Contains(ended, g.Topic) })
 		cast := runbook.Foresee(got.Risk)
+		cast.Unseen = unseen
 		f.foresee(ctx, cast)
 		f.topics = accepted(f.topics, results(ended))
 		return fmt.Sprintf("%d mirrors are STOPPED; %d records at risk in the other %d topics, blind for %.1f s", len(ended), cast.AtRisk, len(f.topics), cast.BlindSeconds), nil

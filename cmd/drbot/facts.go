@@ -12,13 +12,20 @@ import (
 	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
 )
 
+// sentence begins with a capital.
+func sentence(text string) string { return strings.ToUpper(text[:1]) + text[1:] }
+
 // facts is what a dry run found, for whoever is about to decide. Its size does not grow with the topics.
 func facts(p *planned, r runbook.Report) []slack.Block {
 	var blocks []slack.Block
 	if f := r.Forecast; f != nil {
+		again := fmt.Sprintf("Groups read again at least %d and at most %d", f.Again, f.AtMost)
+		if len(f.Unseen) > 0 {
+			again = sentence(f.AgainText())
+		}
 		blocks = append(blocks, section(safe(fmt.Sprintf(
-			"About %d records at risk in %d topics: at least %d up to the last contact, about %d in %.1f s since. Groups read again at least %d and at most %d.",
-			f.AtRisk, max(f.InTopics, len(f.Topics)), f.Known, f.Blind, f.BlindSeconds, f.Again, f.AtMost), 600)))
+			"About %d records at risk in %d topics: at least %d up to the last contact, about %d in %.1f s since. %s.",
+			f.AtRisk, max(f.InTopics, len(f.Topics)), f.Known, f.Blind, f.BlindSeconds, again), 600)))
 		if rows := topicLines(p, *f); len(rows) > 0 {
 			blocks = append(blocks, table(rows, "topics"))
 		}

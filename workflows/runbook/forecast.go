@@ -25,6 +25,11 @@ type Forecast struct {
 	Again             int64   `json:"read_again_at_least"`
 	AtMost            int64   `json:"read_again_at_most"`
 	GroupsSeenSeconds float64 `json:"groups_seen_seconds_ago,omitempty"`
+	// Unseen are groups of the plan of which the offset sync has seen no commit on any
+	// mirror: what they read again is not known, and no part of the sums. Without a
+	// commit at the new site a group begins where its auto.offset.reset says, at the
+	// first record or behind the last one.
+	Unseen []string `json:"groups_unseen,omitempty"`
 	// Pipelines are groups that are placed earlier than their commits.
 	Pipelines []PipelineForecast `json:"pipelines,omitempty"`
 	// InTopics and InGroups count the rows before Top cut them; 0 where it did not.
@@ -181,7 +186,7 @@ func (f Forecast) Text() string {
 		}
 	}
 	text += list(rows, max(top.InTopics, f.InTopics)-len(rows), "topics")
-	text += fmt.Sprintf("; groups read again at least %d and at most %d records", f.Again, f.AtMost)
+	text += "; " + f.AgainText()
 	rows = nil
 	for _, g := range top.Groups {
 		if g.Redelivered > 0 || g.Skipped > 0 {
@@ -200,6 +205,34 @@ func (f Forecast) Text() string {
 		text += fmt.Sprintf("; pipeline %s reads %d again", p.Group, p.Repeats)
 	}
 	return text + "; " + f.exerciseText()
+}
+
+// AgainText says what groups read again, and of whom that is not known.
+func (f Forecast) AgainText() string {
+	text := fmt.Sprintf("groups read again at least %d and at most %d records", f.Again, f.AtMost)
+	if len(f.Unseen) == 0 {
+		return text
+	}
+	names := strings.Join(f.Unseen[:min(inText, len(f.Unseen))], ", ")
+	if more := len(f.Unseen) - inText; more > 0 {
+		names += fmt.Sprintf(" and %d more", more)
+	}
+	why := fmt.Sprintf("is not known: the offset sync has seen no commit of theirs, so they begin where their auto.offset.reset says (%s)", names)
+	if len(f.Groups) == 0 {
+		return "what groups read again " + why
+	}
+	return text + fmt.Sprintf(", and what %d others read again ", len(f.Unseen)) + why
+}
+
+// Unseen are those of the named groups that the risk has no commit of, on no mirror.
+func (r Risk) Unseen(groups []string) []string {
+	var out []string
+	for _, name := range groups {
+		if !slices.ContainsFunc(r.Groups, func(g GroupRisk) bool { return g.Group == name }) {
+			out = append(out, name)
+		}
+	}
+	return out
 }
 
 func (f Forecast) exerciseText() string {

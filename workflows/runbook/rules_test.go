@@ -3,6 +3,7 @@ package runbook_test
 import (
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"testing/quick"
@@ -180,6 +181,37 @@ func TestForecastAddsBlindTimeAndBoundsRedelivery(t *testing.T) {
 	r.SourceReachable = true
 	if f := runbook.Foresee(r); f.BlindSeconds != 0 || f.AtRisk != 3 {
 		t.Errorf("a source that answers leaves nothing blind: %+v", f)
+	}
+}
+
+// "At most 0" of a group that was never seen would be a promise that nobody can keep.
+func TestWhatAGroupThatWasNeverSeenReadsAgainIsNotKnown(t *testing.T) {
+	r := runbook.Risk{
+		Partitions: []runbook.PartitionRisk{{Topic: "a", SourceSeen: true}},
+		Groups:     []runbook.GroupRisk{{Group: "g", Topic: "a", SourceOffset: 6, Wanted: 6, Dest: 6, DestEnd: 10, Owned: true}, {Group: "g", Topic: "a", Partition: 1}},
+	}
+	for name, c := range map[string]struct {
+		risk   runbook.Risk
+		groups []string
+		unseen []string
+		text   string
+		never  string
+	}{
+		"all seen":  {r, []string{"g"}, nil, "groups read again at least 0 and at most 4 records", "not known"},
+		"some seen": {r, []string{"g", "h", "i"}, []string{"h", "i"}, "at most 4 records, and what 2 others read again is not known: the offset sync has seen no commit of theirs, so they begin where their auto.offset.reset says (h, i)", "what groups"},
+		"none seen": {runbook.Risk{}, []string{"g", "h"}, []string{"g", "h"}, "what groups read again is not known", "at most"},
+		"condensed": {r.Condense(1), []string{"g", "h"}, []string{"h"}, "at most 4 records, and what 1 others read again is not known", "what groups"},
+		"no groups": {runbook.Risk{}, nil, nil, "groups read again at least 0 and at most 0 records", "not known"},
+	} {
+		f := runbook.Foresee(c.risk)
+		f.Unseen = c.risk.Unseen(c.groups)
+		if text := f.Text(); !slices.Equal(f.Unseen, c.unseen) || !strings.Contains(text, c.text) || strings.Contains(text, c.never) {
+			t.Errorf("%s: unseen %q, %q", name, f.Unseen, text)
+		}
+	}
+	many := runbook.Forecast{Unseen: slices.Repeat([]string{"group"}, 500)}
+	if text := many.Text(); len(text) > 600 || !strings.Contains(text, "and 495 more") {
+		t.Errorf("%d characters: %s", len(text), text)
 	}
 }
 
