@@ -92,7 +92,12 @@ func TestWhatAWorkerStartsComesToItsOwnQueue(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- w.Run(ctx) }()
-	defer func() { stop(); <-ended }()
+	defer func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
 	c, err := s.Dial(t.Context())
 	if err != nil {
 		t.Fatal(err)

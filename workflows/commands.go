@@ -165,6 +165,18 @@ func (s *story) entitled(name string, c runbook.Command, who runbook.Person, g g
 	return nil
 }
 
+// answered refuses decisions of the input that nobody answers for: they are whose
+// request is signed for them. What a dry run is told decides nothing.
+func (s *story) answered(decisions map[string]string) error {
+	switch {
+	case len(decisions) == 0 || s.status.DryRun || runbook.SameChoices(decisions, s.choices):
+		return nil
+	case s.requester == runbook.Unsigned:
+		return refuse(ErrNotAllowed, "nobody has signed the decisions of the input: start without them and answer when the run asks (drctl decide %s), or start it with drctl %s %s", s.status.Pair, s.op, s.status.Pair)
+	}
+	return refuse(ErrCommandStale, "the decisions of the input are not those that the request by %s is signed for: start it with drctl %s %s", s.requester, s.op, s.status.Pair)
+}
+
 // command carries out an accepted command. The same one sent twice counts once,
 // whether its answer was lost or somebody has kept it.
 func (s *story) command(ctx workflow.Context, name string, c runbook.Command) (Ack, error) {

@@ -266,18 +266,6 @@ func (s *story) verifyRequest(ctx workflow.Context, in Start) error {
 	})
 }
 
-// answered refuses decisions of the input that nobody answers for: they are whose
-// request is signed for them. What a dry run is told decides nothing.
-func (s *story) answered(decisions map[string]string) error {
-	switch {
-	case len(decisions) == 0 || s.status.DryRun || runbook.SameChoices(decisions, s.choices):
-		return nil
-	case s.requester == runbook.Unsigned:
-		return refuse(ErrNotAllowed, "nobody has signed the decisions of the input: start without them and answer when the run asks (drctl decide %s), or start it with drctl %s %s", s.status.Pair, s.op, s.status.Pair)
-	}
-	return refuse(ErrCommandStale, "the decisions of the input are not those that the request by %s is signed for: start it with drctl %s %s", s.requester, s.op, s.status.Pair)
-}
-
 // call is the input part of every step.
 func (s *story) call(step string) Call {
 	return Call{Pair: s.status.Pair, OperationID: s.acting, Operation: s.op, Epoch: s.engine, Step: step}
