@@ -107,6 +107,7 @@ const (
 	vaultTimeout = 5 * time.Second
 	vaultFresh   = 30 * time.Second // how old a secret may be while Vault serves
 	vaultPause   = 5 * time.Second  // after a failed call, so that many uses do not wait one by one
+	vaultGlance  = 2 * time.Second  // how long one waits who has the secret from before, and every vaultFresh at most
 )
 
 // NewVault makes one of a checked configuration and asks nothing yet; the zero
@@ -180,14 +181,18 @@ func (v *Vault) secret(p place) (held, error) {
 	defer v.mu.Unlock()
 	at := p.mount + "//" + p.path
 	have, now := v.held[at], v.now()
+	within, pause := 3*vaultTimeout, vaultPause
+	if have.data != nil { // a recovery time is not made of waits for what is known
+		within, pause = vaultGlance, vaultFresh
+	}
 	switch {
 	case have.data != nil && now.Sub(have.at) < vaultFresh:
 		return have, nil
-	case v.failed != nil && now.Sub(v.failedAt) < vaultPause:
+	case v.failed != nil && now.Sub(v.failedAt) < pause:
 		return have, v.failed
 	}
 	v.failed = nil
-	got, err := v.ask(p)
+	got, err := v.ask(p, within)
 	switch {
 	case err == nil:
 		got.at = now
@@ -202,8 +207,8 @@ func (v *Vault) secret(p place) (held, error) {
 }
 
 // ask reads with a login that counts; one that was revoked is made anew, once.
-func (v *Vault) ask(p place) (held, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 3*vaultTimeout)
+func (v *Vault) ask(p place, within time.Duration) (held, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
 	for again := false; ; again = true {
 		fresh, err := v.logIn(ctx, again)

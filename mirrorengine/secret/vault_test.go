@@ -22,6 +22,7 @@ type fakeVault struct {
 	reads   int
 	lease   int
 	sealed  bool
+	stuck   chan struct{} // not nil: requests wait for its end
 	hangs   time.Duration // how long a sealed one takes to say so
 	asked   int           // while sealed
 	denied  bool
@@ -52,6 +53,12 @@ func (f *fakeVault) set(change func()) {
 }
 
 func (f *fakeVault) serve(w http.ResponseWriter, r *http.Request) {
+	f.mu.Lock()
+	stuck := f.stuck
+	f.mu.Unlock()
+	if stuck != nil {
+		<-stuck
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	answer := func(code int, body any) {
@@ -245,7 +252,7 @@ func TestASealedVaultLeavesWhatWasReadAndARefusalDoesNot(t *testing.T) {
 		t.Errorf("what was never read: %v", err)
 	}
 	f.set(func() { f.sealed = false })
-	f.pass(6 * time.Second)
+	f.pass(31 * time.Second)
 	f.put("kv/kafka/east", map[string]any{"password": "rotated"}, nil, "")
 	resolves(t, r, eastPassword, "rotated")
 	f.set(func() { f.denied = true })
@@ -274,6 +281,30 @@ func TestManyUsesDoNotWaitOneByOneForAVaultThatHangs(t *testing.T) {
 	if first == 0 || f.asked != first {
 		t.Errorf("asked %d times for the first use, %d more for the next ones", first, f.asked-first)
 	}
+}
+
+// A Vault that went down with its site answers nothing at all. Who has the secret waits for a moment, and not again at once.
+func TestWhoHasTheSecretDoesNotWaitForAVaultThatIsGone(t *testing.T) {
+	f := newFakeVault(t)
+	r := f.approle(t)
+	resolves(t, r, eastPassword, "hunter2")
+	stuck := make(chan struct{})
+	f.set(func() { f.stuck = stuck })
+	f.pass(time.Hour)
+	began := time.Now()
+	resolves(t, r, eastPassword, "hunter2")
+	for range 5 {
+		f.pass(vaultPause)
+		resolves(t, r, eastPassword, "hunter2")
+	}
+	if took := time.Since(began); took < vaultGlance || took >= vaultTimeout {
+		t.Errorf("six uses in half a minute took %s", took)
+	}
+	close(stuck)
+	f.set(func() { f.stuck = nil })
+	f.put("kv/kafka/east", map[string]any{"password": "rotated"}, nil, "")
+	f.pass(vaultFresh)
+	resolves(t, r, eastPassword, "rotated")
 }
 
 func refusedFor(t *testing.T, r Reader, ref string, want error) {
