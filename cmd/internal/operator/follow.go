@@ -53,7 +53,7 @@ func (o *Operator) Follow(ctx context.Context, run Run, shown *workflows.Status,
 		select {
 		case e := <-ended:
 			if ctx.Err() == nil { // what happened since the last look
-				seen.look(o.Ask(ctx, run))
+				seen.last(o.Ask(ctx, run))
 			}
 			return e.result, e.err
 		case <-tick.C:
@@ -92,6 +92,13 @@ func changesAfter(shown *workflows.Status, tell func(Event)) *changes {
 		c.eta = *shown.ETA
 	}
 	return c
+}
+
+// last is look for a run that has ended: that it cannot be asked any more is no news, and it does not go on.
+func (c *changes) last(st workflows.Status, err error) {
+	if err == nil {
+		c.look(st, nil)
+	}
 }
 
 func (c *changes) look(st workflows.Status, err error) {

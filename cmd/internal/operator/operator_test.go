@@ -57,6 +57,7 @@ func TestFollowingDoesNotTellAgainWhatWasShown(t *testing.T) {
 		t.Errorf("told again: %q", told)
 	}
 	c.look(workflows.Status{Steps: []runbook.StepLine{step("a", "done", ""), step("b", "done", "")}}, nil)
+	c.last(workflows.Status{}, errors.New("no worker")) // it has ended: nobody is told that it goes on
 	if len(told) != 1 || shown.Steps[1].State != "running" {
 		t.Errorf("told %q, shown is %+v now", told, shown.Steps)
 	}
