@@ -3,17 +3,15 @@
 package fakepager
 
 import (
-	"context"
 	"crypto/rand"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"slices"
 	"sync"
-	"time"
 	"unicode/utf8"
+
+	"github.com/drawbridge-dr/drawbridge/test/local"
 )
 
 // States of an incident.
@@ -35,9 +33,7 @@ func (i Incident) State() string { return i.States[len(i.States)-1] }
 
 // Pager is a running fake.
 type Pager struct {
-	server   *http.Server
-	listener net.Listener
-	ended    chan struct{}
+	served *local.Served
 
 	mu        sync.Mutex // guards what follows
 	incidents []Incident
@@ -46,36 +42,25 @@ type Pager struct {
 
 // Start serves on loopback until Stop.
 func Start() (*Pager, error) {
-	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	p := &Pager{listener: l, ended: make(chan struct{})}
+	p := &Pager{}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v2/enqueue", p.enqueue)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		p.fault("no such place: %s %s", r.Method, r.URL.Path)
 		http.NotFound(w, r)
 	})
-	p.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
-	go func() {
-		defer close(p.ended)
-		if err := p.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			p.fault("it served no longer: %v", err)
-		}
-	}()
+	var err error
+	if p.served, err = local.Serve(mux); err != nil {
+		return nil, err
+	}
 	return p, nil
 }
 
 // URL is where the Events API is.
-func (p *Pager) URL() string { return "http://" + p.listener.Addr().String() }
+func (p *Pager) URL() string { return p.served.URL() }
 
 // Stop ends it.
-func (p *Pager) Stop() error {
-	err := p.server.Close()
-	<-p.ended
-	return err
-}
+func (p *Pager) Stop() error { return p.served.Close() }
 
 // Incidents, the oldest first.
 func (p *Pager) Incidents() []Incident {

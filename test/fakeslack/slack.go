@@ -2,9 +2,7 @@ package fakeslack
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"slices"
 	"sync"
@@ -26,9 +24,7 @@ const patience = 3 * time.Second
 
 // Slack is a running fake. Its methods may be called from several goroutines.
 type Slack struct {
-	listener net.Listener
-	server   *http.Server
-	ended    chan struct{}
+	served *local.Served
 
 	mu       sync.Mutex // guards all below
 	requests string     // URL that commands and clicks are sent to, "" for Socket Mode
@@ -75,12 +71,8 @@ type hook struct {
 
 // Start serves on loopback until Stop.
 func Start() (*Slack, error) {
-	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
 	s := &Slack{
-		listener: l, ended: make(chan struct{}), views: map[string]*View{}, triggers: map[string]trigger{}, hooks: map[string]*hook{},
+		views: map[string]*View{}, triggers: map[string]trigger{}, hooks: map[string]*hook{},
 		limits: map[string]int{}, calls: map[string][]time.Time{}, counted: map[string]int{},
 	}
 	mux := http.NewServeMux()
@@ -91,13 +83,10 @@ func Start() (*Slack, error) {
 		s.fault("no such place: %s %s", r.Method, r.URL.Path)
 		http.NotFound(w, r)
 	})
-	s.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
-	go func() {
-		defer close(s.ended)
-		if err := s.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			s.fault("it served no longer: %v", err)
-		}
-	}()
+	var err error
+	if s.served, err = local.Serve(mux); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 
@@ -130,12 +119,10 @@ func ForTest(t TB) *Slack {
 // Stop ends it with all its connections.
 func (s *Slack) Stop() error {
 	s.cut()
-	err := s.server.Close()
-	<-s.ended
-	return err
+	return s.served.Close()
 }
 
-func (s *Slack) url() string { return "http://" + s.listener.Addr().String() }
+func (s *Slack) url() string { return s.served.URL() }
 
 // API is the address of the Web API, as a client wants it.
 func (s *Slack) API() string { return s.url() + "/api/" }

@@ -23,7 +23,7 @@ type socket struct {
 func (s *Slack) openSocket() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return fmt.Sprintf("ws://%s/socket/%d", s.listener.Addr(), s.next())
+	return fmt.Sprintf("ws://%s/socket/%d", s.served.Addr(), s.next())
 }
 
 func (s *Slack) connect(w http.ResponseWriter, r *http.Request) {
