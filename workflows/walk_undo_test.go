@@ -25,9 +25,6 @@ var ways = []struct{ tale, before string }{
 	{"drill, canary", "FailoverMirrors"},
 }
 
-// strideBack is which part of the product `make test` walks; see stride.
-const strideBack = 11
-
 // turnsBack is where a run of a tale is aborted: the last place before the first one of an activity.
 func (w *watcher) turnsBack(before string) place {
 	i := slices.IndexFunc(w.places, func(p place) bool { return p.method == before })
@@ -75,7 +72,7 @@ func (of tale) walkedBack(t *testing.T, before string) (all, met int) {
 				continue
 			}
 			all++
-			if !long && (f.long || all%strideBack != 0) {
+			if !long && (f.long || all%stride != 0) {
 				continue
 			}
 			walk(t, of, at, f, undone).tell(t)
