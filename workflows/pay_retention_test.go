@@ -93,7 +93,7 @@ func TestASkippedPutBackIsLeftToDebt(t *testing.T) {
 			c.Step = st.Waiting.Step
 			return []runbook.Command{c}
 		}
-		s.run(RecoverLaggedData, RecoverInput{Start: request(runbook.OpRecover), Decisions: map[string]string{"*": runbook.ChooseDiscard}})
+		s.run(RecoverLaggedData, RecoverInput{Start: deciding(runbook.OpRecover, map[string]string{"*": runbook.ChooseDiscard})})
 		if s.err != nil || w.count("WakeDebt") != want {
 			t.Errorf("%s: %v, Debt was woken %d times, want %d", decision, s.err, w.count("WakeDebt"), want)
 		}
