@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/secret"
@@ -30,15 +31,25 @@ func (c check) credentials(_ context.Context) {
 	c.file("key of the certificate shown to the engine", s.Engine.KeyFile)
 }
 
-// channels looks at what people are told with.
-func (c check) channels(n runbook.Notify) {
+// channels looks at what people are told with; whose (" of team x") ends its name.
+func (c check) channels(whose string, n runbook.Notify) {
 	if n.Slack != nil {
 		c.secret("Slack webhook", n.Slack.Webhook)
 		c.secret("Slack token", n.Slack.Token)
 	}
 	if n.PagerDuty != nil {
-		c.secret("PagerDuty routing key", n.PagerDuty.RoutingKey)
-		c.secret("PagerDuty routing key for escalations", n.PagerDuty.EscalationRoutingKey)
+		c.secret("PagerDuty routing key"+whose, n.PagerDuty.RoutingKey)
+		c.secret("PagerDuty routing key for escalations"+whose, n.PagerDuty.EscalationRoutingKey)
+	}
+	if n.Webhook != nil {
+		c.secret("webhook's secret"+whose, n.Webhook.Secret)
+		if strings.HasPrefix(n.Webhook.URL, "${") {
+			c.secret("webhook's URL"+whose, n.Webhook.URL)
+		}
+	}
+	if n.SMTP != nil {
+		c.secret("password of the mail server", n.SMTP.Password)
+		c.certificate("authority of the mail server", n.SMTP.CAFile)
 	}
 }
 

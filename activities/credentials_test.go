@@ -95,7 +95,8 @@ func TestCredentialsAreLookedAtBeforeTheyAreNeeded(t *testing.T) {
 		t.Helper()
 		var out workflows.CheckPrivilegesResult
 		check{a: a, site: site, out: &out}.credentials(t.Context())
-		check{a: a, out: &out}.channels(runbook.Notify{Slack: &runbook.Slack{Token: "xoxb-hunter2"}, PagerDuty: &runbook.PagerDuty{RoutingKey: "${env:DRAWBRIDGE_NOT_SET}"}})
+		check{a: a, out: &out}.channels("", runbook.Notify{Slack: &runbook.Slack{Token: "xoxb-hunter2"}, PagerDuty: &runbook.PagerDuty{RoutingKey: "${env:DRAWBRIDGE_NOT_SET}"}, SMTP: &runbook.SMTP{Password: "hunter2", CAFile: old}})
+		check{a: a, out: &out}.channels(" of team payments", runbook.Notify{Webhook: &runbook.Webhook{URL: "${file:/no/url}", Secret: "${file:/no/secret}"}})
 		var text []string
 		for _, f := range out.Findings {
 			if f.Part != runbook.PartCredentials || f.Cure == "" || f.Blocker && f.Site == "" {
@@ -119,12 +120,16 @@ func TestCredentialsAreLookedAtBeforeTheyAreNeeded(t *testing.T) {
 		"blocker the key of the certificate shown to the engine (" + filepath.Join(dir, "no-key") + ") cannot be read",
 		"warning the Slack token cannot be read: the plan has no reference there",
 		"warning the PagerDuty routing key (${env:DRAWBRIDGE_NOT_SET}) cannot be read",
+		"warning the password of the mail server cannot be read: the plan has no reference there",
+		"warning the authority of the mail server (" + old + ") ended ",
+		"warning the webhook's secret of team payments (${file:/no/secret}) cannot be read",
+		"warning the webhook's URL of team payments (${file:/no/url}) cannot be read",
 	} {
 		if !strings.Contains(now, says) {
 			t.Errorf("nothing says %q in\n%s", says, now)
 		}
 	}
-	if strings.Contains(now, "fine.pem") || strings.Contains(now, "consul") || strings.Count(now, "\n") != 7 {
+	if strings.Contains(now, "fine.pem") || strings.Contains(now, "consul") || strings.Count(now, "\n") != 11 {
 		t.Errorf("too much is said:\n%s", now)
 	}
 	sealed.Store(true)

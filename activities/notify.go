@@ -2,6 +2,7 @@ package activities
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/http"
@@ -13,12 +14,13 @@ import (
 	"github.com/slack-go/slack"
 
 	"github.com/drawbridge-dr/drawbridge/workflows"
+	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
 )
 
 // What Notify says of a channel beside a problem.
 const (
 	sent          = "sent"
-	notConfigured = "not configured"
+	notConfigured = runbook.NotConfigured
 	notAsked      = "not asked"
 )
 
@@ -53,7 +55,7 @@ func (t *threads) put(run string, th thread) {
 	t.open[run] = th
 }
 
-// Notify tells both channels at the same time. It never fails: what went wrong
+// Notify tells all channels at the same time. It never fails: what went wrong
 // is its result.
 func (a *Activities) Notify(ctx context.Context, in workflows.NotifyInput) (workflows.NotifyResult, error) {
 	ctx, cancel := context.WithTimeout(ctx, notifyWithin)
@@ -62,6 +64,8 @@ func (a *Activities) Notify(ctx context.Context, in workflows.NotifyInput) (work
 	var wg sync.WaitGroup
 	wg.Go(func() { out.Slack = a.told("slack", in, a.tellSlack(ctx, in)) })
 	wg.Go(func() { out.PagerDuty = a.told("pagerduty", in, a.tellPagerDuty(ctx, in)) })
+	wg.Go(func() { out.Webhook = a.told("webhook", in, a.tellWebhook(ctx, in)) })
+	wg.Go(func() { out.Email = a.told("email", in, a.tellEmail(ctx, in)) })
 	wg.Wait()
 	return out, nil
 }
@@ -79,9 +83,16 @@ func (a *Activities) told(channel string, in workflows.NotifyInput, err error) s
 	case errors.Is(err, errNotConfigured), errors.Is(err, errNotAsked):
 		return err.Error()
 	}
-	a.logger(in.Call).Warn("notification was not sent", "channel", channel, "kind", in.Kind, "error", err)
-	return err.Error()
+	text := err.Error()
+	if r := []rune(text); len(r) > problemLimit { // a server's answer may be as long as it likes
+		text = string(r[:problemLimit]) + " …"
+	}
+	a.logger(in.Call).Warn("notification was not sent", "channel", channel, "kind", in.Kind, "team", in.Team, "error", text)
+	return text
 }
+
+// problemLimit is how much of a problem is kept, in characters.
+const problemLimit = 500
 
 // again tries a second time where the server names a pause that fits.
 func again(ctx context.Context, try func() (wait time.Duration, err error)) error {
@@ -130,7 +141,11 @@ func (a *Activities) tellSlack(ctx context.Context, in workflows.NotifyInput) er
 // also changes the first message, so that the channel shows it.
 func (a *Activities) post(ctx context.Context, c *slack.Client, channel string, in workflows.NotifyInput) error {
 	text := slack.MsgOptionText(slackText(in), false)
-	first, ok := a.threads.get(in.Call.OperationID)
+	run := incident(in)
+	if in.Team == "" {
+		run = in.Call.OperationID
+	}
+	first, ok := a.threads.get(run)
 	if workflows.OfNoRun(in.Kind) {
 		_, _, err := c.PostMessageContext(ctx, channel, text)
 		return err
@@ -138,14 +153,14 @@ func (a *Activities) post(ctx context.Context, c *slack.Client, channel string, 
 	if !ok {
 		channel, ts, err := c.PostMessageContext(ctx, channel, text)
 		if err == nil {
-			a.threads.put(in.Call.OperationID, thread{channel, ts})
+			a.threads.put(run, thread{channel, ts})
 		}
 		return err
 	}
 	if _, _, err := c.PostMessageContext(ctx, first.channel, text, slack.MsgOptionTS(first.ts)); err != nil {
 		return err
 	}
-	if in.Kind != workflows.NotifyFinished {
+	if in.Kind != workflows.NotifyFinished && in.Kind != workflows.NotifyMoved {
 		return nil
 	}
 	_, _, _, err := c.UpdateMessageContext(ctx, first.channel, first.ts, text)
@@ -170,9 +185,20 @@ func slackText(in workflows.NotifyInput) string {
 		text += "\n" + escape(in.Text)
 	}
 	if len(in.Mention) > 0 {
-		text += "\n<@" + strings.Join(in.Mention, "> <@") + ">"
+		text += "\n"
+		for i, id := range in.Mention {
+			text += strings.Repeat(" ", min(i, 1)) + mention(id)
+		}
 	}
 	return text + "\n" + escape(fmt.Sprintf("pair %s, operation %s", in.Call.Pair, in.Call.OperationID))
+}
+
+// mention of a member, or of a user group (S…).
+func mention(id string) string {
+	if strings.HasPrefix(id, "S") {
+		return "<!subteam^" + id + ">"
+	}
+	return "<@" + id + ">"
 }
 
 // hide takes a secret out of an error: a URL error repeats the URL.
@@ -186,8 +212,26 @@ func (a *Activities) hide(secret string, err error) error {
 // summaryLimit is PagerDuty's, in characters.
 const summaryLimit = 1024
 
-// tellPagerDuty pages, or resolves the run's page when it finished. One run is
-// one incident; a group that people move is one of its own.
+// keyLimit is PagerDuty's for what names an incident.
+const keyLimit = 255
+
+// incident names what a notification is about. A run is one; so is each team's part
+// in it, and a group of no team that people move.
+func incident(in workflows.NotifyInput) string {
+	key := "drawbridge/" + in.Call.Pair + "/" + in.Call.OperationID
+	switch {
+	case in.Team != "":
+		key += "/team " + in.Team
+	case in.Kind == workflows.NotifyMove:
+		key += "/" + in.Title
+	}
+	if len(key) > keyLimit {
+		key = fmt.Sprintf("drawbridge/%x", sha256.Sum256([]byte(key)))
+	}
+	return key
+}
+
+// tellPagerDuty pages, or resolves the page when what it was about is over.
 func (a *Activities) tellPagerDuty(ctx context.Context, in workflows.NotifyInput) error {
 	cfg := in.Notify.PagerDuty
 	switch {
@@ -197,9 +241,15 @@ func (a *Activities) tellPagerDuty(ctx context.Context, in workflows.NotifyInput
 		return errNotAsked
 	}
 	// An incident of those whom things are escalated to ends with the run too.
-	keys := []string{cfg.RoutingKey}
+	var keys []string
+	if cfg.RoutingKey != "" {
+		keys = append(keys, cfg.RoutingKey)
+	}
 	if cfg.EscalationRoutingKey != "" && (in.Wide || !in.Page) {
 		keys = append(keys, cfg.EscalationRoutingKey)
+	}
+	if len(keys) == 0 { // a team without a service, of which only escalations reach somebody
+		return errNotConfigured
 	}
 	var errs []error
 	for _, ref := range keys {
@@ -214,10 +264,7 @@ func (a *Activities) tellPagerDuty(ctx context.Context, in workflows.NotifyInput
 
 // event sends what PagerDuty is told to the service of a routing key.
 func (a *Activities) event(ctx context.Context, key string, in workflows.NotifyInput) error {
-	ev := &pagerduty.V2Event{RoutingKey: key, Action: "trigger", DedupKey: "drawbridge/" + in.Call.Pair + "/" + in.Call.OperationID, Client: "Drawbridge"}
-	if in.Kind == workflows.NotifyMove {
-		ev.DedupKey += "/" + in.Title
-	}
+	ev := &pagerduty.V2Event{RoutingKey: key, Action: "trigger", DedupKey: incident(in), Client: "Drawbridge"}
 	switch {
 	case in.Kind == workflows.NotifyAcknowledged:
 		ev.Action = "acknowledge"
@@ -234,6 +281,9 @@ func (a *Activities) event(ctx context.Context, key string, in workflows.NotifyI
 		ev.Payload = &pagerduty.V2Payload{
 			Summary: summary, Source: "drawbridge/" + in.Call.Pair, Severity: "critical",
 			Details: map[string]string{"pair": in.Call.Pair, "operation": in.Call.Operation, "operation_id": in.Call.OperationID, "text": in.Text},
+		}
+		if in.Team != "" {
+			ev.Payload.Details = map[string]string{"pair": in.Call.Pair, "operation": in.Call.Operation, "operation_id": in.Call.OperationID, "text": in.Text, "team": in.Team}
 		}
 	}
 	var opts []pagerduty.ClientOptions

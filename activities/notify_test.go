@@ -147,7 +147,7 @@ func TestARunIsOneThreadAndOneIncident(t *testing.T) {
 	n.tell(t, workflows.NotifyMove, "move group web", true)
 	n.tell(t, workflows.NotifyAcknowledged, "bob looks after it", false)
 	last := n.tell(t, workflows.NotifyFinished, "done", false)
-	if last != (workflows.NotifyResult{Slack: "sent", PagerDuty: "sent"}) {
+	if last != (workflows.NotifyResult{Slack: "sent", PagerDuty: "sent", Webhook: "not configured", Email: "not configured"}) {
 		t.Errorf("last %+v", last)
 	}
 	want := []string{
@@ -182,7 +182,7 @@ func TestARunIsOneThreadAndOneIncident(t *testing.T) {
 func TestAnAbsentChannelIsSaidToBeNotConfigured(t *testing.T) {
 	n := notifying(t)
 	n.to = runbook.Notify{}
-	if got := n.tell(t, workflows.NotifyPaused, "x", true); got != (workflows.NotifyResult{Slack: "not configured", PagerDuty: "not configured"}) {
+	if got := n.tell(t, workflows.NotifyPaused, "x", true); got != (workflows.NotifyResult{Slack: "not configured", PagerDuty: "not configured", Webhook: "not configured", Email: "not configured"}) {
 		t.Errorf("%+v", got)
 	}
 }
@@ -191,7 +191,7 @@ func TestATooManyRequestsIsHonoured(t *testing.T) {
 	n := notifying(t)
 	n.slack.limit, n.pager.limit = 1, 1
 	began := time.Now()
-	if got := n.tell(t, workflows.NotifyPaused, "x", true); got != (workflows.NotifyResult{Slack: "sent", PagerDuty: "sent"}) {
+	if got := n.tell(t, workflows.NotifyPaused, "x", true); got != (workflows.NotifyResult{Slack: "sent", PagerDuty: "sent", Webhook: "not configured", Email: "not configured"}) {
 		t.Errorf("%+v", got)
 	}
 	if d := time.Since(began); d < time.Second {
@@ -239,5 +239,66 @@ func TestAnEscalationReachesThosePeopleToo(t *testing.T) {
 	want := []string{"trigger routing-key", "trigger routing-key", "trigger second-key", "resolve routing-key", "resolve second-key"}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("pagerduty (-want +got)\n%s", d)
+	}
+}
+
+// A team is an incident and a thread of its own, in its own service and channel, and
+// escalations that it has no service for reach the pair's.
+func TestATeamIsAnIncidentAndAThreadOfItsOwn(t *testing.T) {
+	n := notifying(t)
+	n.to.PagerDuty.EscalationRoutingKey = secretFileFor(t, "management-key")
+	p := runbook.Plan{Notify: n.to}
+	payments := runbook.Team{Name: "payments", Slack: &runbook.TeamSlack{Channel: "#payments"}, PagerDuty: &runbook.PagerDuty{RoutingKey: secretFileFor(t, "payments-key")}}
+	web := runbook.Team{Name: strings.Repeat("w", 300), Slack: &runbook.TeamSlack{}}
+	tell := func(team runbook.Team, kind, title string, page, wide bool, mention ...string) workflows.NotifyResult {
+		t.Helper()
+		got, err := n.Notify(t.Context(), workflows.NotifyInput{
+			Call: call("notify"), Notify: p.Channels(team), Kind: kind, Title: title, Page: page, Wide: wide, Team: team.Name, Mention: mention,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	n.tell(t, workflows.NotifyStarted, "started", true)
+	for _, team := range []runbook.Team{payments, web} {
+		tell(team, workflows.NotifyMove, "move", true, false)
+		tell(team, workflows.NotifyEscalated, "again", true, true)
+		tell(team, workflows.NotifyAcknowledged, "ann", false, false)
+		tell(team, workflows.NotifyMoved, "moved", false, false)
+	}
+	want := []string{
+		"post #dr thread= *started*",
+		"post #payments thread= *move*", "post C1 thread=2.0 *again*", "post C1 thread=2.0 *ann*", "post C1 thread=2.0 *moved*", "update C1 ts=2.0 *moved*",
+		"post #dr thread= *move*", "post C1 thread=7.0 *again*", "post C1 thread=7.0 *ann*", "post C1 thread=7.0 *moved*", "update C1 ts=7.0 *moved*",
+	}
+	if d := cmp.Diff(want, n.slack.calls); d != "" {
+		t.Errorf("slack (-want +got)\n%s", d)
+	}
+	var got []string
+	keys := map[string]bool{}
+	for _, e := range n.pager.events {
+		key := fmt.Sprint(e["dedup_key"])
+		if keys[key] = true; len(key) > 255 {
+			t.Errorf("PagerDuty takes no key of %d characters", len(key))
+		}
+		got = append(got, fmt.Sprintf("%v %v", e["event_action"], e["routing_key"]))
+	}
+	want = []string{
+		"trigger routing-key",
+		"trigger payments-key", "trigger payments-key", "trigger management-key", "acknowledge payments-key", "acknowledge management-key", "resolve payments-key", "resolve management-key",
+		"trigger management-key", "acknowledge management-key", "resolve management-key",
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("pagerduty (-want +got)\n%s", d)
+	}
+	if len(keys) != 3 {
+		t.Errorf("three incidents have the keys %v", keys)
+	}
+	if text := slackText(workflows.NotifyInput{Mention: []string{"U1", "S2"}}); !strings.Contains(text, "<@U1> <!subteam^S2>") {
+		t.Errorf("nobody is named: %q", text)
+	}
+	if got := tell(web, workflows.NotifyMove, "move", true, false); got.PagerDuty != "not configured" {
+		t.Errorf("a team without a service: %+v", got)
 	}
 }

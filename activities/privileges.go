@@ -33,7 +33,11 @@ func (a *Activities) CheckPrivileges(ctx context.Context, in workflows.CheckPriv
 			return out, ctx.Err()
 		}
 	}
-	check{a: a, out: &out}.channels(in.Notify)
+	people := check{a: a, out: &out}
+	people.channels("", in.Notify)
+	for _, t := range in.Teams {
+		people.channels(" of team "+t.Name, runbook.Notify{PagerDuty: t.PagerDuty, Webhook: t.Webhook})
+	}
 	slices.SortStableFunc(out.Findings, func(a, b workflows.Finding) int {
 		switch {
 		case a.Blocker == b.Blocker:

@@ -133,6 +133,12 @@ func (s *story) entitled(name string, c runbook.Command, who runbook.Person, g g
 			return refuse(ErrNotAllowed, "a pause needs a reason: others must know what to look for, and it goes into the report")
 		}
 	case runbook.Acknowledge:
+		if c.Team != "" {
+			if r := runbook.MayAcknowledge(s.plan, s.status.Teams, c.Team, who); r != nil {
+				return refuse(r.Code, "%s", r.Text)
+			}
+			return nil
+		}
 		if s.acknowledged(c.By) {
 			return refuse(ErrNotAllowed, "%s has acknowledged this run already: once is enough", c.By)
 		}
@@ -203,7 +209,7 @@ func (s *story) command(ctx workflow.Context, name string, c runbook.Command) (A
 	if err := s.judge(ctx, name, c); err != nil {
 		return Ack{}, err
 	}
-	signed := runbook.Signed{By: c.By, Via: c.Via, Decision: name, At: workflow.Now(ctx), Reason: c.Reason, Overrides: c.Overrides, Step: c.Step, Question: s.boundTo(name).Question}
+	signed := runbook.Signed{By: c.By, Via: c.Via, Decision: name, At: workflow.Now(ctx), Reason: c.Reason, Overrides: c.Overrides, Step: c.Step, Question: s.boundTo(name).Question, Team: c.Team}
 	s.status.Approvals = append(s.status.Approvals, signed)
 	for _, o := range c.Overrides {
 		if name == runbook.Approve && !slices.Contains(s.report.Overrides, o) {

@@ -242,7 +242,7 @@ func (d *duty) tell(ctx workflow.Context) {
 	now := workflow.Now(ctx)
 	old := slices.DeleteFunc(slices.Clone(d.status.Owed), func(o runbook.Owed) bool { return now.Sub(o.Since) < debtOld })
 	n := d.plan.Notify
-	if len(old) == 0 || n.Slack == nil && n.PagerDuty == nil || !d.status.Told.IsZero() && now.Sub(d.status.Told) < debtRemind {
+	if len(old) == 0 || n.Silent() || !d.status.Told.IsZero() && now.Sub(d.status.Told) < debtRemind {
 		return
 	}
 	d.status.Told = now

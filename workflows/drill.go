@@ -133,7 +133,7 @@ func (d *drill) met(err error) bool { return ErrorType(err) == ErrPairBusy && !d
 // that stops the Schedule.
 func (d *drill) refused(ctx workflow.Context, cause error) (Result, error) {
 	d.ended = true
-	d.alert(ctx, "was refused", cause, d.plan.Notify.Slack == nil)
+	d.alert(ctx, "was refused", cause, d.plan.Notify.PagesOnly())
 	d.status.Phase, d.status.Outcome = PhaseEnded, runbook.NoChange
 	d.search(ctx)
 	held := slices.Contains([]string{ErrPairBusy, ErrHeld, ErrPrecondition, ErrSplitBrain}, ErrorType(cause))
@@ -330,7 +330,7 @@ func (d *drill) calm(ctx workflow.Context) {
 
 func (d *drill) say(ctx workflow.Context, kind, title, text string, page bool) {
 	n := d.plan.Notify
-	if n.Slack == nil && n.PagerDuty == nil {
+	if n.Silent() {
 		return
 	}
 	free, _ := workflow.NewDisconnectedContext(ctx)

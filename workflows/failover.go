@@ -358,11 +358,14 @@ func (f *failover) move(ctx workflow.Context) error {
 	return f.moveClients(ctx, f.lost, f.survivor)
 }
 
-// moveClients tells those who move by hand and waits, bounded, for Kafka's
+// moveClients tells teams, and those who move by hand, and waits, bounded, for Kafka's
 // evidence, wave by wave.
 func (s *story) moveClients(ctx workflow.Context, old, site runbook.Site) error {
+	enough := s.meetTeams(ctx)
+	defer enough()
 	err := s.clientWaves(ctx, old, site)
 	s.mark(ctx, "clients")
+	s.settleTeams(ctx, site)
 	return err
 }
 
@@ -370,8 +373,9 @@ func (s *story) moveClients(ctx workflow.Context, old, site runbook.Site) error 
 // not a failure, unless more wait for this wave than may go on without it.
 func (s *story) moveWave(ctx workflow.Context, name string, old, site runbook.Site, groups []runbook.Group, more bool) error {
 	since, before := workflow.Now(ctx), s.report.Clients
+	s.tellTeams(ctx, site, groups)
 	for _, g := range groups {
-		if g.Move == runbook.MovePage {
+		if g.Move == runbook.MovePage && s.plan.TeamOf(g.Name) == "" {
 			s.notify(ctx, NotifyMove, fmt.Sprintf("move group %s to %s", g.Name, site.Name),
 				fmt.Sprintf("pair %s is active at %s since epoch %d; group %s moves by hand: bootstrap %s", s.status.Pair, site.Name, s.rec.Epoch, g.Name, strings.Join(site.Kafka.Bootstrap, ",")), true)
 		}
@@ -385,12 +389,17 @@ func (s *story) moveWave(ctx workflow.Context, name string, old, site runbook.Si
 			return "", err
 		}
 		s.report.Clients = append(slices.Clone(before), got.Groups...)
+		s.countTeams(ctx, site)
 		if v := runbook.HaltClients(got.Groups, s.plan.Limits.HaltPercent); more && !v.OK {
 			return "", refuse(ErrHalted, "%s", v.Text())
 		}
 		for _, g := range got.Groups {
 			if !g.Moved {
-				s.find("group %s has not moved: %d members on %s, %d on %s", g.Group, g.MembersOld, old.Name, g.MembersNew, site.Name)
+				team := ""
+				if name := s.plan.TeamOf(g.Group); name != "" {
+					team = " of team " + name
+				}
+				s.find("group %s%s has not moved: %d members on %s, %d on %s", g.Group, team, g.MembersOld, old.Name, g.MembersNew, site.Name)
 			}
 		}
 		return fmt.Sprintf("complete %t; %d of %d topics are written to", got.Complete, got.Producing, got.Topics), nil

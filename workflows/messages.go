@@ -250,6 +250,8 @@ type Status struct {
 	Escalations []runbook.Escalation `json:"escalations,omitempty"`
 	// Told are the pages so far, and what came of each.
 	Told []runbook.Told `json:"told,omitempty"`
+	// Teams whose clients are to move: who was told, acknowledged, moved.
+	Teams []runbook.TeamLine `json:"teams,omitempty"`
 	// Paused by a person: asked for, or under way.
 	Paused *runbook.PauseLine `json:"paused,omitempty"`
 

@@ -170,7 +170,7 @@ func (l *readyLook) rest(ctx workflow.Context) {
 
 func (l *readyLook) rights(ctx workflow.Context) error {
 	p := l.facts.Plan
-	got, err := run(with(ctx, kindReady, "privileges on both sites"), steps.CheckPrivileges, CheckPrivilegesInput{Call: l.call("check privileges"), Sites: p.Sites, Topics: p.Topics, Groups: p.GroupNames(), Notify: p.Notify, Drills: p.Drills})
+	got, err := run(with(ctx, kindReady, "privileges on both sites"), steps.CheckPrivileges, CheckPrivilegesInput{Call: l.call("check privileges"), Sites: p.Sites, Topics: p.Topics, Groups: p.GroupNames(), Notify: p.Notify, Drills: p.Drills, Teams: p.Teams})
 	for _, f := range got.Findings {
 		state := runbook.CheckWarning
 		if f.Blocker {
@@ -191,12 +191,12 @@ func (l *readyLook) tell(ctx workflow.Context, now runbook.Readiness) {
 	var last runbook.Readiness
 	known := workflow.HasLastCompletionResult(ctx) && workflow.GetLastCompletionResult(ctx, &last) == nil
 	n := NotifyInput{Notify: l.facts.Plan.Notify}
-	if n.Notify.Slack == nil && n.Notify.PagerDuty == nil {
+	if n.Notify.Silent() {
 		return
 	}
 	if skipped := runbook.SkippedSince(last.Drills, now.Drills); known && len(skipped) > 0 {
 		l.send(ctx, NotifyInput{
-			Notify: n.Notify, Kind: NotifyDrill, Title: "drills of pair " + l.pair + " were not played", Text: strings.Join(skipped, "; "), Page: n.Notify.Slack == nil,
+			Notify: n.Notify, Kind: NotifyDrill, Title: "drills of pair " + l.pair + " were not played", Text: strings.Join(skipped, "; "), Page: n.Notify.PagesOnly(),
 		})
 	}
 	switch {

@@ -185,7 +185,7 @@ type Steps interface {
 	ClearDrill(context.Context, ClearDrillInput) (ClearDrillResult, error)
 	// InspectDrills reads the Schedules of the pair's drills.
 	InspectDrills(context.Context, InspectDrillsInput) (InspectDrillsResult, error)
-	// Notify tells Slack and PagerDuty, where configured; never fails a run.
+	// Notify tells the channels that are configured; never fails a run.
 	Notify(context.Context, NotifyInput) (NotifyResult, error)
 }
 

@@ -69,5 +69,5 @@ func OfNoRun(kind string) bool {
 
 // EndsPage tells the kinds that end or quiet what was paged before, and page nobody.
 func EndsPage(kind string) bool {
-	return slices.Contains([]string{NotifyFinished, NotifyAcknowledged, NotifyReadyAgain, NotifyDrillAgain, NotifyDebtPaid}, kind)
+	return slices.Contains([]string{NotifyFinished, NotifyMoved, NotifyAcknowledged, NotifyReadyAgain, NotifyDrillAgain, NotifyDebtPaid}, kind)
 }

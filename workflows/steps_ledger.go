@@ -141,7 +141,8 @@ const (
 	NotifyApproval = "approval"
 	NotifyPaused   = "paused"
 	NotifyFinished = "finished"
-	NotifyMove     = "move" // a group that moves by page
+	NotifyMove     = "move"  // a group that moves by page, or a team's groups
+	NotifyMoved    = "moved" // a team's groups have; its page is over
 	// NotifyOverride: an approval takes something upon itself; NotifyBreakGlass: a run
 	// goes on without its approvals.
 	NotifyOverride   = "override"
@@ -158,7 +159,7 @@ const (
 	NotifyAcknowledged = "acknowledged"
 )
 
-// NotifyInput: Page asks for PagerDuty too, not only Slack.
+// NotifyInput: Page asks for PagerDuty too, not only the others.
 type NotifyInput struct {
 	Call   Call           `json:"call"`
 	Notify runbook.Notify `json:"notify"`
@@ -170,11 +171,18 @@ type NotifyInput struct {
 	Wide bool `json:"wide,omitempty"`
 	// Mention are Slack ids.
 	Mention []string `json:"mention,omitempty"`
+	// Team that is told, by its own channels, of its Groups, which move to Site; "": the
+	// pair's people are.
+	Team   string   `json:"team,omitempty"`
+	Groups []string `json:"groups,omitempty"`
+	Site   string   `json:"site,omitempty"`
 }
 
-// NotifyResult says what happened per channel ("slack", "pagerduty"):
-// "sent", "not configured" or the problem.
+// NotifyResult says what happened per channel: "sent", "not configured" or the
+// problem.
 type NotifyResult struct {
 	Slack     string `json:"slack"`
 	PagerDuty string `json:"pagerduty"`
+	Webhook   string `json:"webhook,omitempty"`
+	Email     string `json:"email,omitempty"`
 }

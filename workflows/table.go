@@ -191,6 +191,9 @@ func (s *story) show(ctx workflow.Context) {
 		text += "\n\n"
 	}
 	text += runbook.Table(s.status.Steps)
+	if len(s.status.Teams) > 0 {
+		text += "\n" + runbook.TeamTable(s.status.Teams)
+	}
 	for i, f := range s.status.Findings {
 		if i == shownFindings {
 			text += fmt.Sprintf("\n- and %d more: see the report", len(s.status.Findings)-i)

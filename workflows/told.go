@@ -9,30 +9,32 @@ import (
 	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
 )
 
-// told keeps what came of a page, for whoever asks who was told.
-func (s *story) told(ctx workflow.Context, in NotifyInput, got NotifyResult, err error) {
-	if !in.Page {
-		return
-	}
-	t := runbook.Told{At: workflow.Now(ctx), Kind: in.Kind, Title: in.Title, Slack: got.Slack, PagerDuty: got.PagerDuty, Mention: in.Mention}
+// cameOf is what a page has come to, for whoever asks who was told.
+func cameOf(ctx workflow.Context, in NotifyInput, got NotifyResult, err error) runbook.Told {
+	t := runbook.Told{At: workflow.Now(ctx), Kind: in.Kind, Title: in.Title, Slack: got.Slack, PagerDuty: got.PagerDuty, Webhook: got.Webhook, Email: got.Email, Mention: in.Mention}
 	if err != nil {
 		t.Slack, t.PagerDuty = said(err), said(err)
 	}
-	s.status.Told = append(s.status.Told, t)
-	s.report.Told = s.status.Told
+	return t
 }
 
+// acknowledged: the person has, for the run.
 func (s *story) acknowledged(person string) bool {
-	return slices.Contains(runbook.Who(s.status.Approvals, runbook.Acknowledge), person)
+	return slices.ContainsFunc(s.status.Approvals, func(a runbook.Signed) bool {
+		return a.By == person && a.Decision == runbook.Acknowledge && a.Team == ""
+	})
 }
 
 // acknowledge quiets the run's page; whoever else was told sees who looks after it.
 func (s *story) acknowledge(ctx workflow.Context, by runbook.Signed) string {
+	if by.Team != "" {
+		return s.acknowledgeFor(ctx, by)
+	}
 	s.notify(ctx, NotifyAcknowledged, fmt.Sprintf("%s of %s: %s looks after it", s.path, s.status.Pair, by.By), by.Reason, false)
 	return "acknowledged: " + by.By + " looks after it"
 }
 
-// notify never fails and never blocks a run for long.
+// notify tells the pair's own channels.
 func (s *story) notify(ctx workflow.Context, what, title, text string, page bool) {
 	s.tellPeople(ctx, NotifyInput{Kind: what, Title: title, Text: text, Page: page})
 }
@@ -49,20 +51,35 @@ func (s *story) page(ctx workflow.Context, what, title, text string, people []ru
 }
 
 func (s *story) tellPeople(ctx workflow.Context, in NotifyInput) {
-	if s.status.DryRun || (s.plan.Notify.Slack == nil && s.plan.Notify.PagerDuty == nil) {
+	in.Notify = s.plan.Notify
+	s.send(ctx, in, func(t runbook.Told) {
+		s.status.Told = append(s.status.Told, t)
+		s.report.Told = s.status.Told
+	})
+}
+
+// send never fails and never blocks a run for long; keep gets what came of a page.
+func (s *story) send(ctx workflow.Context, in NotifyInput, keep func(runbook.Told)) {
+	if s.status.DryRun || in.Notify.Silent() {
 		return
 	}
-	in.Call, in.Notify = s.call("notify "+in.Kind), s.plan.Notify
+	in.Call = s.call("notify " + in.Kind)
+	summary := "notify: " + in.Kind
+	if in.Team != "" {
+		summary += ", team " + in.Team
+	}
 	free, _ := workflow.NewDisconnectedContext(ctx)
 	s.telling++
 	workflow.Go(free, func(ctx workflow.Context) {
 		defer func() { s.telling-- }()
-		got, err := run(with(ctx, kindPaper, "notify: "+in.Kind), steps.Notify, in)
-		s.told(ctx, in, got, err)
+		got, err := run(with(ctx, kindPaper, summary), steps.Notify, in)
+		if in.Page {
+			keep(cameOf(ctx, in, got, err))
+		}
 		if err != nil {
 			workflow.GetLogger(ctx).Warn("notification was not sent", "kind", in.Kind, "error", err)
 			return
 		}
-		workflow.GetLogger(ctx).Info("notified", "kind", in.Kind, "slack", got.Slack, "pagerduty", got.PagerDuty)
+		workflow.GetLogger(ctx).Info("notified", "kind", in.Kind, "team", in.Team, "slack", got.Slack, "pagerduty", got.PagerDuty, "webhook", got.Webhook, "email", got.Email)
 	})
 }

@@ -68,7 +68,8 @@ type world struct {
 	hook   func(string, Call) // before each call
 	writes []WriteRecordInput // that succeeded
 	notes  []NotifyInput
-	report runbook.Report // the last that was kept
+	moves  []runbook.ClientMove // what AwaitClientsMoved sees, if not g at its new site
+	report runbook.Report       // the last that was kept
 	ready  runbook.Readiness
 	link   runbook.LinkFacts
 	drill  drillWorld
@@ -640,6 +641,9 @@ func (w *world) OwnGroups(_ context.Context, in LinkGroupsInput) (SyncGroupsResu
 }
 
 func (w *world) AwaitClientsMoved(_ context.Context, in AwaitClientsMovedInput) (AwaitClientsMovedResult, error) {
+	if w.moves != nil {
+		return AwaitClientsMovedResult{Groups: w.moves}, w.enter("AwaitClientsMoved", in.Call)
+	}
 	return AwaitClientsMovedResult{Complete: true, Groups: []runbook.ClientMove{{Group: "g", MembersNew: 1, Moved: true}}}, w.enter("AwaitClientsMoved", in.Call)
 }
 

@@ -104,6 +104,7 @@ func (p Plan) Normalise() Plan {
 		seconds := int64(DefaultAntiFlap)
 		p.Limits.AntiFlapSeconds = &seconds
 	}
+	p.Teams, p.Notify.SMTP = p.normaliseTeams(), p.Notify.SMTP.normalise()
 	def(&p.Debts.EverySeconds, DefaultDebts)
 	def(&p.Readiness.EverySeconds, DefaultReadiness)
 

@@ -19,6 +19,8 @@ type Plan struct {
 	Topics []string `json:"topics"`
 	// Groups are the consumer groups that move with the pair.
 	Groups []Group `json:"groups"`
+	// Teams are told when their groups move; groups of no team are told of by notify.
+	Teams []Team `json:"teams,omitempty"`
 
 	// Probes are vantage points beside the worker and the engines; Pipelines are
 	// groups whose outputs are mirrored too.
@@ -245,6 +247,8 @@ type BreakGlass struct {
 type Notify struct {
 	Slack     *Slack     `json:"slack,omitempty"`
 	PagerDuty *PagerDuty `json:"pagerduty,omitempty"`
+	Webhook   *Webhook   `json:"webhook,omitempty"`
+	SMTP      *SMTP      `json:"smtp,omitempty"`
 }
 
 // Slack takes a webhook, or a token and a channel; both secrets by reference.

@@ -98,7 +98,7 @@ func TestPlanAndCommandHaveTheRunsJSON(t *testing.T) {
 	roundTrip(plan.Approval{
 		OpID: "o", Pair: "p", Operation: "failover", Epoch: 3, PlanHash: "h", Decision: "approve", By: "ann",
 		Question: "1 a",
-		Reason:   "r", Overrides: []string{"unproven-fence"}, Step: "s", Choices: map[string]string{"t": "append"},
+		Reason:   "r", Overrides: []string{"unproven-fence"}, Step: "s", Choices: map[string]string{"t": "append"}, Team: "payments",
 		Expires: time.Unix(5, 0).UTC(), Signature: "x",
 	}, &runbook.Command{})
 }

@@ -28,6 +28,7 @@ type Approval struct {
 	Question  string            `json:"question,omitempty"`
 	Step      string            `json:"step,omitempty"`
 	Choices   map[string]string `json:"choices,omitempty"`
+	Team      string            `json:"team,omitempty"`
 	Expires   time.Time         `json:"expires"`
 	Signature string            `json:"signature,omitempty"`
 }

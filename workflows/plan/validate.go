@@ -39,6 +39,7 @@ func (p Plan) faults() []Fault {
 	c.links(p)
 	c.topics(p.Topics)
 	c.groups(p.Groups)
+	c.teams(p)
 	c.probes(p)
 	c.pipelines(p)
 	c.numbers(p)
@@ -391,11 +392,7 @@ func (c *checker) notify(n Notify) {
 		c.secret("notify.slack.webhook", n.Slack.Webhook)
 		c.secret("notify.slack.token", n.Slack.Token)
 	}
-	if n.PagerDuty != nil {
-		if n.PagerDuty.RoutingKey == "" {
-			c.bad("notify.pagerduty.routing_key", "", "give the integration's routing key as a reference")
-		}
-		c.secret("notify.pagerduty.routing_key", n.PagerDuty.RoutingKey)
-		c.secret("notify.pagerduty.escalation_routing_key", n.PagerDuty.EscalationRoutingKey)
-	}
+	c.pagerDuty("notify.pagerduty", n.PagerDuty)
+	c.webhook("notify.webhook", n.Webhook)
+	c.smtp(n.SMTP)
 }

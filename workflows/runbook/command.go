@@ -31,6 +31,8 @@ type Command struct {
 	// Choices are decisions by topic: "append", "export" or "discard" on lagged data,
 	// "mirror", "leave" or "delete" on topics that changed while a site was away.
 	Choices map[string]string `json:"choices,omitempty"`
+	// Team that an acknowledgement speaks for; "": for the run.
+	Team string `json:"team,omitempty"`
 	// Expires ends the command's own life; a run refuses it afterwards.
 	Expires   time.Time `json:"expires"`
 	Signature string    `json:"signature,omitempty"` // base64
@@ -41,8 +43,8 @@ type Command struct {
 //
 //workflowcheck:ignore
 func (c Command) Content() string {
-	return fmt.Sprintf("%q %q %q %d %q %q %q %q %q %q %q %q %q %d.%d", c.OpID, c.Pair, c.Operation, c.Epoch, c.PlanHash, c.Decision, c.By, c.Via,
-		c.Reason, c.Overrides, c.Question, c.Step, c.Choices, c.Expires.Unix(), c.Expires.Nanosecond())
+	return fmt.Sprintf("%q %q %q %d %q %q %q %q %q %q %q %q %q %q %d.%d", c.OpID, c.Pair, c.Operation, c.Epoch, c.PlanHash, c.Decision, c.By, c.Via,
+		c.Reason, c.Overrides, c.Question, c.Step, c.Choices, c.Team, c.Expires.Unix(), c.Expires.Nanosecond())
 }
 
 // Decisions of a Command.

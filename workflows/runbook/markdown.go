@@ -156,6 +156,9 @@ func (r Report) evidence(line func(string, ...any)) {
 			line("| %s | %s | %d | %d | %d%s | %d |", cell(p.Group), cell(p.Topic), p.Partition, p.Synced, p.At, because(cell(p.Skipped)), p.Repeats)
 		}
 	}
+	if len(r.Teams) > 0 {
+		line("\n## Teams\n\n%s", TeamTable(r.Teams))
+	}
 	if len(r.Clients) > 0 {
 		line("\n## Clients\n\n| group | on the old site | on the new site | moved |\n|---|---|---|---|")
 		for _, c := range r.Clients {
@@ -181,7 +184,7 @@ func (r Report) evidence(line func(string, ...any)) {
 	if len(r.Approvals) > 0 {
 		line("\n## Signed commands\n")
 		for _, a := range r.Approvals {
-			line("- %s: %s %s%s%s", stamp(a.At), cell(a.By), a.Decision, because(cell(a.Reason)), map[bool]string{true: " overriding " + strings.Join(a.Overrides, ", ")}[len(a.Overrides) > 0])
+			line("- %s: %s %s%s%s", stamp(a.At), cell(a.By), a.Decided(), because(cell(a.Reason)), map[bool]string{true: " overriding " + strings.Join(a.Overrides, ", ")}[len(a.Overrides) > 0])
 		}
 	}
 	if len(r.Findings) > 0 {

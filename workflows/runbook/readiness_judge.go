@@ -259,7 +259,7 @@ func (j *readyJudge) transactions() {
 func (j *readyJudge) people() {
 	n := j.f.Plan.Notify
 	switch {
-	case n.Slack == nil && n.PagerDuty == nil:
+	case n.Silent():
 		j.say(PartPeople, CheckWarning, "name slack or pagerduty in the plan's notify", "nobody is told of anything")
 	case n.PagerDuty == nil:
 		j.say(PartPeople, CheckWarning, "name pagerduty in the plan's notify", "nobody is paged")

@@ -46,6 +46,8 @@ type Report struct {
 	Escalations []Escalation `json:"escalations,omitempty"`
 	// Told are the pages: to whom, and what came of it.
 	Told []Told `json:"told,omitempty"`
+	// Teams whose clients were to move: who was told, who acknowledged, who moved.
+	Teams []TeamLine `json:"teams,omitempty"`
 	// Pauses that people asked for and that held the run.
 	Pauses []PauseLine `json:"pauses,omitempty"`
 	// ETA is what was expected of the RTO when people were asked.
@@ -143,6 +145,8 @@ type Signed struct {
 	Step      string    `json:"step,omitempty"`
 	// Question that it answered, "" for none.
 	Question string `json:"question,omitempty"`
+	// Team that an acknowledgement speaks for, "" for the run.
+	Team string `json:"team,omitempty"`
 }
 
 // Escalation is a question that went to more people.

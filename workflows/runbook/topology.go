@@ -21,6 +21,7 @@ type Plan struct {
 	// with ^) of what is mirrored.
 	Topics []string `json:"topics"`
 	Groups []Group  `json:"groups"`
+	Teams  []Team   `json:"teams,omitempty"`
 
 	Probes     []Probe             `json:"probes,omitempty"`
 	Pipelines  []Pipeline          `json:"pipelines,omitempty"`
@@ -225,6 +226,8 @@ type BreakGlassRule struct {
 type Notify struct {
 	Slack     *Slack     `json:"slack,omitempty"`
 	PagerDuty *PagerDuty `json:"pagerduty,omitempty"`
+	Webhook   *Webhook   `json:"webhook,omitempty"`
+	SMTP      *SMTP      `json:"smtp,omitempty"`
 }
 
 // Slack by token and channel, or by an incoming webhook.

@@ -1,0 +1,262 @@
+package runbook
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Team has groups that move with the pair; see plan.Team.
+type Team struct {
+	Name            string     `json:"name"`
+	Groups          []string   `json:"groups"`
+	People          []string   `json:"people,omitempty"`
+	EscalateSeconds int64      `json:"escalate_seconds"` // negative: never
+	Slack           *TeamSlack `json:"slack,omitempty"`
+	PagerDuty       *PagerDuty `json:"pagerduty,omitempty"`
+	Webhook         *Webhook   `json:"webhook,omitempty"`
+	Email           []string   `json:"email,omitempty"`
+}
+
+// TeamSlack is where and whom a team's messages reach in Slack.
+type TeamSlack struct {
+	Channel string   `json:"channel,omitempty"`
+	Mention []string `json:"mention,omitempty"`
+}
+
+// Webhook takes signed notifications. URL may be a reference, Secret is one.
+type Webhook struct {
+	URL    string `json:"url"`
+	Secret string `json:"secret"`
+}
+
+// SMTP takes mail; Password is a reference.
+type SMTP struct {
+	Server   string   `json:"server"`
+	TLS      string   `json:"tls"` // starttls, tls or none
+	CAFile   string   `json:"ca_file,omitempty"`
+	Username string   `json:"username,omitempty"`
+	Password string   `json:"password,omitempty"`
+	From     string   `json:"from"`
+	To       []string `json:"to,omitempty"`
+}
+
+// Silent: there is no channel at all.
+func (n Notify) Silent() bool {
+	return n.PagerDuty == nil && n.PagesOnly()
+}
+
+// PagesOnly: nobody is told of anything but by a page.
+func (n Notify) PagesOnly() bool {
+	return n.Slack == nil && n.Webhook == nil && (n.SMTP == nil || len(n.SMTP.To) == 0)
+}
+
+// Channels are a team's, with what they need of the pair's.
+func (p Plan) Channels(t Team) Notify {
+	out := Notify{Webhook: t.Webhook}
+	if t.Slack != nil && p.Notify.Slack != nil {
+		s := *p.Notify.Slack
+		s.Channel = cmp.Or(t.Slack.Channel, s.Channel)
+		out.Slack = &s
+	}
+	if p.Notify.SMTP != nil && len(t.Email) > 0 {
+		s := *p.Notify.SMTP
+		s.To = t.Email
+		out.SMTP = &s
+	}
+	var page PagerDuty
+	if p.Notify.PagerDuty != nil {
+		page.EscalationRoutingKey = p.Notify.PagerDuty.EscalationRoutingKey
+	}
+	if own := t.PagerDuty; own != nil {
+		page = PagerDuty{RoutingKey: own.RoutingKey, EscalationRoutingKey: cmp.Or(own.EscalationRoutingKey, page.EscalationRoutingKey)}
+	}
+	if page != (PagerDuty{}) {
+		out.PagerDuty = &page
+	}
+	return out
+}
+
+// TeamOf is the team that a group belongs to, "" for none.
+func (p Plan) TeamOf(group string) string {
+	for _, t := range p.Teams {
+		if slices.Contains(t.Groups, group) {
+			return t.Name
+		}
+	}
+	return ""
+}
+
+// TeamLine is how a team stands in a run that moves its clients.
+type TeamLine struct {
+	Team   string   `json:"team"`
+	Groups []string `json:"groups"`
+	Told   []Told   `json:"told,omitempty"`
+	// AcknowledgedBy one of its people, Via the bot if one signed for them.
+	AcknowledgedBy string    `json:"acknowledged_by,omitempty"`
+	Via            string    `json:"via,omitempty"`
+	AcknowledgedAt time.Time `json:"acknowledged_at,omitzero"`
+	// EscalatedAt is when it was told again, since nobody had acknowledged.
+	EscalatedAt time.Time `json:"escalated_at,omitzero"`
+	// Moved groups, on Kafka's evidence; nil: not looked at yet. Left have not.
+	Moved *int     `json:"moved,omitempty"`
+	Left  []string `json:"left,omitempty"`
+}
+
+// TeamLines are those of a run that begins to move clients, in the plan's order.
+func TeamLines(p Plan) []TeamLine {
+	var out []TeamLine
+	for _, t := range p.Teams {
+		out = append(out, TeamLine{Team: t.Name, Groups: t.Groups})
+	}
+	return out
+}
+
+// Count takes over what Kafka shows of the team's groups.
+func (l *TeamLine) Count(seen []ClientMove) {
+	moved := 0
+	l.Left = nil
+	for _, g := range l.Groups {
+		if slices.ContainsFunc(seen, func(m ClientMove) bool { return m.Group == g && m.Moved }) {
+			moved++
+		} else {
+			l.Left = append(l.Left, g)
+		}
+	}
+	l.Moved = &moved
+}
+
+// AllMoved: nothing is left for the team to do.
+func (l TeamLine) AllMoved() bool { return l.Moved != nil && *l.Moved == len(l.Groups) }
+
+// Escalates: nobody looks after clients that have not moved, and nobody else was
+// told of it.
+func (l TeamLine) Escalates() bool {
+	return l.AcknowledgedBy == "" && l.EscalatedAt.IsZero() && !l.AllMoved()
+}
+
+// MayAcknowledge judges whether a person may acknowledge for a team. Lines are the
+// run's, none before it moves clients.
+func MayAcknowledge(p Plan, lines []TeamLine, team string, who Person) *Refusal {
+	no := func(format string, args ...any) *Refusal {
+		return &Refusal{RefuseNotAllowed, fmt.Sprintf(format, args...)}
+	}
+	i := slices.IndexFunc(p.Teams, func(t Team) bool { return t.Name == team })
+	if i < 0 {
+		return no("the plan has no team %q", team)
+	}
+	t := p.Teams[i]
+	if len(t.People) > 0 && !slices.ContainsFunc(t.People, func(by string) bool { return by == who.Name || slices.Contains(who.Roles, by) }) {
+		return no("%s does not speak for team %s: its people are %s", who.Name, team, strings.Join(t.People, ", "))
+	}
+	at := slices.IndexFunc(lines, func(l TeamLine) bool { return l.Team == team })
+	switch {
+	case at < 0:
+		return no("team %s was not told of anything in this run yet: it is when its clients are to move", team)
+	case lines[at].AcknowledgedBy != "":
+		return no("%s has acknowledged for team %s already, at %s: once is enough", lines[at].AcknowledgedBy, team, stamp(lines[at].AcknowledgedAt))
+	}
+	return nil
+}
+
+// groupsShown of a list are named in a message.
+const groupsShown = 20
+
+func groupList(names []string) string {
+	if len(names) <= groupsShown {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:groupsShown], ", "), len(names)-groupsShown)
+}
+
+// TeamMessage is what a team is told when its clients move to a site.
+func TeamMessage(p Plan, t Team, to Site, operation, drill string, epoch int64) (title, text string) {
+	why := operation
+	if drill != "" {
+		why = drill + " drill, " + operation
+	}
+	title = fmt.Sprintf("team %s: %d groups move to %s (%s of %s)", t.Name, len(t.Groups), to.Name, why, p.Pair)
+	byHand, byName, byThemselves := p.byWay(t)
+	lines := []string{fmt.Sprintf("pair %s is active at %s since epoch %d", p.Pair, to.Name, epoch)}
+	if len(byHand) > 0 {
+		lines = append(lines, fmt.Sprintf("to be moved by you: %s; stop their members on the old site, start them with the bootstrap servers %s", groupList(byHand), strings.Join(to.Kafka.Bootstrap, ",")))
+	}
+	if len(byName) > 0 {
+		lines = append(lines, fmt.Sprintf("by the moved DNS name: %s; restart what does not follow", groupList(byName)))
+	}
+	if len(byThemselves) > 0 {
+		lines = append(lines, fmt.Sprintf("by themselves: %s; see that they work", groupList(byThemselves)))
+	}
+	if operation == OpFailover {
+		lines = append(lines, "after a failover records may come again, and the last ones may be missing")
+	}
+	lines = append(lines, fmt.Sprintf("whoever looks after it: drctl acknowledge %s --team %s", p.Pair, t.Name))
+	return title, strings.Join(lines, "\n")
+}
+
+// byWay are a team's groups by who moves them.
+func (p Plan) byWay(t Team) (byHand, byName, byThemselves []string) {
+	for _, g := range p.Groups {
+		switch {
+		case !slices.Contains(t.Groups, g.Name):
+		case g.Move == MovePage:
+			byHand = append(byHand, g.Name)
+		case g.Move == MoveRebootstrap:
+			byName = append(byName, g.Name)
+		default:
+			byThemselves = append(byThemselves, g.Name)
+		}
+	}
+	return byHand, byName, byThemselves
+}
+
+// Row says a line for people: team, groups, told, acknowledged, moved.
+func (l TeamLine) Row() []string {
+	told := "not yet"
+	if n := len(l.Told); n > 0 {
+		told = l.Told[n-1].channels(false)
+		if n > 1 {
+			told = fmt.Sprintf("%d times, the last: %s", n, told)
+		}
+		told += " at " + stamp(l.Told[n-1].At)
+	}
+	acked := "by nobody"
+	if l.AcknowledgedBy != "" {
+		acked = fmt.Sprintf("by %s at %s", l.AcknowledgedBy, stamp(l.AcknowledgedAt))
+	}
+	if !l.EscalatedAt.IsZero() {
+		acked += ", escalated at " + stamp(l.EscalatedAt)
+	}
+	moved := fmt.Sprintf("not known, of %d", len(l.Groups))
+	if l.Moved != nil {
+		moved = fmt.Sprintf("%d of %d", *l.Moved, len(l.Groups))
+		if len(l.Left) > 0 {
+			moved += ", not " + groupList(l.Left)
+		}
+	}
+	return []string{l.Team, groupList(l.Groups), told, acked, moved}
+}
+
+// TeamTable renders the teams; the Temporal UI shows it too.
+func TeamTable(lines []TeamLine) string {
+	var b strings.Builder
+	b.WriteString("| team | groups | told | acknowledged | moved |\n|---|---|---|---|---|\n")
+	for _, l := range lines {
+		row := l.Row()
+		for i := range row {
+			row[i] = cell(row[i])
+		}
+		b.WriteString("| " + strings.Join(row, " | ") + " |\n")
+	}
+	return b.String()
+}
+
+// Decided is the decision, with the team that it speaks for.
+func (s Signed) Decided() string {
+	if s.Team == "" {
+		return s.Decision
+	}
+	return s.Decision + " for team " + s.Team
+}

@@ -1,0 +1,105 @@
+package runbook
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestATeamsChannelsAreItsOwnWithWhatTheyNeedOfThePairs(t *testing.T) {
+	p := Plan{Notify: Notify{
+		Slack:     &Slack{Token: "${env:SLACK}", Channel: "#dr"},
+		PagerDuty: &PagerDuty{RoutingKey: "${env:PAIR}", EscalationRoutingKey: "${env:ALL}"},
+		Webhook:   &Webhook{URL: "https://pair"}, SMTP: &SMTP{Server: "smtp:587", To: []string{"pair@example.org"}},
+	}}
+	for name, c := range map[string]struct {
+		team Team
+		want string
+	}{
+		"slack where the pair is":   {Team{Slack: &TeamSlack{}}, "slack #dr ${env:SLACK}, pages  then ${env:ALL}"},
+		"slack elsewhere":           {Team{Slack: &TeamSlack{Channel: "#web"}}, "slack #web ${env:SLACK}, pages  then ${env:ALL}"},
+		"a service":                 {Team{PagerDuty: &PagerDuty{RoutingKey: "${env:WEB}"}}, "pages ${env:WEB} then ${env:ALL}"},
+		"a service with escalation": {Team{PagerDuty: &PagerDuty{RoutingKey: "${env:WEB}", EscalationRoutingKey: "${env:BOSS}"}}, "pages ${env:WEB} then ${env:BOSS}"},
+		"mail":                      {Team{Email: []string{"web@example.org"}}, "pages  then ${env:ALL}, mail web@example.org"},
+		"a webhook":                 {Team{Webhook: &Webhook{URL: "https://web"}}, "pages  then ${env:ALL}, hook https://web"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := p.Channels(c.team)
+			var got []string
+			if n.Slack != nil {
+				got = append(got, "slack "+n.Slack.Channel+" "+n.Slack.Token)
+			}
+			got = append(got, "pages "+n.PagerDuty.RoutingKey+" then "+n.PagerDuty.EscalationRoutingKey)
+			if n.SMTP != nil {
+				got = append(got, "mail "+strings.Join(n.SMTP.To, ","))
+			}
+			if n.Webhook != nil {
+				got = append(got, "hook "+n.Webhook.URL)
+			}
+			if text := strings.Join(got, ", "); text != c.want {
+				t.Errorf("%s, want %s", text, c.want)
+			}
+		})
+	}
+	if p.Notify.Slack.Channel != "#dr" || p.Notify.SMTP.To[0] != "pair@example.org" {
+		t.Errorf("the pair's own channels are changed: %+v", p.Notify)
+	}
+	if !(Notify{SMTP: &SMTP{}}).Silent() || (Notify{SMTP: &SMTP{To: []string{"a"}}}).Silent() || (Notify{PagerDuty: &PagerDuty{}}).Silent() || !(Notify{PagerDuty: &PagerDuty{}}).PagesOnly() {
+		t.Error("a server without addresses tells nobody, a pager only pages")
+	}
+}
+
+func TestATeamIsToldWhatItHasToDo(t *testing.T) {
+	p := Plan{Pair: "orders"}
+	for i := range 25 {
+		p.Groups = append(p.Groups, Group{Name: fmt.Sprintf("g%02d", i), Move: MoveWatch})
+	}
+	p.Groups = append(p.Groups, Group{Name: "hand", Move: MovePage}, Group{Name: "dns", Move: MoveRebootstrap}, Group{Name: "others", Move: MovePage})
+	team := Team{Name: "web", Groups: slices.DeleteFunc(p.GroupNames(), func(g string) bool { return g == "others" })}
+	to := Site{Name: "west", Kafka: Kafka{Bootstrap: []string{"w1:9092", "w2:9092"}}}
+	title, text := TeamMessage(p, team, to, OpFailover, "", 7)
+	if title != "team web: 27 groups move to west (failover of orders)" {
+		t.Errorf("title %q", title)
+	}
+	for _, says := range []string{
+		"active at west since epoch 7", "moved by you: hand; stop their members on the old site, start them with the bootstrap servers w1:9092,w2:9092",
+		"moved DNS name: dns;", "by themselves: g00, ", "g19 and 5 more;", "records may come again", "drctl acknowledge orders --team web",
+	} {
+		if !strings.Contains(text, says) {
+			t.Errorf("nothing says %q:\n%s", says, text)
+		}
+	}
+	if strings.Contains(text, "others") {
+		t.Errorf("another team's group:\n%s", text)
+	}
+	title, text = TeamMessage(p, Team{Name: "web", Groups: []string{"dns"}}, to, OpSwitchover, "full", 8)
+	if !strings.Contains(title, "full drill, switchover") || strings.Contains(text, "by you") || strings.Contains(text, "come again") {
+		t.Errorf("a drill's planned move: %q\n%s", title, text)
+	}
+}
+
+func TestATeamThatHasMovedOrIsLookedAfterIsNotEscalated(t *testing.T) {
+	now := time.Unix(1000, 0)
+	for _, c := range []struct {
+		line TeamLine
+		want bool
+	}{
+		{TeamLine{Groups: []string{"a"}}, true},
+		{TeamLine{Groups: []string{"a"}, AcknowledgedBy: "ann"}, false},
+		{TeamLine{Groups: []string{"a"}, EscalatedAt: now}, false},
+	} {
+		if got := c.line.Escalates(); got != c.want {
+			t.Errorf("%+v escalates: %t", c.line, got)
+		}
+		c.line.Count([]ClientMove{{Group: "a", MembersOld: 1}, {Group: "b", Moved: true}})
+		if got := c.line.Escalates(); got != c.want || c.line.AllMoved() || c.line.Row()[4] != "0 of 1, not a" {
+			t.Errorf("%+v escalates: %t", c.line, got)
+		}
+		c.line.Count([]ClientMove{{Group: "a", Moved: true}})
+		if c.line.Escalates() || !c.line.AllMoved() || c.line.Row()[4] != "1 of 1" {
+			t.Errorf("%+v has moved", c.line)
+		}
+	}
+}
