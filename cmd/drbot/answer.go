@@ -91,7 +91,7 @@ func fits(st workflows.Status, a *press, by string) error {
 	}
 	said := runbook.Signed{}
 	for _, s := range st.Approvals {
-		if s.By == by && s.Decision == a.Decision {
+		if s.By == by && s.Decision == a.Decision && s.Team == a.Team {
 			said = s
 		}
 	}
@@ -128,7 +128,7 @@ const mostTopics = 10 // that are decided one by one here
 // answerView is the dialog of an answer.
 func answerView(p *planned, st workflows.Status, a press) (slack.ModalViewRequest, error) {
 	m := meta{Pair: st.Pair, PlanHash: st.PlanHash, Press: &a}
-	blocks := []slack.Block{section(fmt.Sprintf("*%s* %s of pair %s, epoch %d", escape(a.Decision), escape(st.Operation), escape(st.Pair), st.Epoch))}
+	blocks := []slack.Block{section(fmt.Sprintf("*%s* %s of pair %s, epoch %d", escape(runbook.Signed{Decision: a.Decision, Team: a.Team}.Decided()), escape(st.Operation), escape(st.Pair), st.Epoch))}
 	if w := st.Waiting; w != nil && a.Question != "" {
 		blocks = append(blocks, section(asked(p, st, *w)))
 		m.Step = w.Step
@@ -276,7 +276,7 @@ func (b *Bot) answered(ctx context.Context, user, token string, m meta, in fille
 	}
 	a := operator.Answer{
 		Decision: m.Press.Decision, Reason: in.text("reason"), OpID: m.Press.OpID, Question: m.Press.Question, PlanHash: m.PlanHash,
-		Step: m.Step, Overrides: in.many("overrides"), Token: "slack-" + token,
+		Step: m.Step, Overrides: in.many("overrides"), Team: m.Press.Team, Token: "slack-" + token,
 	}
 	if a.Decision == runbook.Decide {
 		a.Choices = map[string]string{}

@@ -120,7 +120,7 @@ func (b *Bot) tellStatus(ctx context.Context, url string, p *planned) error {
 		return b.slack.reply(ctx, url, message{text: safe(fmt.Sprintf("%s of pair %s by %s is %s since %s; no worker told more: %s", st.Run.Operation, p.Pair, st.Run.Requester, st.Run.State, clock(st.Run.Started), st.Problem), maxFallback)})
 	}
 	m := runView(p, *st.Detail, "")
-	if n := len(m.blocks); n > 0 && m.blocks[n-1].BlockType() == slack.MBTAction {
+	for n := len(m.blocks); n > 0 && m.blocks[n-1].BlockType() == slack.MBTAction; n-- {
 		m.blocks = m.blocks[:n-1] // the thread has the buttons
 	}
 	return b.slack.reply(ctx, url, m)

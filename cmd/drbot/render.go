@@ -37,6 +37,9 @@ func runView(p *planned, st workflows.Status, end string) message {
 	if len(st.Steps) > 0 {
 		blocks = append(blocks, table(stepLines(st.Steps), "steps"))
 	}
+	if len(st.Teams) > 0 {
+		blocks = append(blocks, table(clientTeams(st.Teams), "teams"))
+	}
 	if st.ETA != nil && st.Phase != workflows.PhaseEnded {
 		blocks = append(blocks, small("time: "+safe(etaText(*st.ETA), 600)))
 	}
@@ -48,6 +51,9 @@ func runView(p *planned, st workflows.Status, end string) message {
 	}
 	if buttons := buttonsOf(st); len(buttons) > 0 && end == "" {
 		blocks = append(blocks, slack.NewActionBlock("answers", buttons...))
+		if teams := teamButtons(st); len(teams) > 0 {
+			blocks = append(blocks, slack.NewActionBlock("teams", teams...))
+		}
 	}
 	return message{text: safe(title, maxHeader), blocks: blocks}
 }
@@ -139,7 +145,11 @@ func saidLines(st workflows.Status) string {
 }
 
 func saidText(a runbook.Signed) string {
-	text := fmt.Sprintf("%s by *%s*", safe(past(a.Decision), 40), safe(a.By, 60))
+	text := safe(past(a.Decision), 40)
+	if a.Team != "" {
+		text += " for team " + safe(a.Team, 60)
+	}
+	text += fmt.Sprintf(" by *%s*", safe(a.By, 60))
 	if a.Via != "" {
 		text += " here"
 	}
@@ -179,6 +189,7 @@ type press struct {
 	OpID     string `json:"o"`
 	Question string `json:"q,omitempty"`
 	Decision string `json:"d"`
+	Team     string `json:"t,omitempty"`
 }
 
 // offered are the answers that have a button, in its order.
@@ -228,6 +239,34 @@ func buttonsOf(st workflows.Status) []slack.BlockElement {
 		b := slack.NewButtonBlockElement("answer-"+o.decision, string(raw), plain(o.label))
 		b.Style = o.style
 		out = append(out, b)
+	}
+	return out
+}
+
+// clientTeams are how the teams stand whose clients move.
+func clientTeams(teams []runbook.TeamLine) []string {
+	var out []string
+	for _, l := range teams {
+		row := l.Row()
+		out = append(out, clip(fmt.Sprintf("team %s: told %s; acknowledged %s; moved %s", row[0], row[2], row[3], row[4]), 400))
+	}
+	return out
+}
+
+// mostTeams have a button; for the rest there is drctl acknowledge --team.
+const mostTeams = 25
+
+// teamButtons acknowledge for teams that nobody looks after yet.
+func teamButtons(st workflows.Status) []slack.BlockElement {
+	var out []slack.BlockElement
+	for _, l := range st.Teams {
+		if l.AcknowledgedBy != "" || len(out) == mostTeams {
+			continue
+		}
+		raw, err := json.Marshal(press{Pair: st.Pair, OpID: st.OpID, Decision: runbook.Acknowledge, Team: l.Team})
+		if err == nil {
+			out = append(out, slack.NewButtonBlockElement("answer-"+runbook.Acknowledge+"-"+l.Team, string(raw), plain(clip("Team "+l.Team+": we look after it", 75))))
+		}
 	}
 	return out
 }

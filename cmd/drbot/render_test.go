@@ -66,6 +66,13 @@ func TestMessagesReadAsTheyDo(t *testing.T) {
 	decide := st
 	decide.Operation = runbook.OpRecover
 	decide.Waiting = &workflows.Waiting{For: workflows.WaitDecide, Text: "what becomes of 3 records?", Question: "1 decide", Topics: []string{"orders", "audit-1"}, Commands: []string{runbook.Decide}}
+	moving, moved := st, 1
+	moving.Waiting, moving.PastPivot, moving.Phase = nil, true, workflows.PhasePivot
+	moving.Approvals = []runbook.Signed{{By: "eve", Decision: runbook.Acknowledge, Team: "payments", At: t0, Reason: "on <it>"}}
+	moving.Teams = []runbook.TeamLine{
+		{Team: "payments", Groups: []string{"billing"}, Told: []runbook.Told{{At: t0, PagerDuty: "sent", Slack: "sent"}}, AcknowledgedBy: "eve", AcknowledgedAt: t0},
+		{Team: "web", Groups: []string{"a&b", "c"}, Told: []runbook.Told{{At: t0}, {At: t0, PagerDuty: runbook.NotConfigured, Slack: runbook.NotConfigured, Email: "no <answer>"}}, EscalatedAt: t0, Moved: &moved, Left: []string{"c"}},
+	}
 	approving, err := answerView(p, st, press{Pair: "orders", OpID: st.OpID, Question: "1 approve", Decision: runbook.Approve})
 	if err != nil {
 		t.Fatal(err)
@@ -82,7 +89,7 @@ func TestMessagesReadAsTheyDo(t *testing.T) {
 	lost := int64(3)
 	reports := []operator.ReportLine{{Operation: "failover", Outcome: "done", Requester: "ann", Ended: t0, RTOMillis: 12300, RPOExact: &lost}, {Operation: "switchover", DryRun: true, State: "completed", Ended: t0}}
 	for name, v := range map[string]any{
-		"approval": runView(p, st, "").blocks, "ended": runView(p, ended, "Ended: done.").blocks, "failed-step": runView(p, failed, "").blocks,
+		"approval": runView(p, st, "").blocks, "ended": runView(p, ended, "Ended: done.").blocks, "failed-step": runView(p, failed, "").blocks, "teams": runView(p, moving, "").blocks,
 		"approve": approving, "decide": deciding, "start": starting, "readiness": readinessView(ready).blocks, "reports": reportsView("orders", reports).blocks,
 		"notices": notices(p, st, ""),
 	} {
@@ -154,6 +161,7 @@ func TestTenThousandTopicsFit(t *testing.T) {
 		st.Approvals = append(st.Approvals, runbook.Signed{By: long, Reason: long, Decision: runbook.Approve, Overrides: []string{long}})
 		st.Waiting.EscalatedTo = append(st.Waiting.EscalatedTo, name)
 		st.Told = append(st.Told, runbook.Told{Title: long, PagerDuty: long})
+		st.Teams = append(st.Teams, runbook.TeamLine{Team: fmt.Sprintf("%s-%d", strings.Repeat("t", 90), i), Groups: []string{name, long}, Told: []runbook.Told{{PagerDuty: long}}})
 		st.Waiting.Topics = append(st.Waiting.Topics, name)
 	}
 	st.Waiting.Text, st.Forecast = long+long+long, f

@@ -85,6 +85,7 @@ func (s *stage) writePlan() {
 		}
 		text = person.ReplaceAllString(text, "${1}    public_key: "+signer.Public()+"\n    slack_id: "+id+"\n")
 	}
+	text = regexp.MustCompile(`(?s)\nteams:.*?\nprobes:`).ReplaceAllString(text, "\nprobes:") // their channels are gone below
 	var err error
 	s.bot, err = operator.NewKeyFile(filepath.Join(s.dir, "drbot.json"), "drbot")
 	s.must(err)

@@ -127,6 +127,14 @@ func completers() map[string]completer {
 				return names
 			})
 		},
+		"team": func(cmd *cobra.Command, _ []string) []string {
+			return ofPlan(cmd, func(p *hashed) (names []string) {
+				for _, t := range p.Teams {
+					names = append(names, t.Name)
+				}
+				return names
+			})
+		},
 		"temporal-profile": func(*cobra.Command, []string) []string { return profiles() },
 	}
 }

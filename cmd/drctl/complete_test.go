@@ -96,6 +96,7 @@ func TestNamesAreCompletedFromThePlanAndTheEngine(t *testing.T) {
 		}
 	}
 	expect(groups, "exec", "--group", "")
+	expect([]string{"insights", "payments"}, "acknowledge", "orders", "--team", "")
 	expect(topics, "decide", "orders", "--append", "")
 
 	expect([]string{"table", "json", "yaml"}, "status", "orders", "-o", "")

@@ -291,7 +291,11 @@ func runTable(w io.Writer, st operator.Status) {
 		fmt.Fprintf(w, "\npause asked for by %s at %s: it holds the run before its next step%s\n", p.By, stamp(p.Asked), because(p.Reason))
 	}
 	for _, s := range d.Approvals {
-		fmt.Fprintf(w, "%s by %s at %s%s\n", s.Decision, s.By, stamp(s.At), because(s.Reason))
+		fmt.Fprintf(w, "%s by %s at %s%s\n", s.Decided(), s.By, stamp(s.At), because(s.Reason))
+	}
+	if len(d.Teams) > 0 {
+		fmt.Fprintln(w)
+		rows(w, teamLines(d.Teams))
 	}
 	moveLines(w, d.Move, d.Turned)
 	if d.Forecast != nil {
@@ -311,6 +315,14 @@ func runTable(w io.Writer, st operator.Status) {
 	for _, debt := range d.Debts {
 		fmt.Fprintf(w, "debt open: %s at %s: %s\n", debt.Kind, debt.Site, debt.Reason)
 	}
+}
+
+func teamLines(teams []runbook.TeamLine) [][]string {
+	lines := [][]string{{"TEAM", "GROUPS", "TOLD", "ACKNOWLEDGED", "MOVED"}}
+	for _, t := range teams {
+		lines = append(lines, t.Row())
+	}
+	return lines
 }
 
 func because(reason string) string {

@@ -2,21 +2,34 @@ package runbooks
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/drawbridge-dr/drawbridge/test/harness"
 	"github.com/drawbridge-dr/drawbridge/test/local"
 	"github.com/drawbridge-dr/drawbridge/workflows"
+	"github.com/drawbridge-dr/drawbridge/workflows/plan"
 	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
 )
 
 func TestTwoSwitchoversThereAndBackLoseAndRepeatNothing(t *testing.T) {
 	t.Parallel()
-	p := newPair(t, shared, "planned", nil)
+	calls, webhook := webhookFor(t)
+	p := newPair(t, shared, "planned", func(pl *plan.Plan) {
+		pl.Teams = []plan.Team{{Name: "web", Groups: []string{pl.Groups[0].Name}, People: []string{"approver"}, Webhook: webhook}}
+	})
 	p.outcome(runbook.Done, "setup")
 	tr := &traveller{pair: p}
 	tr.write(p.Home, "1", "2", "3")
@@ -28,6 +41,13 @@ func TestTwoSwitchoversThereAndBackLoseAndRepeatNothing(t *testing.T) {
 		p.epoch(got.Epoch, int64(2+n), got.Active, at)
 		if proof := got.Report.Proof; proof == nil || proof.Partitions != partitions+1 || !proof.OffsetsExact || *got.Report.RPOExact != 0 {
 			t.Errorf("move %d: proof %+v", n+1, proof)
+		}
+		// Nobody of the group is up while clients are awaited: its team is told, and told again.
+		if l := got.Report.Teams; len(l) != 1 || len(l[0].Told) != 2 || l[0].Told[0].Webhook != "sent" || l[0].Told[1].Webhook != "sent" || l[0].EscalatedAt.IsZero() || l[0].Moved == nil || *l[0].Moved != 0 {
+			t.Errorf("move %d: teams %+v", n+1, l)
+		}
+		if n := calls(); n != 2 {
+			t.Errorf("its webhook took %d signed calls, want 2", n)
 		}
 		if p.tryProduce(other, "refused") == nil {
 			t.Errorf("move %d: the new standby takes records", n+1)
@@ -45,6 +65,29 @@ func TestTwoSwitchoversThereAndBackLoseAndRepeatNothing(t *testing.T) {
 	if _, err := o.finish(p.within(time.Minute)); err == nil || !strings.Contains(err.Error(), "active at east already") {
 		t.Errorf("a second move to the active site: %v", err)
 	}
+}
+
+// webhookFor takes signed calls and counts those since it was last asked.
+func webhookFor(t *testing.T) (calls func() int64, to *plan.Webhook) {
+	t.Helper()
+	const secret = "a webhook's secret"
+	var n atomic.Int64
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		mac := hmac.New(sha256.New, []byte(secret))
+		fmt.Fprintf(mac, "%s.%s", r.Header.Get("Drawbridge-Timestamp"), body)
+		if err != nil || r.Header.Get("Drawbridge-Signature") != "v1="+hex.EncodeToString(mac.Sum(nil)) {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		n.Add(1)
+	}))
+	t.Cleanup(srv.Close)
+	file := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(file, []byte(secret), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return func() int64 { return n.Swap(0) }, &plan.Webhook{URL: srv.URL, Secret: "${file:" + file + "}"}
 }
 
 func TestASwitchoverAbortedInItsFreezeChangesNothing(t *testing.T) {

@@ -271,6 +271,7 @@ func TestSignatureBindsEveryFieldAndThePerson(t *testing.T) {
 		"question":  func(a *plan.Approval) { a.Question = "2 approve" },
 		"step":      func(a *plan.Approval) { a.Step = "x" },
 		"choices":   func(a *plan.Approval) { a.Choices = map[string]string{"a": "discard"} },
+		"team":      func(a *plan.Approval) { a.Team = "web" },
 		"expires":   func(a *plan.Approval) { a.Expires = a.Expires.Add(time.Hour) },
 		"missing":   func(a *plan.Approval) { a.Signature = "" },
 		"malformed": func(a *plan.Approval) { a.Signature = "%%" },

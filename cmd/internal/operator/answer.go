@@ -24,6 +24,8 @@ type Answer struct {
 	Step string
 	// Choices of a Decide: topic (or "*") to "append", "export" or "discard".
 	Choices map[string]string
+	// Team that an Acknowledge speaks for; empty: for the run.
+	Team string
 	// OpID, if given, must be the open run's: it ties the answer to what the person has looked at.
 	OpID string
 	// Question, if given, must be what the run asks: it ties the answer to what the person has read. Empty: whatever it asks
@@ -82,7 +84,7 @@ func (o *Operator) Answer(ctx context.Context, pair string, a Answer, by Signer)
 	}
 	c := runbook.Command{
 		OpID: st.Detail.OpID, Pair: pair, Operation: st.Detail.Operation, Epoch: st.Detail.Epoch, PlanHash: st.Detail.PlanHash,
-		Decision: a.Decision, Reason: a.Reason, Overrides: a.Overrides, Question: asked, Step: a.Step, Choices: a.Choices, Expires: expiry(a.Expires),
+		Decision: a.Decision, Reason: a.Reason, Overrides: a.Overrides, Question: asked, Step: a.Step, Choices: a.Choices, Team: a.Team, Expires: expiry(a.Expires),
 	}
 	if a.Before != nil {
 		a.Before(*st.Detail, c)
