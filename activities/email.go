@@ -100,7 +100,7 @@ func mailer(ctx context.Context, cfg runbook.SMTP, password string) (*mail.Clien
 		policy = mail.NoTLS
 	}
 	opts := []mail.Option{
-		mail.WithPort(number), mail.WithTimeout(notifyWithin), mail.WithTLSConfig(trust), mail.WithTLSPolicy(policy),
+		mail.WithPort(number), mail.WithTimeout(2 * notifyWithin) /* ctx ends first */, mail.WithTLSConfig(trust), mail.WithTLSPolicy(policy),
 		mail.WithDialContextFunc(func(dctx context.Context, network, address string) (net.Conn, error) {
 			conn, err := dialMail(dctx, network, address, cfg.TLS, trust)
 			if err == nil {

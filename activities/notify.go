@@ -282,6 +282,9 @@ func (a *Activities) event(ctx context.Context, key string, in workflows.NotifyI
 			Summary: summary, Source: "drawbridge/" + in.Call.Pair, Severity: "critical",
 			Details: map[string]string{"pair": in.Call.Pair, "operation": in.Call.Operation, "operation_id": in.Call.OperationID, "text": in.Text},
 		}
+		if in.Mild {
+			ev.Payload.Severity = "warning"
+		}
 		if in.Team != "" {
 			ev.Payload.Details = map[string]string{"pair": in.Call.Pair, "operation": in.Call.Operation, "operation_id": in.Call.OperationID, "text": in.Text, "team": in.Team}
 		}

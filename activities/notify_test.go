@@ -250,10 +250,10 @@ func TestATeamIsAnIncidentAndAThreadOfItsOwn(t *testing.T) {
 	p := runbook.Plan{Notify: n.to}
 	payments := runbook.Team{Name: "payments", Slack: &runbook.TeamSlack{Channel: "#payments"}, PagerDuty: &runbook.PagerDuty{RoutingKey: secretFileFor(t, "payments-key")}}
 	web := runbook.Team{Name: strings.Repeat("w", 300), Slack: &runbook.TeamSlack{}}
-	tell := func(team runbook.Team, kind, title string, page, wide bool, mention ...string) workflows.NotifyResult {
+	tell := func(team runbook.Team, kind, title string, page, wide bool) workflows.NotifyResult {
 		t.Helper()
 		got, err := n.Notify(t.Context(), workflows.NotifyInput{
-			Call: call("notify"), Notify: p.Channels(team), Kind: kind, Title: title, Page: page, Wide: wide, Team: team.Name, Mention: mention,
+			Call: call("notify"), Notify: p.Channels(team), Kind: kind, Title: title, Page: page, Wide: wide, Team: team.Name, Mild: page && !wide,
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -282,12 +282,16 @@ func TestATeamIsAnIncidentAndAThreadOfItsOwn(t *testing.T) {
 		if keys[key] = true; len(key) > 255 {
 			t.Errorf("PagerDuty takes no key of %d characters", len(key))
 		}
-		got = append(got, fmt.Sprintf("%v %v", e["event_action"], e["routing_key"]))
+		line := fmt.Sprintf("%v %v", e["event_action"], e["routing_key"])
+		if p, ok := e["payload"].(map[string]any); ok {
+			line += fmt.Sprintf(" %v", p["severity"])
+		}
+		got = append(got, line)
 	}
 	want = []string{
-		"trigger routing-key",
-		"trigger payments-key", "trigger payments-key", "trigger management-key", "acknowledge payments-key", "acknowledge management-key", "resolve payments-key", "resolve management-key",
-		"trigger management-key", "acknowledge management-key", "resolve management-key",
+		"trigger routing-key critical",
+		"trigger payments-key warning", "trigger payments-key critical", "trigger management-key critical", "acknowledge payments-key", "acknowledge management-key", "resolve payments-key", "resolve management-key",
+		"trigger management-key critical", "acknowledge management-key", "resolve management-key",
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("pagerduty (-want +got)\n%s", d)

@@ -176,6 +176,8 @@ type NotifyInput struct {
 	Team   string   `json:"team,omitempty"`
 	Groups []string `json:"groups,omitempty"`
 	Site   string   `json:"site,omitempty"`
+	// Mild is a page that nobody need be woken for.
+	Mild bool `json:"mild,omitempty"`
 }
 
 // NotifyResult says what happened per channel: "sent", "not configured" or the

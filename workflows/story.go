@@ -71,7 +71,8 @@ type story struct {
 	ended     bool
 	ready     bool // commands can be judged
 
-	telling int // notifications under way
+	telling int              // notifications under way
+	turns   []workflow.Mutex // of teams, once they are told
 	mu      workflow.Mutex
 	cancel  workflow.CancelFunc
 	gate    *gate

@@ -95,7 +95,7 @@ func TestEachTeamIsToldOnceAndTheReportSaysWhoAcknowledgedAndWhoMoved(t *testing
 				t.Errorf("escalated by %+v", n)
 			}
 		case n.Team == "payments" && n.Kind == NotifyMove:
-			if !n.Page || n.Notify.Slack != nil || n.Notify.Webhook == nil || n.Notify.PagerDuty.RoutingKey != "" || n.Site != away || !slices.Equal(n.Groups, []string{"g"}) {
+			if !n.Page || n.Mild || n.Notify.Slack != nil || n.Notify.Webhook == nil || n.Notify.PagerDuty.RoutingKey != "" || n.Site != away || !slices.Equal(n.Groups, []string{"g"}) {
 				t.Errorf("told by %+v", n)
 			}
 			if !strings.Contains(n.Text, "by themselves: g") || !strings.Contains(n.Text, "drctl acknowledge orders --team payments") {
@@ -192,6 +192,9 @@ func TestAPlannedMoveTellsTeamsToo(t *testing.T) {
 	for _, n := range w.notes {
 		if n.Team != "" && strings.Contains(n.Text, "may be missing") {
 			t.Errorf("a planned move loses nothing: %q", n.Text)
+		}
+		if n.Kind == NotifyMove && n.Mild != (n.Team == "payments") { // whose clients move by themselves
+			t.Errorf("mild %t: %+v", n.Mild, n)
 		}
 	}
 }

@@ -52,14 +52,16 @@ func (s *story) page(ctx workflow.Context, what, title, text string, people []ru
 
 func (s *story) tellPeople(ctx workflow.Context, in NotifyInput) {
 	in.Notify = s.plan.Notify
-	s.send(ctx, in, func(t runbook.Told) {
+	s.send(ctx, in, nil, func(t runbook.Told) {
 		s.status.Told = append(s.status.Told, t)
 		s.report.Told = s.status.Told
 	})
 }
 
 // send never fails and never blocks a run for long; keep gets what came of a page.
-func (s *story) send(ctx workflow.Context, in NotifyInput, keep func(runbook.Told)) {
+// What has a turn in common is sent one after the other: the end of a page that
+// overtook the page would leave it open.
+func (s *story) send(ctx workflow.Context, in NotifyInput, turn workflow.Mutex, keep func(runbook.Told)) {
 	if s.status.DryRun || in.Notify.Silent() {
 		return
 	}
@@ -72,6 +74,9 @@ func (s *story) send(ctx workflow.Context, in NotifyInput, keep func(runbook.Tol
 	s.telling++
 	workflow.Go(free, func(ctx workflow.Context) {
 		defer func() { s.telling-- }()
+		if turn != nil && turn.Lock(ctx) == nil {
+			defer turn.Unlock()
+		}
 		got, err := run(with(ctx, kindPaper, summary), steps.Notify, in)
 		if in.Page {
 			keep(cameOf(ctx, in, got, err))

@@ -5,11 +5,15 @@ import (
 	"math/rand"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/drawbridge-dr/drawbridge/client/record"
+	"github.com/drawbridge-dr/drawbridge/cmd/internal/operator"
+	"github.com/drawbridge-dr/drawbridge/workflows"
+	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
 )
 
 func drawn(s screen, lines [][]string) string {
@@ -123,5 +127,30 @@ func TestStatusNamesTheGroupsThatWaitForTheirWave(t *testing.T) {
 	statusTable(&b, pairStatus{Copies: []recordCopy{{Site: "west", Record: &r}, {Site: "east", Error: "no answer"}}})
 	if got := b.String(); strings.Count(got, "WAITING") != 1 || !strings.Contains(got, "by the record at west: audit") || !strings.Contains(got, "reports stand still") {
 		t.Error(got)
+	}
+}
+
+func TestStatusShowsWhoWasToldWhoAcknowledgedAndWhoMoved(t *testing.T) {
+	at, moved := time.Date(2026, 11, 23, 3, 4, 5, 0, time.UTC), 1
+	d := workflows.Status{
+		Teams: []runbook.TeamLine{
+			{Team: "payments", Groups: []string{"billing"}, Told: []runbook.Told{{At: at, PagerDuty: "sent", Slack: runbook.NotConfigured, Webhook: "the webhook answered 500, not 2xx"}}, AcknowledgedBy: "ann", AcknowledgedAt: at},
+			{Team: "web", Groups: []string{"a", "b"}, EscalatedAt: at, Moved: &moved, Left: []string{"b"}},
+		},
+		Approvals: []runbook.Signed{{By: "ann", Decision: runbook.Acknowledge, Team: "payments", At: at, Reason: "on it"}},
+	}
+	var b bytes.Buffer
+	runTable(&b, operator.Status{Pair: "orders", Run: &operator.RunInfo{}, Detail: &d})
+	for _, line := range []string{
+		"TEAM      GROUPS   TOLD",
+		"payments  billing  PagerDuty: sent, webhook: the webhook answered 500, not 2xx at 2026-11-23 03:04:05",
+		"by ann at 2026-11-23 03:04:05",
+		"web       a, b     not yet",
+		"1 of 2, not b",
+		"acknowledge for team payments by ann at ",
+	} {
+		if !strings.Contains(b.String(), line) {
+			t.Errorf("nothing says %q:\n%s", line, b.String())
+		}
 	}
 }

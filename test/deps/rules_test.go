@@ -12,6 +12,7 @@ const (
 	vault       = "github.com/hashicorp/vault/api"
 	slack       = "github.com/slack-go/slack"
 	pagerduty   = "github.com/PagerDuty/go-pagerduty"
+	mail        = "github.com/wneessen/go-mail"
 	prometheus  = "github.com/prometheus/client_golang"
 	yaml        = "github.com/goccy/go-yaml"
 	cobra       = "github.com/spf13/cobra"
@@ -42,8 +43,9 @@ var (
 	noConsul   = ban{consul, "who is active is decided by runbooks and read by clients, not by the data plane"}
 	noSlack    = ban{slack, "people are told by the worker and the bot"}
 	noPager    = ban{pagerduty, "people are told by the worker"}
+	noMail     = ban{mail, "people are told by the worker"}
 	noKafka    = ban{kafka, "it would touch records or brokers behind the worker's and the engine's back"}
-	dataPlane  = []ban{noTemporal, noConsul, noSlack, noPager}
+	dataPlane  = []ban{noTemporal, noConsul, noSlack, noPager, noMail}
 
 	leaves = []string{"mirrorengine/api", "mirrorengine/status", "mirrorengine/offsetmap"}
 )
@@ -57,7 +59,7 @@ var rules = []rule{
 			{"go.temporal.io", "applications link this package; it must stay small"},
 			{kafka, "applications bring a Kafka client of their own"},
 			{vault, "credentials are the application's own"},
-			noSlack, noPager,
+			noSlack, noPager, noMail,
 		},
 	},
 	{room: "client/example", own: []string{"client", "client/record"}, direct: []string{kafka}},
@@ -74,7 +76,7 @@ var rules = []rule{
 			{consul, "a workflow is replayed: the record is read and written by activities only"},
 			{vault, "a secret in a workflow would stand in its history"},
 			{yaml, "workflow code gets the normalised plan from an activity; reading one is not deterministic"},
-			noSlack, noPager,
+			noSlack, noPager, noMail,
 			{prometheus, "metrics are the worker's"},
 		},
 	},
@@ -82,12 +84,12 @@ var rules = []rule{
 	// Hands.
 	{
 		room: "activities", own: []string{"workflows", "workflows/runbook", "workflows/plan", "client/record", "mirrorengine/api", "mirrorengine/secret" /* one reader of references for both processes */},
-		direct: []string{temporalSDK, temporalAPI, kafka, consul, slack, pagerduty, errgroup},
+		direct: []string{temporalSDK, temporalAPI, kafka, consul, slack, pagerduty, mail, errgroup},
 		never:  []ban{{cobra, "flags are read in cmd"}},
 	},
 	{
 		room: "worker", own: []string{"workflows/...", "activities/...", "client/record", "mirrorengine/api", "mirrorengine/secret"},
-		direct: []string{temporalSDK, temporalAPI, kafka, consul, slack, pagerduty, prometheus, yaml, errgroup},
+		direct: []string{temporalSDK, temporalAPI, kafka, consul, slack, pagerduty, mail, prometheus, yaml, errgroup},
 		never:  []ban{{cobra, "flags are read in cmd"}},
 	},
 
@@ -132,7 +134,7 @@ var rules = []rule{
 	{
 		room: "cmd/internal/operator", own: []string{"workflows", "workflows/runbook", "workflows/plan", "client/record"},
 		direct: []string{temporalSDK, temporalAPI},
-		never:  []ban{noKafka, noSlack, noPager},
+		never:  []ban{noKafka, noSlack, noPager, noMail},
 	},
 	{
 		room: "cmd/mirrorengine/...", own: []string{"mirrorengine/...", "cmd/mirrorengine/...", "cmd/internal/boot"},
@@ -150,13 +152,13 @@ var rules = []rule{
 			"mirrorengine/secret", // references in the credentials of `drctl exec`
 		},
 		direct: []string{cobra, temporalSDK, temporalAPI, consul, yaml, errgroup, "golang.org/x/sys" /* the size of the terminal */},
-		never:  []ban{noKafka, noSlack, noPager},
+		never:  []ban{noKafka, noSlack, noPager, noMail},
 	},
 	{
 		room: "cmd/drbot", own: []string{"cmd/internal/...", "workflows", "workflows/runbook", "workflows/plan", "client/record"},
 		direct: []string{slack, yaml},
 		never: []ban{
-			noKafka, noPager,
+			noKafka, noPager, noMail,
 			{consul, "the bot commands runs; what they go by is the runs' affair"},
 			{module + "/mirrorengine", "no short cut from the bot to an engine"},
 		},

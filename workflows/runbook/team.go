@@ -196,6 +196,13 @@ func TeamMessage(p Plan, t Team, to Site, operation, drill string, epoch int64) 
 	return title, strings.Join(lines, "\n")
 }
 
+// Mild tells whether a team need not be woken: the move is planned, and its clients
+// move by themselves.
+func (p Plan) Mild(t Team, operation string) bool {
+	byHand, byName, _ := p.byWay(t)
+	return operation != OpFailover && len(byHand)+len(byName) == 0
+}
+
 // byWay are a team's groups by who moves them.
 func (p Plan) byWay(t Team) (byHand, byName, byThemselves []string) {
 	for _, g := range p.Groups {
