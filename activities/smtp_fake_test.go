@@ -32,7 +32,6 @@ type fakeSMTP struct {
 	mu    sync.Mutex // guards what follows
 	mails []string   // envelope, then content
 	wrong []string
-	open  int
 }
 
 func startSMTP(t *testing.T, f *fakeSMTP) *fakeSMTP {

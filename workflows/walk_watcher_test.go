@@ -213,8 +213,10 @@ func (w *watcher) done(here place, in, out any) {
 	}
 }
 
-// status asks a run that takes commands.
+// status asks a run that takes commands. The environment falls over a child that was
+// started and has not had its first turn: that is no answer either.
 func (w *watcher) status(id string) (st Status, ok bool) {
+	defer func() { ok = recover() == nil && ok }()
 	v, err := w.s.env.QueryWorkflowByID(id, QueryStatus)
 	return st, err == nil && v.Get(&st) == nil
 }
