@@ -156,7 +156,7 @@ type CheckPrivilegesInput struct {
 	Notify runbook.Notify `json:"notify,omitzero"`
 	// Drills of the plan: what they need is looked at too.
 	Drills []runbook.DrillPlan `json:"drills,omitempty"`
-	Teams  []runbook.Team `json:"teams,omitempty"`
+	Teams  []runbook.Team      `json:"teams,omitempty"`
 }
 
 // Finding is one thing that would fail today, or a warning.

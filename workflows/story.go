@@ -73,19 +73,21 @@ type story struct {
 
 	telling int              // notifications under way
 	turns   []workflow.Mutex // of teams, once they are told
-	mu      workflow.Mutex
-	cancel  workflow.CancelFunc
-	gate    *gate
-	glass   *runbook.Signed    // the request, if it broke the glass
-	granted []string           // overrides taken by breaking it, by path
-	asked   int                // questions so far
-	taken   map[string]Ack     // what was answered to commands, by their content
-	held    *runbook.PauseLine // asked for by a person, or under way
-	within  int                // steps that have begun and not ended: no pause in there
-	kept    bool               // retention is held, and not put back
-	thaws   time.Time          // when the freeze expires, if there is one
-	aborted *runbook.Signed
-	expired bool
+	// patience ends when the run waits for clients no longer.
+	patience workflow.Context
+	mu       workflow.Mutex
+	cancel   workflow.CancelFunc
+	gate     *gate
+	glass    *runbook.Signed    // the request, if it broke the glass
+	granted  []string           // overrides taken by breaking it, by path
+	asked    int                // questions so far
+	taken    map[string]Ack     // what was answered to commands, by their content
+	held     *runbook.PauseLine // asked for by a person, or under way
+	within   int                // steps that have begun and not ended: no pause in there
+	kept     bool               // retention is held, and not put back
+	thaws    time.Time          // when the freeze expires, if there is one
+	aborted  *runbook.Signed
+	expired  bool
 
 	turned *runbook.Signed // the command that made a failover of a switchover
 	noTurn string          // why the run cannot be turned into one now, "" if it can

@@ -29,13 +29,8 @@ func (s *story) tellTeams(ctx workflow.Context, site runbook.Site, wave []runboo
 		if len(t.Groups) == 0 || !first && s.plan.Mild(t, "") {
 			continue
 		}
-		title, text := runbook.TeamMessage(s.plan, t, site, s.path, s.report.Drill, s.rec.Epoch)
-		s.tellTeam(ctx, i, NotifyInput{Kind: NotifyMove, Title: title, Text: text, Groups: t.Groups, Page: true, Site: site.Name, Mild: s.plan.Mild(t, s.path)})
-		if !first {
-			continue
-		}
-		s.status.Teams[i].Since = workflow.Now(ctx)
-		if t.EscalateSeconds > 0 {
+		s.callTeam(ctx, i, site, t)
+		if first && t.EscalateSeconds > 0 {
 			workflow.Go(s.patience, func(ctx workflow.Context) {
 				if workflow.Sleep(ctx, runbook.Seconds(t.EscalateSeconds)) == nil {
 					s.escalateTeam(ctx, i, site)
@@ -43,6 +38,15 @@ func (s *story) tellTeams(ctx workflow.Context, site runbook.Site, wave []runboo
 			})
 		}
 	}
+}
+
+// callTeam tells a team what to do with groups of its.
+func (s *story) callTeam(ctx workflow.Context, i int, site runbook.Site, t runbook.Team) {
+	if s.status.Teams[i].Since.IsZero() {
+		s.status.Teams[i].Since = workflow.Now(ctx)
+	}
+	title, text := runbook.TeamMessage(s.plan, t, site, s.path, s.report.Drill, s.rec.Epoch)
+	s.tellTeam(ctx, i, NotifyInput{Kind: NotifyMove, Title: title, Text: text, Groups: t.Groups, Page: true, Site: site.Name, Mild: s.plan.Mild(t, s.path)})
 }
 
 // countTeams keeps what Kafka shows of each team's groups. Those whose clients have
@@ -62,11 +66,11 @@ func (s *story) countTeams(ctx workflow.Context, site runbook.Site) {
 // settleTeams tells again those teams whom nobody looks after, and those whose wave
 // never came: the end of a run keeps no client waiting.
 func (s *story) settleTeams(ctx workflow.Context, site runbook.Site) {
-	s.tellTeams(ctx, site, slices.DeleteFunc(slices.Clone(s.plan.Groups), func(g runbook.Group) bool {
-		return slices.ContainsFunc(s.status.Teams, func(l runbook.TeamLine) bool { return !l.Since.IsZero() && l.Team == s.plan.TeamOf(g.Name) })
-	}))
 	for i, t := range s.plan.Teams {
-		if t.EscalateSeconds > 0 && s.status.Teams[i].Since.Before(workflow.Now(ctx)) {
+		switch {
+		case s.status.Teams[i].Since.IsZero():
+			s.callTeam(ctx, i, site, t)
+		case t.EscalateSeconds > 0:
 			s.escalateTeam(ctx, i, site)
 		}
 	}

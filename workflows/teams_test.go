@@ -219,3 +219,46 @@ func TestATeamThatCannotBeReachedHoldsNothingUp(t *testing.T) {
 		t.Errorf("the report does not say so:\n%s", md)
 	}
 }
+
+// With waves a team is called with the first of its groups; again only for what it
+// has to do by hand, when that has its turn.
+func TestATeamIsCalledWhenItsWaveHasItsTurn(t *testing.T) {
+	f := inWaves(lost()) // billing; then orders (by hand) and reports; then audit
+	f.plan.Teams = []runbook.Team{
+		{Name: "money", Groups: []string{"audit", "billing"}, EscalateSeconds: -1, Email: []string{"a@example.org"}},
+		{Name: "shop", Groups: []string{"orders", "reports"}, EscalateSeconds: -1, Email: []string{"b@example.org"}},
+		{Name: "split", EscalateSeconds: -1, Email: []string{"c@example.org"}},
+	}
+	f.plan.Groups = append(f.plan.Groups, runbook.Group{Name: "early", Move: runbook.MoveWatch}, runbook.Group{Name: "late", Move: runbook.MovePage, Wave: 7})
+	f.plan.Teams[2].Groups = []string{"early", "late"}
+	f.plan.Notify.SMTP = &runbook.SMTP{Server: "smtp:25"}
+	s := newStageOf(t, f.world, f)
+	s.react = agree
+	s.run(Failover, FailoverInput{Start: request(runbook.OpFailover)})
+	s.outcome(runbook.Partly)
+	for team, want := range map[string]string{
+		"money": "move [billing], moved [audit billing]",
+		"shop":  "move [orders reports], moved [orders reports]",
+		"split": "move [early], move [late], moved [early late]",
+	} {
+		var got []string
+		for _, n := range f.notes {
+			if n.Team == team {
+				got = append(got, fmt.Sprint(n.Kind, " ", n.Groups))
+			}
+		}
+		if text := strings.Join(got, ", "); text != want {
+			t.Errorf("team %s: %s, want %s", team, text, want)
+		}
+	}
+	for _, n := range f.notes {
+		if n.Team == "" && n.Kind == NotifyMove {
+			t.Errorf("the pair's people are told of a team's group: %+v", n)
+		}
+	}
+	for _, l := range s.res.Report.Teams {
+		if !l.AllMoved() || l.Since.IsZero() {
+			t.Errorf("%+v", l)
+		}
+	}
+}

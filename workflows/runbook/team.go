@@ -93,7 +93,9 @@ func (p Plan) TeamOf(group string) string {
 type TeamLine struct {
 	Team   string   `json:"team"`
 	Groups []string `json:"groups"`
-	Told   []Told   `json:"told,omitempty"`
+	// Since when it is called; zero: not yet. Told is what came of it.
+	Since time.Time `json:"since,omitzero"`
+	Told  []Told    `json:"told,omitempty"`
 	// AcknowledgedBy one of its people, Via the bot if one signed for them.
 	AcknowledgedBy string    `json:"acknowledged_by,omitempty"`
 	Via            string    `json:"via,omitempty"`
@@ -103,6 +105,13 @@ type TeamLine struct {
 	// Moved groups, on Kafka's evidence; nil: not looked at yet. Left have not.
 	Moved *int     `json:"moved,omitempty"`
 	Left  []string `json:"left,omitempty"`
+}
+
+// TeamsTurn are a team's groups in a wave.
+func TeamsTurn(t Team, wave []Group) []string {
+	return slices.DeleteFunc(slices.Clone(t.Groups), func(name string) bool {
+		return !slices.ContainsFunc(wave, func(g Group) bool { return g.Name == name })
+	})
 }
 
 // TeamLines are those of a run that begins to move clients, in the plan's order.
@@ -131,10 +140,10 @@ func (l *TeamLine) Count(seen []ClientMove) {
 // AllMoved: nothing is left for the team to do.
 func (l TeamLine) AllMoved() bool { return l.Moved != nil && *l.Moved == len(l.Groups) }
 
-// Escalates: nobody looks after clients that have not moved, and nobody else was
-// told of it.
+// Escalates: it was called, nobody looks after clients that have not moved, and nobody
+// else was told of it.
 func (l TeamLine) Escalates() bool {
-	return l.AcknowledgedBy == "" && l.EscalatedAt.IsZero() && !l.AllMoved()
+	return !l.Since.IsZero() && l.AcknowledgedBy == "" && l.EscalatedAt.IsZero() && !l.AllMoved()
 }
 
 // MayAcknowledge judges whether a person may acknowledge for a team. Lines are the
@@ -153,7 +162,7 @@ func MayAcknowledge(p Plan, lines []TeamLine, team string, who Person) *Refusal 
 	}
 	at := slices.IndexFunc(lines, func(l TeamLine) bool { return l.Team == team })
 	switch {
-	case at < 0:
+	case at < 0, lines[at].Since.IsZero():
 		return no("team %s was not told of anything in this run yet: it is when its clients are to move", team)
 	case lines[at].AcknowledgedBy != "":
 		return no("%s has acknowledged for team %s already, at %s: once is enough", lines[at].AcknowledgedBy, team, stamp(lines[at].AcknowledgedAt))

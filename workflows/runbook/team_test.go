@@ -86,9 +86,10 @@ func TestATeamThatHasMovedOrIsLookedAfterIsNotEscalated(t *testing.T) {
 		line TeamLine
 		want bool
 	}{
-		{TeamLine{Groups: []string{"a"}}, true},
-		{TeamLine{Groups: []string{"a"}, AcknowledgedBy: "ann"}, false},
-		{TeamLine{Groups: []string{"a"}, EscalatedAt: now}, false},
+		{TeamLine{Groups: []string{"a"}}, false}, // its turn never came
+		{TeamLine{Groups: []string{"a"}, Since: now}, true},
+		{TeamLine{Groups: []string{"a"}, Since: now, AcknowledgedBy: "ann"}, false},
+		{TeamLine{Groups: []string{"a"}, Since: now, EscalatedAt: now}, false},
 	} {
 		if got := c.line.Escalates(); got != c.want {
 			t.Errorf("%+v escalates: %t", c.line, got)
