@@ -223,9 +223,31 @@ func (s *stage) submit(v fakeslack.View, filled map[string][]string) map[string]
 	return errs
 }
 
+// click waits for what comes of it: a dialog, or a word to that user.
 func (s *stage) click(user string, m fakeslack.Message, decision string) {
 	s.Helper()
-	s.must(s.slack.Click(s.Context(), user, m, "answer-"+decision))
+	told, open := 0, ""
+	click := func() {
+		told = len(s.slack.Told(user))
+		s.must(s.slack.Click(s.Context(), user, m, "answer-"+decision))
+	}
+	if v := s.slack.View(user); v != nil {
+		open = v.ID
+	}
+	click()
+	s.until("the click of "+user+" is answered", func() error {
+		if all := s.slack.Told(user); len(all) > told {
+			if strings.Contains(all[len(all)-1].Text, "No worker tells") {
+				click() // as people do, where a machine is slow
+				return errors.New("the worker did not answer")
+			}
+			return nil
+		}
+		if v := s.slack.View(user); v != nil && v.ID != open {
+			return nil
+		}
+		return errors.New("neither told nor asked anything")
+	})
 }
 
 // begin has ann start a failover by drctl's means, so that only the thread is the bot's.
