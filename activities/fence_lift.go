@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"go.temporal.io/sdk/activity"
+
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
 	"github.com/drawbridge-dr/drawbridge/workflows"
 	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
@@ -58,6 +60,7 @@ func (a *Activities) lift(ctx context.Context, in workflows.LiftFenceInput, conc
 	}
 	mine = slices.DeleteFunc(mine, func(r api.Fence) bool { return !slices.ContainsFunc(r.Entries, concerned) && len(r.Entries) > 0 })
 	if len(mine) == 0 {
+		out.Again = activity.IsActivity(ctx) && activity.GetInfo(ctx).Attempt > 1
 		return out, nil
 	}
 	k, err := a.kafka(in.Site)

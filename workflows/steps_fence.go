@@ -38,6 +38,9 @@ type FenceResult struct {
 	CanaryBefore bool `json:"canary_before,omitempty"`
 	// Operations whose registers were closed (lift, hand over).
 	Operations []string `json:"operations,omitempty"`
+	// Again: nothing was found, by a try that is not the first: one before it may have
+	// lifted all, and died before it said so.
+	Again bool `json:"again,omitempty"`
 	// Lifted are topics whose entries could be no guards (hand over).
 	Lifted []string `json:"lifted,omitempty"`
 }

@@ -49,7 +49,7 @@ type fenced struct {
 	out     runbook.Link // to other
 	active  bool
 	guarded bool // a standby whose mirrors' guards keep clients out
-	lifted  int
+	lifted  bool // or perhaps, by a try whose answer was lost
 }
 
 func operationsOf(registers []string) []string {
@@ -313,13 +313,21 @@ func (u *unfence) lift(ctx workflow.Context) error {
 		f := &u.sites[i]
 		for _, op := range u.lost {
 			name := "lift fence " + f.Name + " of " + op
+			again := false
 			err := u.do(ctx, name, func(ctx workflow.Context) (string, error) {
+				before := again
+				again = true
 				got, err := run(with(ctx, kindLong, name), steps.LiftFence, LiftFenceInput{Call: u.call(name), Site: f.Site, RegisterAt: f.other, FencingOperation: op})
 				if err != nil {
 					return "", err
 				}
-				f.lifted += len(got.Operations)
-				if len(got.Operations) == 0 {
+				switch {
+				case len(got.Operations) > 0:
+					f.lifted = true
+				case before || got.Again:
+					f.lifted = true
+					return "no open register: a try before this one lifted it, or there was none", nil
+				default:
 					u.find("no open register of operation %s at engine %s: nothing was lifted at %s", op, f.other.Name, f.Name)
 				}
 				return fmt.Sprintf("%d entries removed", got.Entries), nil
@@ -336,7 +344,7 @@ func (u *unfence) lift(ctx workflow.Context) error {
 // tells what it finds: guards may keep clients out there, as they should.
 func (u *unfence) prove(ctx workflow.Context) error {
 	for _, f := range u.sites {
-		if f.lifted == 0 {
+		if !f.lifted {
 			continue
 		}
 		topics, err := u.listTopics(ctx, f.Site)

@@ -227,6 +227,26 @@ func TestUnfenceOfAnActiveSiteThatNobodyMirrorsAnyMoreIsRefused(t *testing.T) {
 	s.clean()
 }
 
+// A worker that dies behind the lift leaves no register to find: the run must not say that nothing was lifted, and must prove
+// that the site takes writes.
+func TestAnUnfenceWhoseLiftWasNotAnsweredProvesTheSiteAllTheSame(t *testing.T) {
+	w := terminated()
+	w.after["LiftFence"] = 1
+	s := newStage(t, w)
+	s.react = agree
+	s.run(Unfence, unfencing(runbook.OverrideLock))
+	s.outcome(runbook.Done)
+	s.clean()
+	if w.count("LiftFence") < 2 || w.count("ProveWritable") == 0 {
+		t.Errorf("%v", w.calls)
+	}
+	for _, f := range s.res.Report.Findings {
+		if strings.Contains(f, "nothing was lifted") {
+			t.Errorf("it says %q", f)
+		}
+	}
+}
+
 func TestUnfenceWaitsForAPersonWhenALiftFails(t *testing.T) {
 	w := terminated()
 	w.fail["LiftFence"] = []error{no(ErrRefused, "no right to delete entries")}

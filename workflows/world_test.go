@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/temporal"
 
 	"github.com/drawbridge-dr/drawbridge/client/record"
@@ -602,8 +603,13 @@ func (w *world) lift(method string, in LiftFenceInput, maps ...map[string]map[st
 	return out, nil
 }
 
-func (w *world) LiftFence(_ context.Context, in LiftFenceInput) (FenceResult, error) {
-	return w.lift("LiftFence", in, w.fences, w.groups)
+func (w *world) LiftFence(ctx context.Context, in LiftFenceInput) (FenceResult, error) {
+	out, err := w.lift("LiftFence", in, w.fences, w.groups)
+	out.Again = len(out.Operations) == 0 && activity.GetInfo(ctx).Attempt > 1
+	if err == nil {
+		err = w.leave("LiftFence", in.Call)
+	}
+	return out, err
 }
 
 func (w *world) LiftGroupFence(_ context.Context, in LiftFenceInput) (FenceResult, error) {
