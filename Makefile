@@ -14,7 +14,7 @@ TAGS_LONG := real,chaos,deploy
 # How long each fuzz target runs in `make test-long`.
 FUZZTIME ?= 60s
 
-.PHONY: help build check fmt format vet lint workflowcheck deps test test-long test-exactly-once deploy-check fuzz docs demo playground bench bench-failover tools servers readers ground java-ground clean
+.PHONY: help build check fmt format vet lint workflowcheck deps test test-long test-exactly-once deploy-check fuzz docs demo playground bench bench-failover tools servers readers kubernetes ground java-ground clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-17s %s\n", $$1, $$2 }'
@@ -55,13 +55,13 @@ test: ground java-ground servers readers ## all tests, with the race detector, o
 	go test -race -count=1 -p 2 -timeout 25m -tags $(TAGS_TEST) ./...
 
 # DRAWBRIDGE_LONG=1 tells tests that have seeds or rounds to take many.
-test-long: ground java-ground fuzz servers readers ## fuzzing (FUZZTIME each), many seeds, chaos: an hour or more
+test-long: ground java-ground fuzz servers readers kubernetes ## fuzzing (FUZZTIME each), many seeds, chaos: an hour or more
 	DRAWBRIDGE_LONG=1 go test -race -count=1 -p 1 -timeout 120m -tags $(TAGS_LONG) ./...
 	DRAWBRIDGE_LONG=1 go test -count=1 -run FailoverOfMany ./mirrorengine/link # times mean something without the race detector only
 
 # `make test` has all of it that takes no minutes. What it prints last is what nothing here can try: see deploy/README.md.
-deploy-check: ground java-ground servers readers ## what deploy/ holds: read by those who will read it, started without a container engine
-	go test -count=1 -timeout 20m -tags $(TAGS_DEPLOY) ./test/deploy
+deploy-check: ground java-ground servers readers kubernetes ## what deploy/ holds: read by those who will read it, started without a container engine
+	go test -count=1 -timeout 20m -tags $(TAGS_DEPLOY) ./test/deploy ./activities/kube
 	@sed -n '/^## Not tried/,$$p' deploy/README.md
 
 docs: ground ## write docs/plan.md anew from the code
@@ -123,6 +123,10 @@ servers: ground
 # What reads deploy/: of Prometheus, of Alertmanager, consul-template, and our own of Kubernetes' types, Compose and BuildKit.
 readers: ground
 	@go run ./tools/ensure promtool amtool manifests consul-template
+
+# A Kubernetes without nodes, for the tests of moving workloads: minutes the first time, so it is no part of make test.
+kubernetes: ground ## Kubernetes' API server and controllers for tests of moving workloads (once, minutes)
+	@go run ./tools/ensure kube-dev
 
 # Said here, in words, rather than by the tenth test that fails for want of it.
 ground:

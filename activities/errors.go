@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"go.temporal.io/sdk/temporal"
 
+	"github.com/drawbridge-dr/drawbridge/activities/kube"
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
 	"github.com/drawbridge-dr/drawbridge/workflows"
 )
@@ -74,6 +75,19 @@ func judge(err error) (kind string, again bool) {
 		return workflows.ErrRefused, false
 	case errors.As(err, &kafka):
 		return judgeKafka(kafka)
+	}
+	return judgeKubernetes(err)
+}
+
+// judgeKubernetes: what a person must allow, deploy or correct gets the same answer
+// next time.
+func judgeKubernetes(err error) (string, bool) {
+	var newer *kube.Newer
+	switch {
+	case errors.As(err, &newer):
+		return workflows.ErrEpochConflict, false
+	case kube.Final(err):
+		return workflows.ErrRefused, false
 	}
 	return workflows.ErrUnreachable, true
 }

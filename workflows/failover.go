@@ -380,6 +380,10 @@ func (s *story) moveWave(ctx workflow.Context, name string, old, site runbook.Si
 				fmt.Sprintf("pair %s is active at %s since epoch %d; group %s moves by hand: bootstrap %s", s.status.Pair, site.Name, s.rec.Epoch, g.Name, strings.Join(site.Kafka.Bootstrap, ",")), true)
 		}
 	}
+	// Behind those who are told: workloads may have to be waited for.
+	if err := s.moveWorkloads(ctx, old, site, groups); err != nil {
+		return err
+	}
 	within := runbook.Seconds(s.plan.Limits.ClientsSeconds)
 	return s.do(ctx, name, func(ctx workflow.Context) (string, error) {
 		got, err := run(with(ctx, kindWait(within), "clients on "+site.Name), steps.AwaitClientsMoved, AwaitClientsMovedInput{

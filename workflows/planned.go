@@ -39,7 +39,7 @@ func (m *plannedMove) run(ctx workflow.Context) (workflow.Context, error) {
 	defer func() { m.thaw() }()
 	m.thaw = func() {}
 	m.marks, m.frozen = workflow.Now(ctx), true
-	err := inOrder(ctx, m.freeze, m.fence, m.transactions, m.stopGroups, m.drain, m.syncGroups)
+	err := inOrder(ctx, m.freeze, m.stopWorkloads, m.fence, m.transactions, m.stopGroups, m.drain, m.syncGroups)
 	if err != nil {
 		return ctx, err
 	}

@@ -170,7 +170,7 @@ func (l *readyLook) rest(ctx workflow.Context) {
 
 func (l *readyLook) rights(ctx workflow.Context) error {
 	p := l.facts.Plan
-	got, err := run(with(ctx, kindReady, "privileges on both sites"), steps.CheckPrivileges, CheckPrivilegesInput{Call: l.call("check privileges"), Sites: p.Sites, Topics: p.Topics, Groups: p.GroupNames(), Notify: p.Notify, Drills: p.Drills, Teams: p.Teams})
+	got, err := run(with(ctx, kindReady, "privileges on both sites"), steps.CheckPrivileges, CheckPrivilegesInput{Call: l.call("check privileges"), Sites: p.Sites, Topics: p.Topics, Groups: p.GroupNames(), Notify: p.Notify, Drills: p.Drills, Teams: p.Teams, Workloads: p.Workloads()})
 	for _, f := range got.Findings {
 		state := runbook.CheckWarning
 		if f.Blocker {

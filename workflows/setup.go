@@ -21,7 +21,7 @@ func SetUp(ctx workflow.Context, in SetUpInput) (Result, error) {
 	u := &setup{story: s}
 	return s.tell(ctx, func(ctx workflow.Context) error {
 		return inOrder(ctx, u.orient, u.admit, u.privileges, u.list, u.ask, u.lock,
-			u.canaryTopic, u.makeLink, u.begin, u.mirror, u.catchUp, u.prove, u.record, u.watch, u.done)
+			u.canaryTopic, u.makeLink, u.begin, u.mirror, u.catchUp, u.prove, u.record, u.tellWorkloads, u.watch, u.done)
 	})
 }
 
@@ -56,7 +56,7 @@ func (u *setup) orient(workflow.Context) error {
 func (u *setup) privileges(ctx workflow.Context) error {
 	return u.do(ctx, "check privileges", func(ctx workflow.Context) (string, error) {
 		got, err := run(with(ctx, kindLong, "privileges on both sites"), steps.CheckPrivileges,
-			CheckPrivilegesInput{Call: u.call("check privileges"), Sites: u.plan.Sites, Topics: u.plan.Topics, Groups: u.plan.GroupNames(), Notify: u.plan.Notify, Drills: u.plan.Drills, Teams: u.plan.Teams})
+			CheckPrivilegesInput{Call: u.call("check privileges"), Sites: u.plan.Sites, Topics: u.plan.Topics, Groups: u.plan.GroupNames(), Notify: u.plan.Notify, Drills: u.plan.Drills, Teams: u.plan.Teams, Workloads: u.plan.Workloads()})
 		if err != nil {
 			return "", err
 		}

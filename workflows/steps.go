@@ -140,6 +140,22 @@ type Steps interface {
 	// AwaitClientsMoved waits for Kafka's evidence, bounded.
 	AwaitClientsMoved(context.Context, AwaitClientsMovedInput) (AwaitClientsMovedResult, error)
 
+	// Clients in Kubernetes.
+
+	// ListWorkloads finds the workloads of a place.
+	ListWorkloads(context.Context, WorkloadsInput) (WorkloadsResult, error)
+	// StopWorkloads scales them to 0, remembers what they were and waits until no pod is
+	// left; those that still have one have a problem.
+	StopWorkloads(context.Context, WorkloadsInput) (WorkloadsResult, error)
+	// StartWorkloads scales them up to what they were; it does not wait for pods.
+	StartWorkloads(context.Context, WorkloadsInput) (WorkloadsResult, error)
+	// RestartWorkloads restarts the named ones, once for each operation, and waits until
+	// their pods are new and available; those that do not get there have a problem.
+	RestartWorkloads(context.Context, WorkloadsInput) (WorkloadsResult, error)
+	// TellWorkloads writes where the active site is into the place's ConfigMap; a newer
+	// epoch there is ErrEpochConflict.
+	TellWorkloads(context.Context, TellWorkloadsInput) (TellWorkloadsResult, error)
+
 	// Lagged data.
 
 	// ComputeLedger computes (or reads) the loss ledger of a link.

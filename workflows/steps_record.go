@@ -157,6 +157,8 @@ type CheckPrivilegesInput struct {
 	// Drills of the plan: what they need is looked at too.
 	Drills []runbook.DrillPlan `json:"drills,omitempty"`
 	Teams  []runbook.Team      `json:"teams,omitempty"`
+	// Workloads in Kubernetes that the worker moves.
+	Workloads []runbook.Workloads `json:"workloads,omitempty"`
 }
 
 // Finding is one thing that would fail today, or a warning.

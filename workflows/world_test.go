@@ -74,6 +74,7 @@ type world struct {
 	ready  runbook.Readiness
 	link   runbook.LinkFacts
 	drill  drillWorld
+	pods   cluster
 }
 
 const home, away = "east", "west"

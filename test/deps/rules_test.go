@@ -19,6 +19,7 @@ const (
 	compress    = "github.com/klauspost/compress"
 	lz4         = "github.com/pierrec/lz4/v4"
 	errgroup    = "golang.org/x/sync"
+	kubernetes  = "k8s.io"
 )
 
 // rule says what one room may import. What it does not list is forbidden.
@@ -45,7 +46,8 @@ var (
 	noPager    = ban{pagerduty, "people are told by the worker"}
 	noMail     = ban{mail, "people are told by the worker"}
 	noKafka    = ban{kafka, "it would touch records or brokers behind the worker's and the engine's back"}
-	dataPlane  = []ban{noTemporal, noConsul, noSlack, noPager, noMail}
+	dataPlane  = []ban{noTemporal, noConsul, noSlack, noPager, noMail, noKube}
+	noKube     = ban{kubernetes, "workloads are moved by the worker"}
 
 	leaves = []string{"mirrorengine/api", "mirrorengine/status", "mirrorengine/offsetmap"}
 )
@@ -76,14 +78,18 @@ var rules = []rule{
 			{consul, "a workflow is replayed: the record is read and written by activities only"},
 			{vault, "a secret in a workflow would stand in its history"},
 			{yaml, "workflow code gets the normalised plan from an activity; reading one is not deterministic"},
-			noSlack, noPager, noMail,
+			noSlack, noPager, noMail, noKube,
 			{prometheus, "metrics are the worker's"},
 		},
 	},
 
 	// Hands.
 	{
-		room: "activities", own: []string{"workflows", "workflows/runbook", "workflows/plan", "client/record", "mirrorengine/api", "mirrorengine/secret" /* one reader of references for both processes */},
+		room: "activities/kube", own: []string{"workflows/runbook", "client/record"}, direct: []string{kubernetes},
+		never: []ban{noTemporal, noKafka, noConsul, noSlack, noPager, noMail},
+	},
+	{
+		room: "activities", own: []string{"activities/kube", "workflows", "workflows/runbook", "workflows/plan", "client/record", "mirrorengine/api", "mirrorengine/secret" /* one reader of references for both processes */},
 		direct: []string{temporalSDK, temporalAPI, kafka, consul, slack, pagerduty, mail, errgroup},
 		never:  []ban{{cobra, "flags are read in cmd"}},
 	},

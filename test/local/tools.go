@@ -25,6 +25,7 @@ const (
 	ToolAmtool         = "amtool"          // Alertmanager: configuration and routes
 	ToolManifests      = "manifests"       // our own reader of kustomizations, compose files and Dockerfiles
 	ToolConsulTemplate = "consul-template" // runs the templates of deploy/clients
+	ToolKube           = "kube-dev"        // Kubernetes' API server and workload controllers
 )
 
 // tool says how one of them is found on the PATH, and how it is built when it is not there.
@@ -81,6 +82,7 @@ var tools = map[string]tool{
 		oldest:   [2]int{0, 30},
 		building: "about half a minute on two cores",
 	},
+	ToolKube:      {pkg: ".", building: "about 7 minutes on two cores"}, // not to be had elsewhere
 	ToolManifests: {pkg: ".", building: "about 2 minutes on two cores"}, // not to be had elsewhere
 }
 

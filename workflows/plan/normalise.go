@@ -68,6 +68,7 @@ func (p Plan) Normalise() Plan {
 		if p.Groups[i].Move == "" {
 			p.Groups[i].Move = "watch"
 		}
+		p.Groups[i].Kubernetes = normaliseWorkloads(p.Groups[i].Kubernetes)
 	}
 	slices.SortStableFunc(p.Groups, func(a, b Group) int { return cmp.Compare(a.Name, b.Name) })
 	p.Probes = slices.Clone(p.Probes)

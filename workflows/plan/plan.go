@@ -116,16 +116,20 @@ type Link struct {
 	Configs     map[string]string `json:"configs,omitempty"`
 }
 
-// Group is a consumer group and how it moves: watch, page or rebootstrap.
+// Group is a consumer group and how it moves: watch, page, rebootstrap or kubernetes.
 type Group struct {
 	Name string `json:"name"`
-	// Move is watch (it runs under drctl exec), page (people are told to move it) or
-	// rebootstrap (its clients find a DNS name that you move).
+	// Move is watch (it runs under drctl exec), page (people are told to move it),
+	// rebootstrap (its clients find a DNS name that you move) or kubernetes (the worker
+	// stops and starts its workloads).
 	Move string `json:"move"`
 	// Wave in which the group moves, 1 (the default) to 100: those of the first go with the
 	// flip, each later wave when the one before was seen at the new site, or a person lets
 	// it. Groups that watch or page only; see limits.halt_percent.
 	Wave int64 `json:"wave,omitempty"`
+	// Kubernetes has the workloads of the group's clients, with kubernetes only: an entry
+	// for each namespace, or site.
+	Kubernetes []Workloads `json:"kubernetes,omitempty"`
 }
 
 // Probe is a third point of view of a site: a URL that answers in the text format

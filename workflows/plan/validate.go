@@ -38,7 +38,7 @@ func (p Plan) faults() []Fault {
 	c.sites(p)
 	c.links(p)
 	c.topics(p.Topics)
-	c.groups(p.Groups)
+	c.groups(p.Groups, p.Sites)
 	c.teams(p)
 	c.probes(p)
 	c.pipelines(p)
@@ -224,7 +224,7 @@ func (c *checker) topics(list []string) {
 	}
 }
 
-func (c *checker) groups(list []Group) {
+func (c *checker) groups(list []Group, sites []Site) {
 	seen := map[string]bool{}
 	for _, g := range list {
 		key := "groups[" + g.Name + "]"
@@ -234,10 +234,9 @@ func (c *checker) groups(list []Group) {
 		seen[g.Name] = true
 		switch g.Move {
 		case "watch", "page", "rebootstrap":
-		case "kubernetes":
-			c.bad(key+".move", g.Move, "moving by Kubernetes is not supported yet: use watch, page or rebootstrap")
+		case moveKubernetes:
 		default:
-			c.bad(key+".move", g.Move, "use watch, page or rebootstrap")
+			c.bad(key+".move", g.Move, "use watch, page, rebootstrap or kubernetes")
 		}
 		if g.Wave < 0 || g.Wave > 100 {
 			c.bad(key+".wave", g.Wave, "write a whole number from 1 to 100, or leave it out for the first wave")
@@ -245,6 +244,7 @@ func (c *checker) groups(list []Group) {
 		if g.Wave > 1 && g.Move != "watch" && g.Move != "page" {
 			c.bad(key+".wave", g.Wave, "only a group that moves by watch or page can be told to wait: leave it out")
 		}
+		c.workloads(key, g, sites)
 	}
 }
 

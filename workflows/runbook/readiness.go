@@ -94,6 +94,7 @@ const (
 	PartDrills       = "drills"
 	PartObjectives   = "objectives"
 	PartCredentials  = "credentials"
+	PartKubernetes   = "kubernetes"
 )
 
 // LinkFacts are the state of the link to the standby.

@@ -55,6 +55,7 @@ func FailoverSteps(p Plan, link Link, topics []string, f Forecast, past []RunTim
 		i := slices.IndexFunc(steps, func(s PlannedStep) bool { return s.Name == "stop offsets" })
 		steps = slices.Insert(steps, i+1, PlannedStep{Name: "place pipeline groups", What: fmt.Sprintf("put %d pipelines no later than their last mirrored output", len(p.Pipelines))})
 	}
+	steps = withWorkloads(p, steps, link, "move clients")
 	for i := range steps {
 		steps[i].Millis, steps[i].Runs = StepTime(past, steps[i].Name, waves)
 	}
@@ -111,7 +112,7 @@ func SwitchoverSteps(p Plan, l, reverse Link, f MoveForecast) []PlannedStep {
 
 // moveSteps are those of a planned move over link l.
 func moveSteps(p Plan, l Link) []PlannedStep {
-	return []PlannedStep{
+	steps := []PlannedStep{
 		{Name: "freeze", What: fmt.Sprintf("phase frozen, at most %d s; on expiry everything is undone", p.Limits.FreezeSeconds)},
 		{Name: "fence", What: "fence producers on " + l.Source + " and prove it"},
 		{Name: "transactions", What: fmt.Sprintf("wait %d s for open transactions, then end them", p.Limits.TransactionsSeconds)},
@@ -123,6 +124,7 @@ func moveSteps(p Plan, l Link) []PlannedStep {
 		{Name: "restore DR", What: "mirror again from " + l.Destination + " to " + l.Source + " over the existing topics, with guards"},
 		{Name: "report", What: "keep the report, give the locks back"},
 	}
+	return withWorkloads(p, withStop(p, steps, l), l, "move clients")
 }
 
 // movesOf says how the clients move.

@@ -111,6 +111,7 @@ const (
 	MoveWatch       = "watch"
 	MovePage        = "page"
 	MoveRebootstrap = "rebootstrap"
+	MoveKubernetes  = "kubernetes"
 )
 
 // Group is a consumer group of the plan and how its members move.
@@ -118,6 +119,8 @@ type Group struct {
 	Name string `json:"name"`
 	Move string `json:"move"`
 	Wave int    `json:"wave,omitempty"` // 0 as 1: the first
+	// Kubernetes has the workloads of a group that moves by it.
+	Kubernetes []Workloads `json:"kubernetes,omitempty"`
 }
 
 // Probe is a vantage point beside worker and engines; see plan.Probe.

@@ -1,0 +1,149 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	authorization "k8s.io/api/authorization/v1"
+	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
+)
+
+// right is a line of a Role: the least that a place's moves need.
+type right struct {
+	group, resource string
+	verbs           []string
+	names           []string // none: any
+}
+
+// rights of a place. A selector needs to list, and cannot be bound to names.
+func rights(p runbook.Workloads) []right {
+	var out []right
+	names := map[string][]string{}
+	for _, full := range p.Workloads {
+		kind, name, _ := strings.Cut(full, "/")
+		names[kind] = append(names[kind], name)
+	}
+	for _, kind := range []string{deployment, statefulSet} {
+		switch {
+		case p.Selector != "":
+			out = append(out, right{"apps", kind + "s", []string{"get", "list", "patch"}, nil})
+		case len(names[kind]) > 0:
+			out = append(out, right{"apps", kind + "s", []string{"get", "patch"}, names[kind]})
+		}
+	}
+	if p.Way == runbook.WayScale {
+		out = append(out, right{"", "pods", []string{"list"}, nil})
+	}
+	if p.ConfigMap != "" {
+		out = append(out, right{"", "configmaps", []string{"get", "patch"}, []string{p.ConfigMap}})
+	}
+	return out
+}
+
+// lacks asks the API server which of its rights the worker has not got.
+func (n *Namespace) lacks(ctx context.Context) ([]string, error) {
+	var out []string
+	for _, r := range rights(n.place) {
+		names := r.names
+		if len(names) == 0 {
+			names = []string{""}
+		}
+		for _, verb := range r.verbs {
+			for _, name := range names {
+				ok, err := n.may(ctx, r, verb, name)
+				if err != nil {
+					return nil, err
+				}
+				if !ok {
+					out = append(out, strings.TrimSuffix(verb+" "+r.resource+"/"+name, "/"))
+				}
+			}
+		}
+	}
+	return out, nil
+}
+
+func (n *Namespace) may(ctx context.Context, r right, verb, name string) (bool, error) {
+	ask := &authorization.SelfSubjectAccessReview{Spec: authorization.SelfSubjectAccessReviewSpec{
+		ResourceAttributes: &authorization.ResourceAttributes{Namespace: n.place.Namespace, Verb: verb, Group: r.group, Resource: r.resource, Name: name},
+	}}
+	got, err := n.can.SelfSubjectAccessReviews().Create(ctx, ask, meta.CreateOptions{})
+	if err != nil {
+		return false, n.explain(err, "create", "selfsubjectaccessreview", "")
+	}
+	return got.Status.Allowed, nil
+}
+
+// roleName is of the Role that cure makes, beside deploy/k8s/clients.
+const roleName = "drawbridge-worker"
+
+// cure is what gives the place's rights to the worker, to be typed as it stands.
+func (n *Namespace) cure() string {
+	var rules []string
+	for _, r := range rights(n.place) {
+		only := ""
+		if len(r.names) > 0 {
+			only = fmt.Sprintf(", resourceNames: [%s]", strings.Join(r.names, ", "))
+		}
+		rules = append(rules, fmt.Sprintf("{apiGroups: [%q], resources: [%s]%s, verbs: [%s]}", r.group, r.resource, only, strings.Join(r.verbs, ", ")))
+	}
+	subject := "--serviceaccount=<namespace>:<name>"
+	if user := n.user(); strings.HasPrefix(user, "system:serviceaccount:") {
+		subject = "--serviceaccount=" + strings.TrimPrefix(user, "system:serviceaccount:")
+	} else if user != "" {
+		subject = "--user=" + user
+	}
+	return fmt.Sprintf("echo '{apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {name: %s, namespace: %s}, rules: [%s]}' | kubectl apply -f - ; kubectl -n %s create rolebinding %s --role=%s %s",
+		roleName, n.place.Namespace, strings.Join(rules, ", "), n.place.Namespace, roleName, roleName, subject)
+}
+
+// Finding is what would go wrong with a place today.
+type Finding struct {
+	What, Cure string
+	Blocker    bool // a move would stop there
+}
+
+// Check looks at rights, workloads and ConfigMap, and changes nothing.
+func (n *Namespace) Check(ctx context.Context) []Finding {
+	const plan = "see groups[].kubernetes of the plan"
+	lacks, err := n.lacks(ctx)
+	if err != nil {
+		return []Finding{{fmt.Sprintf("its API server cannot be asked: %v", err), plan, true}}
+	}
+	if len(lacks) > 0 {
+		return []Finding{{fmt.Sprintf("in %s, %s may not %s", n.place.Where(), n.me(), strings.Join(lacks, ", ")), n.cure(), true}}
+	}
+	list, err := n.workloads(ctx)
+	if err != nil {
+		return []Finding{{err.Error(), plan, true}}
+	}
+	var out []Finding
+	for _, w := range list {
+		out = append(out, n.faults(w)...)
+	}
+	if name := n.place.ConfigMap; name != "" {
+		if _, err := n.core.ConfigMaps(n.place.Namespace).Get(ctx, name, meta.GetOptions{}); err != nil {
+			err = n.explain(err, "get", "configmap", name)
+			out = append(out, Finding{err.Error(), plan, errors.As(err, new(*Missing))})
+		}
+	}
+	return out
+}
+
+func (n *Namespace) faults(w workload) []Finding {
+	var out []Finding
+	if n.place.Way == runbook.WayRollout && w.rollout.never != "" {
+		out = append(out, Finding{w.name() + " in " + n.place.Where() + " cannot be restarted in place", w.rollout.never, true})
+	}
+	if _, ok := w.Annotations[Remembered]; n.place.Site != "" && w.replicas == 0 && !ok {
+		out = append(out, Finding{
+			fmt.Sprintf("%s in %s stands at 0 and nobody wrote down how many it should be when %s is active", w.name(), n.place.Where(), n.place.Site),
+			fmt.Sprintf("kubectl -n %s annotate %s %s=<n>", n.place.Namespace, w.name(), Remembered), true,
+		})
+	}
+	return out
+}

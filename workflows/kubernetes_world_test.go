@@ -1,0 +1,103 @@
+package workflows
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
+)
+
+// cluster is the Kubernetes of a world: workloads by place.
+type cluster struct {
+	replicas map[string]int32  // by place and name
+	was      map[string]int32  // what was remembered
+	stuck    map[string]string // by place: what a stop of it says
+	broken   []string          // workloads that no restart brings back
+	waves    [][]string
+	told     map[string]TellWorkloadsInput
+	by       map[string]bool // operations that marked workloads
+}
+
+// inKubernetes gives the world's group workloads.
+func (w *world) inKubernetes(places ...runbook.Workloads) {
+	w.plan.Groups[0].Move, w.plan.Groups[0].Kubernetes = runbook.MoveKubernetes, places
+	w.pods = cluster{replicas: map[string]int32{}, was: map[string]int32{}, stuck: map[string]string{}, told: map[string]TellWorkloadsInput{}, by: map[string]bool{}}
+	for _, p := range places {
+		for _, name := range p.Workloads {
+			if p.RunsAt(home) {
+				w.pods.replicas[p.Where()+" "+name] = 3
+			} else {
+				w.pods.was[p.Where()+" "+name] = 2
+			}
+		}
+	}
+}
+
+func (w *world) each(method string, in WorkloadsInput, names []string, do func(key string) string) (WorkloadsResult, error) {
+	var out WorkloadsResult
+	if err := w.enter(method, in.Call); err != nil {
+		return out, err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.pods.by[in.Operation] = true
+	for _, name := range names {
+		key := in.Place.Where() + " " + name
+		problem := do(key)
+		out.Workloads = append(out.Workloads, runbook.Workload{Name: name, Replicas: w.pods.replicas[key], Problem: problem})
+	}
+	return out, w.leave(method, in.Call)
+}
+
+func (w *world) ListWorkloads(_ context.Context, in WorkloadsInput) (WorkloadsResult, error) {
+	return w.each("ListWorkloads", in, in.Place.Workloads, func(string) string { return "" })
+}
+
+func (w *world) StopWorkloads(_ context.Context, in WorkloadsInput) (WorkloadsResult, error) {
+	if in.Place.Site != "" && w.down[in.Place.Site+" kubernetes"] {
+		return WorkloadsResult{}, no(ErrUnreachable, "its API server does not answer")
+	}
+	return w.each("StopWorkloads", in, in.Place.Workloads, func(key string) string {
+		if n := w.pods.replicas[key]; n > 0 {
+			w.pods.replicas[key], w.pods.was[key] = 0, n
+		}
+		return w.pods.stuck[in.Place.Where()]
+	})
+}
+
+func (w *world) StartWorkloads(_ context.Context, in WorkloadsInput) (WorkloadsResult, error) {
+	return w.each("StartWorkloads", in, in.Place.Workloads, func(key string) string {
+		n, ok := w.pods.was[key]
+		if !ok && w.pods.replicas[key] == 0 {
+			return "nobody wrote down how many"
+		}
+		if ok {
+			w.pods.replicas[key] = n
+			delete(w.pods.was, key)
+		}
+		return ""
+	})
+}
+
+func (w *world) RestartWorkloads(_ context.Context, in WorkloadsInput) (WorkloadsResult, error) {
+	w.pods.waves = append(w.pods.waves, in.Names)
+	return w.each("RestartWorkloads", in, in.Names, func(key string) string {
+		if slices.ContainsFunc(in.Names, func(n string) bool { return slices.Contains(w.pods.broken, n) && key == in.Place.Where()+" "+n }) {
+			return "image is not to be had"
+		}
+		return ""
+	})
+}
+
+func (w *world) TellWorkloads(_ context.Context, in TellWorkloadsInput) (TellWorkloadsResult, error) {
+	if err := w.enter("TellWorkloads", in.Call); err != nil {
+		return TellWorkloadsResult{}, err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.pods.told[in.Place.Where()] = in
+	return TellWorkloadsResult{Told: true}, w.leave("TellWorkloads", in.Call)
+}
+
+func (c cluster) text() string { return fmt.Sprint("running ", c.replicas, " remembered ", c.was) }
