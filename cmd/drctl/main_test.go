@@ -20,9 +20,9 @@ func TestMain(m *testing.M) {
 	if err := os.Setenv("GORACE", race); err != nil {
 		panic(err)
 	}
-	os.Exit(testscript.RunMain(m, map[string]func() int{
-		"drctl": func() int { return run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr) },
-	}))
+	testscript.Main(m, map[string]func(){
+		"drctl": func() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
+	})
 }
 
 var update = flag.Bool("update", false, "rewrite the expected outputs in testdata/*.txt; review the diff")
