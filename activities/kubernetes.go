@@ -54,7 +54,7 @@ func (a *Activities) TellWorkloads(ctx context.Context, in workflows.TellWorkloa
 		return workflows.TellWorkloadsResult{}, settle(err)
 	}
 	err = n.Tell(ctx, map[string]string{
-		"DRAWBRIDGE_PAIR":         in.Call.Pair,
+		kube.PairKey:              in.Call.Pair,
 		"DRAWBRIDGE_SITE":         in.Site,
 		"DRAWBRIDGE_BOOTSTRAP":    strings.Join(in.Bootstrap, ","),
 		"DRAWBRIDGE_SECURITY_REF": in.SecurityRef,
@@ -64,14 +64,14 @@ func (a *Activities) TellWorkloads(ctx context.Context, in workflows.TellWorkloa
 }
 
 // workloads says what a move of clients would stumble over.
-func (c check) workloads(ctx context.Context, places []runbook.Workloads) {
+func (c check) workloads(ctx context.Context, pair string, places []runbook.Workloads) {
 	for _, p := range places {
 		n, err := kube.Open(p)
 		if err != nil {
 			c.part(true, "see groups[].kubernetes of the plan", "%v", err)
 			continue
 		}
-		for _, f := range n.Check(ctx) {
+		for _, f := range n.Check(ctx, pair) {
 			c.part(f.Blocker, f.Cure, "%s", f.What)
 		}
 	}

@@ -56,7 +56,7 @@ func TestANamespaceThatTheWorkerMayNotTouchIsNamedWithItsCure(t *testing.T) {
 	}
 	for _, want := range []string{
 		"clients of group billing", "system:serviceaccount:drawbridge:worker may not get deployment/billing in namespace shop",
-		"resources: [deployments], resourceNames: [billing], verbs: [get, patch]", "--serviceaccount=drawbridge:worker",
+		"resources: [deployments], resourceNames: [\"billing\"], verbs: [get, patch]", "--serviceaccount=drawbridge:worker",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("it does not say %q: %v", want, err)
@@ -66,7 +66,7 @@ func TestANamespaceThatTheWorkerMayNotTouchIsNamedWithItsCure(t *testing.T) {
 		t.Errorf("calls %v", *changes)
 	}
 	var out workflows.CheckPrivilegesResult
-	check{a: a, out: &out}.workloads(t.Context(), []runbook.Workloads{place, {KubeconfigFile: "/nowhere", Namespace: "shop"}, {Namespace: "shop"}})
+	check{a: a, out: &out}.workloads(t.Context(), "orders", []runbook.Workloads{place, {KubeconfigFile: "/nowhere", Namespace: "shop"}, {Namespace: "shop"}})
 	if len(out.Findings) != 3 {
 		t.Fatalf("a calm day's look says %+v", out.Findings)
 	}

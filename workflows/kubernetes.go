@@ -3,6 +3,7 @@ package workflows
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"go.temporal.io/sdk/workflow"
@@ -15,19 +16,33 @@ import (
 // scaled up again, or restarted in waves. Without workloads in the plan there is no
 // step of these.
 
-// stopWorkloads stops those that are scaled; its undo starts them again, once
-// nothing fences them any more.
+// restartable adds the undo of stopWorkloads, before the freeze begins: it comes last,
+// when nothing fences them and the record says open, so that an API server that is
+// away keeps nobody else standing still.
+func (m *plannedMove) restartable(workflow.Context) error {
+	if places := m.plan.Scaled(m.source.Name); len(places) > 0 {
+		m.undo.add("stop workloads", func(ctx workflow.Context) error {
+			return m.startAll(ctx, kindUndo, "undo stop workloads", places)
+		})
+	}
+	return nil
+}
+
+// stopWorkloads stops those that are scaled: all at first, so that pods of different
+// places end at the same time.
 func (m *plannedMove) stopWorkloads(ctx workflow.Context) error {
 	places := m.plan.Scaled(m.source.Name)
 	if len(places) == 0 {
 		return nil
 	}
-	m.undo.add("stop workloads", func(ctx workflow.Context) error {
-		return m.startAll(ctx, kindUndo, "undo stop workloads", places)
-	})
 	return m.do(ctx, "stop workloads", func(ctx workflow.Context) (string, error) {
 		most := runbook.Seconds(m.plan.Limits.FreezeSeconds) / 4
 		n := 0
+		for _, p := range places[:len(places)-1] {
+			if _, err := m.workloads(ctx, holding(0), "stop workloads at first", steps.StopWorkloads, WorkloadsInput{Group: p.Group, Place: p.Workloads}); err != nil {
+				return "", err
+			}
+		}
 		for _, p := range places {
 			done, err := m.stopPlace(ctx, "stop workloads", p, min(most, runbook.Seconds(p.WaitSeconds)))
 			if err != nil {
@@ -62,11 +77,18 @@ func (s *story) leaveOld(ctx workflow.Context, old, site runbook.Site) error {
 	}
 	return s.do(ctx, "workloads leave "+old.Name, func(ctx workflow.Context) (string, error) {
 		n := 0
+		away := map[string]bool{} // API servers that did not answer: asked once, since the others wait
 		for _, p := range places {
+			server := p.KubeconfigFile + " " + p.Context
+			if p.Site != "" && away[server] {
+				s.find("workloads of group %s in %s are not known to be stopped: its API server does not answer; when it is there again, stop them, or they work for %s as well", p.Group, p.Where(), site.Name)
+				continue
+			}
 			done, err := s.stopPlace(ctx, "workloads leave "+old.Name, p, runbook.Seconds(p.WaitSeconds))
 			switch {
 			case err == nil:
 			case p.Site != "" && ctx.Err() == nil:
+				away[server] = ErrorType(err) == ErrUnreachable
 				s.find("workloads of group %s in %s are not known to be stopped: %s; when it is there again, stop them, or they work for %s as well", p.Group, p.Where(), brief(err), site.Name)
 			default:
 				return "", err
@@ -80,7 +102,7 @@ func (s *story) leaveOld(ctx workflow.Context, old, site runbook.Site) error {
 // stopPlace returns how many workloads stand at 0 without a pod. A place of one
 // site may be lost with it, and is asked once only behind the pivot.
 func (s *story) stopPlace(ctx workflow.Context, step string, p runbook.GroupWorkloads, within time.Duration) (int, error) {
-	k := kindWait(within)
+	k := holding(within)
 	if p.Site != "" && s.pastPivot {
 		k, within = kindOnce, min(within, kindOnce.start/2)
 	}
@@ -92,6 +114,14 @@ func (s *story) stopPlace(ctx workflow.Context, step string, p runbook.GroupWork
 		return 0, refuse(ErrHalted, "workloads of group %s in %s do not stand still after %s: %s", p.Group, p.Where(), within, bad)
 	}
 	return len(got.Workloads), nil
+}
+
+// holding is kindWait for a step that changes something: its undo must find it
+// finished, or what it starts is stopped again.
+func holding(within time.Duration) kind {
+	k := kindWait(within)
+	k.hold = true
+	return k
 }
 
 func (s *story) workloads(ctx workflow.Context, k kind, step string, do step[WorkloadsInput, WorkloadsResult], in WorkloadsInput) (WorkloadsResult, error) {
@@ -107,14 +137,22 @@ func (s *story) tellWorkloads(ctx workflow.Context) error {
 		return nil
 	}
 	return s.do(ctx, "config maps", func(ctx workflow.Context) (string, error) {
+		var failed []string
 		for _, p := range places {
 			in := TellWorkloadsInput{
 				Call: s.call("config map " + p.ConfigMap + " in " + p.Where()), Place: p.Workloads, Site: active, Epoch: s.rec.Epoch,
 				Bootstrap: s.rec.Bootstrap[active], SecurityRef: s.rec.SecurityRef[active],
 			}
-			if _, err := run(with(ctx, kindChange, in.Call.Step), steps.TellWorkloads, in); err != nil {
+			_, err := run(with(ctx, kindChange, in.Call.Step), steps.TellWorkloads, in)
+			switch {
+			case err != nil && ctx.Err() != nil:
 				return "", err
+			case err != nil:
+				failed = append(failed, brief(err))
 			}
+		}
+		if len(failed) > 0 {
+			return "", refuse(ErrHalted, "%d of %d are not written: %s", len(failed), len(places), strings.Join(failed, "; "))
 		}
 		return fmt.Sprintf("%d say epoch %d at %s", len(places), s.rec.Epoch, active), nil
 	})
@@ -130,22 +168,28 @@ func (s *story) startWorkloads(ctx workflow.Context, site runbook.Site) error {
 	})
 }
 
-// startAll starts workloads of places. What stood at 0 before is told; at a place of
-// one site it is a failure, because there it means that nobody works.
+// startAll starts workloads of all places, whatever one of them says. What stood at 0
+// before is told; at a place of one site it is a failure, because there it means that
+// nobody works.
 func (s *story) startAll(ctx workflow.Context, k kind, step string, places []runbook.GroupWorkloads) error {
+	var failed []string
 	for _, p := range places {
 		got, err := s.workloads(ctx, k, step, steps.StartWorkloads, WorkloadsInput{Group: p.Group, Place: p.Workloads})
-		if err != nil {
-			return err
-		}
 		bad := runbook.Problems(got.Workloads)
 		switch {
+		case err != nil && ctx.Err() != nil:
+			return err
+		case err != nil:
+			failed = append(failed, fmt.Sprintf("group %s in %s: %s", p.Group, p.Where(), brief(err)))
 		case bad == "":
 		case p.Site != "" && !s.undoing:
-			return refuse(ErrHalted, "workloads of group %s in %s are not started: %s", p.Group, p.Where(), bad)
+			failed = append(failed, fmt.Sprintf("group %s in %s: %s", p.Group, p.Where(), bad))
 		default:
 			s.find("workloads of group %s in %s are as they were: %s", p.Group, p.Where(), bad)
 		}
+	}
+	if len(failed) > 0 {
+		return refuse(ErrHalted, "workloads are not started: %s; the others are", strings.Join(failed, "; "))
 	}
 	return nil
 }

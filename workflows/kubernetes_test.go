@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -124,6 +125,52 @@ func TestFailoverRestartsWorkloadsOfOneKubernetesByScaling(t *testing.T) {
 	}
 	if w.pods.text() != "running map[namespace shop deployment/a:3] remembered map[]" {
 		t.Errorf("left %s", w.pods.text())
+	}
+}
+
+// One place that cannot be started keeps no other standing still, here and in an undo.
+func TestAPlaceThatCannotBeStartedHoldsUpNoOther(t *testing.T) {
+	w := lost()
+	bad, good := scaled(away, "deployment/a"), scaled(away, "deployment/b")
+	good.Namespace = "shop2"
+	w.inKubernetes(bad, good)
+	delete(w.pods.was, bad.Where()+" deployment/a")
+	s := newStage(t, w)
+	startedMeanwhile := int32(0)
+	s.react = func(st Status) []runbook.Command {
+		if st.Waiting != nil && strings.Contains(st.Waiting.Text, "nobody wrote down") {
+			w.mu.Lock()
+			startedMeanwhile = w.pods.replicas[good.Where()+" deployment/b"]
+			w.pods.was[bad.Where()+" deployment/a"] = 4
+			w.mu.Unlock()
+			return []runbook.Command{retry(st)}
+		}
+		return agree(st)
+	}
+	s.run(Failover, FailoverInput{Start: request(runbook.OpFailover)})
+	s.outcome(runbook.Partly)
+	if startedMeanwhile != 2 {
+		t.Errorf("while one waits, the other has %d: %s", startedMeanwhile, w.pods.text())
+	}
+}
+
+// A lost site's API server is asked once, whatever number of places it has.
+func TestALostSitesKubernetesIsAskedOnce(t *testing.T) {
+	w := lost()
+	w.down[home+" kubernetes"] = true
+	var places []runbook.Workloads
+	for i := range 5 {
+		p := scaled(home, "deployment/a")
+		p.Namespace = fmt.Sprintf("shop%d", i)
+		places = append(places, p)
+	}
+	w.inKubernetes(append(places, scaled(away, "deployment/a"))...)
+	s := newStage(t, w)
+	s.react = agree
+	s.run(Failover, FailoverInput{Start: request(runbook.OpFailover)})
+	s.outcome(runbook.Partly)
+	if n := strings.Count(strings.Join(s.res.Report.Findings, "\n"), "are not known to be stopped"); n != 5 || w.pods.asked > 2 {
+		t.Errorf("%d findings, asked %d times", n, w.pods.asked)
 	}
 }
 

@@ -17,6 +17,7 @@ type cluster struct {
 	waves    [][]string
 	told     map[string]TellWorkloadsInput
 	by       map[string]bool // operations that marked workloads
+	asked    int             // how often an API server that is down was asked
 }
 
 // inKubernetes gives the world's group workloads.
@@ -56,6 +57,9 @@ func (w *world) ListWorkloads(_ context.Context, in WorkloadsInput) (WorkloadsRe
 
 func (w *world) StopWorkloads(_ context.Context, in WorkloadsInput) (WorkloadsResult, error) {
 	if in.Place.Site != "" && w.down[in.Place.Site+" kubernetes"] {
+		w.mu.Lock()
+		w.pods.asked++
+		w.mu.Unlock()
 		return WorkloadsResult{}, no(ErrUnreachable, "its API server does not answer")
 	}
 	return w.each("StopWorkloads", in, in.Place.Workloads, func(key string) string {

@@ -39,7 +39,7 @@ func (m *plannedMove) run(ctx workflow.Context) (workflow.Context, error) {
 	defer func() { m.thaw() }()
 	m.thaw = func() {}
 	m.marks, m.frozen = workflow.Now(ctx), true
-	err := inOrder(ctx, m.freeze, m.stopWorkloads, m.fence, m.transactions, m.stopGroups, m.drain, m.syncGroups)
+	err := inOrder(ctx, m.restartable, m.freeze, m.stopWorkloads, m.fence, m.transactions, m.stopGroups, m.drain, m.syncGroups)
 	if err != nil {
 		return ctx, err
 	}
@@ -94,7 +94,7 @@ func (m *plannedMove) fence(ctx workflow.Context) error {
 func (m *plannedMove) transactions(ctx workflow.Context) error {
 	return m.do(ctx, "end transactions", func(ctx workflow.Context) (string, error) {
 		grace := runbook.Seconds(m.plan.Limits.TransactionsSeconds)
-		got, err := run(with(ctx, kindWait(grace), "open transactions at "+m.source.Name), steps.EndTransactions,
+		got, err := run(with(ctx, holding(grace), "open transactions at "+m.source.Name), steps.EndTransactions,
 			EndTransactionsInput{Call: m.call("end transactions"), Site: m.source, Topics: m.topics, Grace: grace})
 		if err != nil {
 			return "", err

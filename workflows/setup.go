@@ -209,6 +209,7 @@ func (u *setup) record(ctx workflow.Context) error {
 		if !record.RaisesEpoch(u.rec, next) {
 			return fmt.Sprintf("epoch %d stands", u.rec.Epoch), nil
 		}
+		u.changed = true // clients move with it
 		err := u.settle(ctx, WriteFlip, "record of truth", next)
 		return fmt.Sprintf("epoch %d", u.rec.Epoch), err
 	})

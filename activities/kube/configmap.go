@@ -11,12 +11,16 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// EpochKey is the key of a ConfigMap that has the epoch.
-const EpochKey = "DRAWBRIDGE_EPOCH"
+// Keys of a ConfigMap that are looked at before it is written.
+const (
+	EpochKey = "DRAWBRIDGE_EPOCH"
+	PairKey  = "DRAWBRIDGE_PAIR"
+)
 
 // Tell writes where the active site is into the place's ConfigMap, if it has one:
 // values by key, the epoch among them. A newer epoch that stands there already is
-// not overwritten, and an error of the type *Newer.
+// not overwritten, and an error of the type *Newer; one of another pair neither, and
+// *Missing.
 func (n *Namespace) Tell(ctx context.Context, values map[string]string) error {
 	name := n.place.ConfigMap
 	if name == "" {
@@ -35,6 +39,9 @@ func (n *Namespace) Tell(ctx context.Context, values map[string]string) error {
 		if maps.Equal(next, now.Data) {
 			return nil
 		}
+		if err := n.foreign(name, now.Data, values[PairKey]); err != nil {
+			return err
+		}
 		if newer(now.Data[EpochKey], values[EpochKey]) {
 			return &Newer{fmt.Sprintf("ConfigMap %s of %s is at epoch %s, newer than %s of this run: nothing is written; compare it with the record of truth (drctl status)", name, n.place.Where(), now.Data[EpochKey], values[EpochKey])}
 		}
@@ -48,6 +55,15 @@ func (n *Namespace) Tell(ctx context.Context, values map[string]string) error {
 		}
 	}
 	return fmt.Errorf("ConfigMap %s of %s is written by somebody else all the time", name, n.place.Where())
+}
+
+// foreign refuses a ConfigMap that another pair keeps: its clients would work on this
+// pair's clusters.
+func (n *Namespace) foreign(name string, data map[string]string, pair string) error {
+	if there := data[PairKey]; there != "" && there != pair {
+		return &Missing{fmt.Sprintf("ConfigMap %s of %s is of pair %s: give each pair one of its own (groups[].kubernetes[].config_map)", name, n.place.Where(), there)}
+	}
+	return nil
 }
 
 // newer compares epochs; what is no number is none.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	apps "k8s.io/api/apps/v1"
 	authentication "k8s.io/api/authentication/v1"
@@ -190,7 +191,9 @@ func (c *cluster) pods(ns string) int {
 
 func (c *cluster) until(what string, cond func() bool) {
 	c.t.Helper()
-	must(c.t, local.WaitFor(c.t.Context(), what, func(context.Context) error {
+	ctx, cancel := context.WithTimeout(c.t.Context(), 2*time.Minute)
+	defer cancel()
+	must(c.t, local.WaitFor(ctx, what, func(context.Context) error {
 		if cond() {
 			return nil
 		}

@@ -123,14 +123,14 @@ func forbidden(c *cluster) {
 	if !strings.Contains(err.Error(), who) || !strings.Contains(err.Error(), "--serviceaccount=drawbridge:drawbridge-worker") {
 		c.t.Errorf("it says %v", err)
 	}
-	found := n.Check(c.t.Context())
+	found := n.Check(c.t.Context(), "orders")
 	const lacks = "system:serviceaccount:drawbridge:drawbridge-worker may not get deployments/billing, patch deployments/billing, list pods, get configmaps/where, patch configmaps/where"
-	if len(found) != 1 || !found[0].Blocker || !strings.Contains(found[0].What, lacks) || !strings.Contains(found[0].Cure, "resourceNames: [billing]") {
+	if len(found) != 1 || !found[0].Blocker || !strings.Contains(found[0].What, lacks) || !strings.Contains(found[0].Cure, `resourceNames: ["billing"]`) {
 		c.t.Fatalf("a calm day's look says %+v", found)
 	}
 	c.allow(found[0].Cure)
 	c.allowed(n)
-	if found = n.Check(c.t.Context()); len(found) != 1 || !strings.Contains(found[0].What, "kubectl -n theirs create configmap where") {
+	if found = n.Check(c.t.Context(), "orders"); len(found) != 1 || !strings.Contains(found[0].What, "kubectl -n theirs create configmap where") {
 		c.t.Errorf("with the rights it says %+v", found)
 	}
 	list, err := n.Stop(c.t.Context(), "op-1", soon)
@@ -203,7 +203,7 @@ func brokenRollout(c *cluster) {
 	if time.Since(began) >= soon {
 		c.t.Error("it waited for what its controllers had given up")
 	}
-	if found := n.Check(c.t.Context()); len(found) != 2 {
+	if found := n.Check(c.t.Context(), "orders"); len(found) != 2 {
 		c.t.Errorf("a calm day's look says %+v", found)
 	}
 }
@@ -212,7 +212,7 @@ func configMap(c *cluster) {
 	c.namespace("told")
 	c.deployment("told", "billing", 1, nil)
 	n := c.place("told", func(p *runbook.Workloads) { p.Workloads, p.ConfigMap = []string{"deployment/billing"}, "where" })
-	west := map[string]string{"DRAWBRIDGE_SITE": "west", EpochKey: "3"}
+	west := map[string]string{PairKey: "orders", "DRAWBRIDGE_SITE": "west", EpochKey: "3"}
 	if err := n.Tell(c.t.Context(), west); !errors.As(err, new(*Missing)) {
 		c.t.Fatalf("without a ConfigMap: %v", err)
 	}
@@ -221,12 +221,16 @@ func configMap(c *cluster) {
 	for range 2 {
 		must(c.t, n.Tell(c.t.Context(), west))
 	}
-	if err := n.Tell(c.t.Context(), map[string]string{"DRAWBRIDGE_SITE": "east", EpochKey: "2"}); !errors.As(err, new(*Newer)) {
+	another := map[string]string{PairKey: "invoices", EpochKey: "9"}
+	if err := n.Tell(c.t.Context(), another); !errors.As(err, new(*Missing)) || !strings.Contains(err.Error(), "is of pair orders") {
+		c.t.Errorf("another pair's ConfigMap: %v", err)
+	}
+	if err := n.Tell(c.t.Context(), map[string]string{PairKey: "orders", "DRAWBRIDGE_SITE": "east", EpochKey: "2"}); !errors.As(err, new(*Newer)) {
 		c.t.Errorf("an older epoch: %v", err)
 	}
 	got, err := c.admin.CoreV1().ConfigMaps("told").Get(c.t.Context(), "where", meta.GetOptions{})
 	must(c.t, err)
-	if !maps.Equal(got.Data, map[string]string{"theirs": "stays", "DRAWBRIDGE_SITE": "west", EpochKey: "3"}) {
+	if !maps.Equal(got.Data, map[string]string{"theirs": "stays", PairKey: "orders", "DRAWBRIDGE_SITE": "west", EpochKey: "3"}) {
 		c.t.Errorf("it holds %v", got.Data)
 	}
 }
@@ -237,7 +241,7 @@ func standby(c *cluster) {
 	c.deployment("standby", "billing", 0, nil)
 	n := c.place("standby", func(p *runbook.Workloads) { p.Workloads, p.Site = []string{"deployment/billing"}, "west" })
 	const cure = "kubectl -n standby annotate deployment/billing drawbridge.dev/replicas=<n>"
-	if found := n.Check(c.t.Context()); len(found) != 1 || found[0].Cure != cure {
+	if found := n.Check(c.t.Context(), "orders"); len(found) != 1 || found[0].Cure != cure {
 		c.t.Errorf("a calm day's look says %+v", found)
 	}
 	list, err := n.Start(c.t.Context())
@@ -251,6 +255,21 @@ func standby(c *cluster) {
 	list, err = n.Start(c.t.Context())
 	clean(c.t, list, err)
 	c.until("two pods", func() bool { return c.pods("standby") == 2 })
+
+	c.namespace("standbys")
+	// One that is not there keeps no other from starting, and a 0 that was written down is meant.
+	c.deployment("standbys", "ledger", 0, func(d *apps.Deployment) { d.Annotations = map[string]string{Remembered: "1"} })
+	c.deployment("standbys", "off", 0, func(d *apps.Deployment) { d.Annotations = map[string]string{Remembered: "0"} })
+	n = c.place("standbys", func(p *runbook.Workloads) {
+		p.Workloads, p.Site = []string{"deployment/gone", "deployment/ledger", "deployment/off"}, "west"
+	})
+	list, err = n.Start(c.t.Context())
+	if bad := runbook.Troubled(list); err != nil || len(bad) != 1 || bad[0].Name != "deployment/gone" {
+		c.t.Errorf("it said %v %v", list, err)
+	}
+	if *c.get("standbys", "ledger").Spec.Replicas != 1 || *c.get("standbys", "off").Spec.Replicas != 0 {
+		c.t.Errorf("it left %v", list)
+	}
 }
 
 func bySelector(c *cluster) {
@@ -294,7 +313,7 @@ func deployedRights(c *cluster) {
 		p.Workloads, p.ConfigMap = []string{"deployment/billing", "statefulset/ledger"}, "drawbridge"
 	})
 	c.allowed(n)
-	if found := n.Check(c.t.Context()); len(found) != 0 {
+	if found := n.Check(c.t.Context(), "orders"); len(found) != 0 {
 		c.t.Fatalf("with these rights it says %+v", found)
 	}
 	list, err := n.Stop(c.t.Context(), "op-1", soon)

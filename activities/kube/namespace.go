@@ -36,6 +36,7 @@ func Open(place runbook.Workloads) (*Namespace, error) {
 		return nil, &ConfigError{Where: place.Where(), Err: err}
 	}
 	cfg.Timeout, cfg.UserAgent = callTimeout, "drawbridge-worker"
+	cfg.QPS, cfg.Burst = 100, 200 // a freeze must not wait for client-go's five a second
 	n, err := connect(cfg)
 	if err != nil {
 		return nil, &ConfigError{Where: place.Where(), Err: err}

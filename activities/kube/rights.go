@@ -87,7 +87,7 @@ func (n *Namespace) cure() string {
 	for _, r := range rights(n.place) {
 		only := ""
 		if len(r.names) > 0 {
-			only = fmt.Sprintf(", resourceNames: [%s]", strings.Join(r.names, ", "))
+			only = `, resourceNames: ["` + strings.Join(r.names, `", "`) + `"]` // quoted: off and no are names too
 		}
 		rules = append(rules, fmt.Sprintf("{apiGroups: [%q], resources: [%s]%s, verbs: [%s]}", r.group, r.resource, only, strings.Join(r.verbs, ", ")))
 	}
@@ -108,7 +108,7 @@ type Finding struct {
 }
 
 // Check looks at rights, workloads and ConfigMap, and changes nothing.
-func (n *Namespace) Check(ctx context.Context) []Finding {
+func (n *Namespace) Check(ctx context.Context, pair string) []Finding {
 	const plan = "see groups[].kubernetes of the plan"
 	lacks, err := n.lacks(ctx)
 	if err != nil {
@@ -126,8 +126,13 @@ func (n *Namespace) Check(ctx context.Context) []Finding {
 		out = append(out, n.faults(w)...)
 	}
 	if name := n.place.ConfigMap; name != "" {
-		if _, err := n.core.ConfigMaps(n.place.Namespace).Get(ctx, name, meta.GetOptions{}); err != nil {
+		there, err := n.core.ConfigMaps(n.place.Namespace).Get(ctx, name, meta.GetOptions{})
+		if err != nil {
 			err = n.explain(err, "get", "configmap", name)
+		} else {
+			err = n.foreign(name, there.Data, pair)
+		}
+		if err != nil {
 			out = append(out, Finding{err.Error(), plan, errors.As(err, new(*Missing))})
 		}
 	}
@@ -143,6 +148,12 @@ func (n *Namespace) faults(w workload) []Finding {
 		out = append(out, Finding{
 			fmt.Sprintf("%s in %s stands at 0 and nobody wrote down how many it should be when %s is active", w.name(), n.place.Where(), n.place.Site),
 			fmt.Sprintf("kubectl -n %s annotate %s %s=<n>", n.place.Namespace, w.name(), Remembered), true,
+		})
+	}
+	if by := w.Annotations[StoppedBy]; n.place.Site == "" && w.replicas == 0 && by != "" {
+		out = append(out, Finding{
+			fmt.Sprintf("%s in %s stands at 0 since %s stopped it", w.name(), n.place.Where(), by),
+			fmt.Sprintf("if that run is over: kubectl -n %s scale %s --replicas=%s", n.place.Namespace, w.name(), w.Annotations[Remembered]), true,
 		})
 	}
 	return out

@@ -68,11 +68,11 @@ func (n *Namespace) stop(ctx context.Context, w workload, operation string) (run
 func (n *Namespace) Start(ctx context.Context) ([]runbook.Workload, error) {
 	var out []runbook.Workload
 	err := look(ctx, callTimeout, func(ctx context.Context) (bool, error) {
-		list, err := n.workloads(ctx)
+		list, missing, err := n.there(ctx)
 		if err != nil {
 			return false, err
 		}
-		out = out[:0]
+		out = append(out[:0], missing...)
 		done := true
 		for _, w := range list {
 			line, again, err := n.start(ctx, w)
@@ -102,12 +102,16 @@ func (n *Namespace) start(ctx context.Context, w workload) (line runbook.Workloa
 	change := map[string]any{"metadata": map[string]any{"annotations": map[string]any{Remembered: nil, StoppedBy: nil}}}
 	if w.replicas == 0 {
 		want, err := strconv.ParseInt(was, 10, 32)
-		if err != nil || want < 1 {
+		if err == nil && want == 0 {
+			return line, false, nil // that is what somebody wrote down: it stays at 0
+		}
+		if err != nil || want < 0 {
 			line.Problem = fmt.Sprintf("its annotation %s is %q, not a number of replicas: kubectl -n %s scale %s --replicas=<n>", Remembered, was, n.place.Namespace, w.name())
 			return line, false, nil
 		}
 		change["spec"] = map[string]any{"replicas": want}
 	}
+	line.Problem = "it was being scaled up"
 	if err = n.patch(ctx, w, change); isConflict(err) {
 		err = nil
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -115,6 +116,26 @@ func (n *Namespace) workloads(ctx context.Context) ([]workload, error) {
 		out = append(out, w)
 	}
 	return out, nil
+}
+
+// there is workloads of which some may be missing: those have a line with the Problem.
+func (n *Namespace) there(ctx context.Context) (list []workload, missing []runbook.Workload, err error) {
+	if n.place.Selector != "" {
+		list, err = n.selected(ctx)
+		return list, nil, err
+	}
+	for _, name := range n.place.Workloads {
+		w, err := n.workload(ctx, name)
+		switch gone := new(Missing); {
+		case errors.As(err, &gone):
+			missing = append(missing, runbook.Workload{Name: name, Problem: gone.text})
+		case err != nil:
+			return nil, nil, err
+		default:
+			list = append(list, w)
+		}
+	}
+	return list, missing, nil
 }
 
 func (n *Namespace) selected(ctx context.Context) ([]workload, error) {
