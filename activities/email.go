@@ -17,7 +17,8 @@ import (
 	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
 )
 
-// tellEmail sends one mail to all addresses.
+// tellEmail sends each address a mail of its own: a server that refuses one of several
+// recipients keeps the others' mail from them too.
 func (a *Activities) tellEmail(ctx context.Context, in workflows.NotifyInput) error {
 	cfg := in.Notify.SMTP
 	if cfg == nil || len(cfg.To) == 0 {
@@ -27,13 +28,15 @@ func (a *Activities) tellEmail(ctx context.Context, in workflows.NotifyInput) er
 	if err != nil {
 		return err
 	}
-	msg, err := letter(*cfg, in)
-	if err != nil {
-		return err
+	msgs := make([]*mail.Msg, len(cfg.To))
+	for i, to := range cfg.To {
+		if msgs[i], err = letter(*cfg, to, in); err != nil {
+			return err
+		}
 	}
 	c, err := mailer(ctx, *cfg, password)
 	if err == nil {
-		err = c.DialAndSendWithContext(ctx, msg)
+		err = unsent(cfg.To, msgs, c.DialAndSendWithContext(ctx, msgs...))
 	}
 	switch {
 	case err != nil && ctx.Err() != nil:
@@ -50,14 +53,35 @@ func (a *Activities) tellEmail(ctx context.Context, in workflows.NotifyInput) er
 	return err
 }
 
+// unsent says which addresses got no mail, where err tells that there are some.
+func unsent(to []string, msgs []*mail.Msg, err error) error {
+	var why []string
+	for i, m := range msgs {
+		switch {
+		case m.IsDelivered():
+		case m.HasSendError():
+			why = append(why, to[i]+": "+strings.Join(strings.Fields(m.SendError().Error()), " "))
+		default:
+			why = append(why, to[i])
+		}
+	}
+	switch {
+	case err == nil || len(why) == 0:
+		return nil // that the line did not end well takes no mail back
+	case len(why) == len(to) && !msgs[0].HasSendError():
+		return err // none had its turn
+	}
+	return fmt.Errorf("%d of %d addresses got none (%s)", len(why), len(to), strings.Join(why, "; "))
+}
+
 // letter is the mail itself. Names of other people's groups are in its subject,
 // which is one line.
-func letter(cfg runbook.SMTP, in workflows.NotifyInput) (*mail.Msg, error) {
+func letter(cfg runbook.SMTP, to string, in workflows.NotifyInput) (*mail.Msg, error) {
 	msg := mail.NewMsg()
 	if err := msg.From(cfg.From); err != nil {
 		return nil, err
 	}
-	if err := msg.To(cfg.To...); err != nil {
+	if err := msg.To(to); err != nil {
 		return nil, err
 	}
 	msg.Subject(strings.Join(strings.Fields(in.Title), " "))

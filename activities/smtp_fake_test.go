@@ -28,6 +28,7 @@ type fakeSMTP struct {
 	hangs  bool   // it takes connections and says nothing
 	login  string // user and password, "" for nobody asked
 	refuse string // the answer to RCPT, in place of 250
+	only   string // the address that is refused, "" for all
 
 	mu    sync.Mutex // guards what follows
 	mails []string   // envelope, then content
@@ -130,6 +131,9 @@ func (f *fakeSMTP) talk(conn net.Conn, secure bool) {
 			} else {
 				say("535 5.7.8 authentication failed for " + given + " " + string(raw[1:])) // a server that talks too much
 			}
+		case verb == "MAIL" && envelope != "":
+			f.fault("%s within a mail", verb)
+			say("503 5.5.1 nested MAIL command")
 		case verb == "MAIL" && greeted && known:
 			envelope = rest
 			say("250 ok")
@@ -137,7 +141,7 @@ func (f *fakeSMTP) talk(conn net.Conn, secure bool) {
 			f.fault("%s before greeting or login", verb)
 			say("530 5.7.0 authentication required")
 		case verb == "RCPT" && envelope != "":
-			if f.refuse != "" {
+			if f.refuse != "" && (f.only == "" || strings.Contains(rest, "<"+f.only+">")) {
 				say(f.refuse)
 				continue
 			}
@@ -146,10 +150,14 @@ func (f *fakeSMTP) talk(conn net.Conn, secure bool) {
 		case verb == "DATA" && strings.Contains(envelope, "TO:"):
 			say("354 end with a dot")
 			f.keep(envelope, in)
+			envelope = ""
 			say("250 kept")
 		case verb == "*": // the client gives up its login
 			say("501 cancelled")
-		case verb == "RSET" || verb == "NOOP":
+		case verb == "RSET":
+			envelope = ""
+			say("250 ok")
+		case verb == "NOOP":
 			say("250 ok")
 		case verb == "QUIT":
 			say("221 bye")
@@ -176,4 +184,20 @@ func (f *fakeSMTP) keep(envelope string, in *bufio.Reader) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.mails = append(f.mails, envelope+"\n"+b.String())
+}
+
+// reached are the addresses of the mails that were kept, each of which has one.
+func (f *fakeSMTP) reached() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var out []string
+	for _, m := range f.mails {
+		envelope, _, _ := strings.Cut(m, "\n")
+		to, ok := strings.CutPrefix(envelope, "FROM:<dr@example.org> BODY=8BITMIME TO:<")
+		if to, _ = strings.CutSuffix(to, ">"); !ok || strings.ContainsAny(to, "<> ") {
+			f.wrong = append(f.wrong, "envelope "+envelope)
+		}
+		out = append(out, to)
+	}
+	return out
 }
