@@ -62,12 +62,34 @@ func (a *Activities) Notify(ctx context.Context, in workflows.NotifyInput) (work
 	defer cancel()
 	var out workflows.NotifyResult
 	var wg sync.WaitGroup
-	wg.Go(func() { out.Slack = a.told("slack", in, a.tellSlack(ctx, in)) })
-	wg.Go(func() { out.PagerDuty = a.told("pagerduty", in, a.tellPagerDuty(ctx, in)) })
-	wg.Go(func() { out.Webhook = a.told("webhook", in, a.tellWebhook(ctx, in)) })
-	wg.Go(func() { out.Email = a.told("email", in, a.tellEmail(ctx, in)) })
+	wg.Go(func() { out.Slack = a.told("slack", in, within(ctx, in, a.tellSlack)) })
+	wg.Go(func() { out.PagerDuty = a.told("pagerduty", in, within(ctx, in, a.tellPagerDuty)) })
+	wg.Go(func() { out.Webhook = a.told("webhook", in, within(ctx, in, a.tellWebhook)) })
+	wg.Go(func() { out.Email = a.told("email", in, within(ctx, in, a.tellEmail)) })
 	wg.Wait()
 	return out, nil
+}
+
+// hangsFor is how long a channel may go on behind the end of its time: most say better
+// themselves what they waited for.
+const hangsFor = 500 * time.Millisecond
+
+// within gives a channel up whose time is over, whatever it hangs in: what holds its
+// secret takes no context, and a step that timed out would tell the others again.
+func within(ctx context.Context, in workflows.NotifyInput, tell func(context.Context, workflows.NotifyInput) error) error {
+	told := make(chan error, 1)
+	go func() { told <- tell(ctx, in) }()
+	select {
+	case err := <-told:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-told:
+		return err
+	case <-time.After(hangsFor):
+		return fmt.Errorf("it did not end in %s: what holds its secret, or its server, does not answer", notifyWithin)
+	}
 }
 
 // Outcomes that are no problem.

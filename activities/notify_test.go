@@ -1,11 +1,14 @@
 package activities
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/secret"
 	"github.com/drawbridge-dr/drawbridge/workflows"
 	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
 )
@@ -304,5 +308,34 @@ func TestATeamIsAnIncidentAndAThreadOfItsOwn(t *testing.T) {
 	}
 	if got := tell(web, workflows.NotifyMove, "move", true, false); got.PagerDuty != "not configured" {
 		t.Errorf("a team without a service: %+v", got)
+	}
+}
+
+// A step that times out is tried again, and would tell the other channels twice.
+func TestAVaultThatHangsHoldsUpItsOwnChannelOnly(t *testing.T) {
+	n := notifying(t)
+	over := make(chan struct{})
+	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-over }))
+	t.Cleanup(s.Close)
+	t.Cleanup(func() { close(over) })
+	token := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(token, []byte("tok-123"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	v, err := secret.NewVault(secret.VaultConfig{Address: s.URL, TokenFile: token})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.opts.Secrets = secret.Reader{Vault: v}
+	n.to.Slack.Token = "${vault:kv/slack#token}"
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	began := time.Now()
+	got, err := n.Notify(ctx, workflows.NotifyInput{Call: call("notify"), Notify: n.to, Kind: workflows.NotifyMove, Title: "x", Page: true})
+	if took := time.Since(began); err != nil || took > 3*time.Second {
+		t.Errorf("took %s, %v", took, err)
+	}
+	if got.PagerDuty != sent || !strings.Contains(got.Slack, "did not end in 8s: what holds its secret") {
+		t.Errorf("%+v", got)
 	}
 }
