@@ -56,6 +56,10 @@ func Debt(ctx workflow.Context, in DebtInput) (DebtStatus, error) {
 			continue // what was found was read before somebody said that there is more
 		case err == nil && v.Over:
 			d.calm(ctx)
+			if wake.ReceiveAsync(nil) { // somebody left a debt while people were told of the end of others
+				d.status.Told = time.Time{}
+				continue
+			}
 			return d.status, nil
 		case err == nil && v.Pay:
 			err = d.pay(ctx)

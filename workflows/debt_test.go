@@ -321,6 +321,33 @@ func TestDebtLooksAgainWhenItIsWokenByTheTimeItFindsNothing(t *testing.T) {
 	}
 }
 
+func TestDebtLooksAgainWhenItIsWokenWhileItTellsThatNothingIsOwed(t *testing.T) {
+	w := indebted()
+	w.plan.Notify = runbook.Notify{PagerDuty: &runbook.PagerDuty{RoutingKey: "${file:/x}"}}
+	s := newStage(t, w)
+	over, woken, after := 0, false, 0
+	w.hook = func(method string, c Call) {
+		switch {
+		case method == "Notify" && c.Step == "notify "+NotifyDebtPaid:
+			over++
+			if !woken {
+				woken = true
+				s.env.SignalWorkflow(SignalWake, nil)
+			}
+		case method == "ReadRecord" && woken && c.Operation == runbook.OpDebt:
+			after++
+		}
+	}
+	s.paid(s.debts(func(look int) {
+		if look == 5 {
+			w.back()
+		}
+	}))
+	if over != 1 || after != 1 {
+		t.Errorf("told the end %d times, looked %d times behind it", over, after)
+	}
+}
+
 // Where nobody reads Slack the reminder pages, and what was paged has an end.
 func TestOldDebtsArePagedWhereThereIsNoSlackAndTheirEndIsTold(t *testing.T) {
 	w := indebted()
