@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/temporal"
@@ -60,6 +61,24 @@ func launched(info *workflow.Info, pair string) bool {
 	parent := info.ParentWorkflowExecution
 	return parent != nil && drillID(parent.ID, pair)
 }
+
+// partOf tells whether a drill of a kind launches such a run. Its request was signed for
+// the drill and is good for nothing else.
+func partOf(kind, op string, dry bool) bool {
+	switch kind {
+	case runbook.DrillFull:
+		return op == runbook.OpSwitchover && !dry
+	case runbook.DrillCanary:
+		return op == runbook.OpDrill && !dry
+	case runbook.DrillTabletop:
+		return dry && (op == runbook.OpFailover || op == runbook.OpSwitchover)
+	}
+	return false
+}
+
+// drillRequestLasts behind its expiry: the parts of a drill wait for approvals, and the
+// last one begins when those before it are through.
+const drillRequestLasts = 24 * time.Hour
 
 func launch(ctx workflow.Context, in DrillInput) (*drill, error) {
 	info := workflow.GetInfo(ctx)

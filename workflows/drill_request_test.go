@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"go.temporal.io/sdk/workflow"
+
 	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
 )
 
@@ -70,5 +72,44 @@ func TestAFullDrillComesHomeThoughItsRequestHasExpiredMeanwhile(t *testing.T) {
 	}
 	if w.consul[home].Active[0] != home || w.consul[home].Epoch != 3 {
 		t.Errorf("active %v at epoch %d", w.consul[home].Active, w.consul[home].Epoch)
+	}
+}
+
+// Whoever may start workflows may start one under a drill's id; with an old request for a
+// drill it must get no operation that no drill plays, and none for ever.
+func TestAnOldRequestForADrillStartsNothingElse(t *testing.T) {
+	const day = 24 * time.Hour
+	for name, c := range map[string]struct {
+		kind    string
+		run     string
+		in      func(Start) any
+		expired time.Duration
+		want    string
+	}{
+		"failover by a full drill":       {runbook.DrillFull, NameFailover, func(in Start) any { return FailoverInput{Start: in} }, 0, ErrPrecondition},
+		"switchover by a tabletop":       {runbook.DrillTabletop, NameSwitchover, func(in Start) any { return SwitchoverInput{Start: in} }, 0, ErrPrecondition},
+		"switchover by a canary drill":   {runbook.DrillCanary, NameSwitchover, func(in Start) any { return SwitchoverInput{Start: in} }, 0, ErrPrecondition},
+		"switchover by another kind":     {"any", NameSwitchover, func(in Start) any { return SwitchoverInput{Start: in} }, 0, ErrPrecondition},
+		"switchover of a full, too late": {runbook.DrillFull, NameSwitchover, func(in Start) any { return SwitchoverInput{Start: in} }, day + time.Minute, ErrCommandLate},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := calm()
+			s := newStage(t, w)
+			s.id(DrillID("orders"))
+			start := drillOf(c.kind).Start
+			start.Drill = c.kind
+			start.Request.Expires = s.env.Now().Add(-c.expired).Add(time.Second)
+			if c.expired > 0 {
+				start.Request.Expires = s.env.Now().Add(-c.expired)
+			}
+			s.env.ExecuteWorkflow(func(ctx workflow.Context) error {
+				ctx = workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{WorkflowID: ID("orders")})
+				return workflow.ExecuteChildWorkflow(ctx, c.run, c.in(start)).Get(ctx, nil)
+			})
+			if err := s.env.GetWorkflowError(); ErrorType(err) != c.want {
+				t.Fatalf("got %v, want %s", err, c.want)
+			}
+			s.pairAsItWas()
+		})
 	}
 }

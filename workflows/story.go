@@ -105,6 +105,9 @@ func open(ctx workflow.Context, op string, in Start, dry bool) (*story, error) {
 	if in.Drill != "" && !launched(info, in.Pair) {
 		return nil, refuse(ErrPrecondition, "only drctl drill %s starts a run as part of a drill: leave %q out of the input", in.Pair, "drill")
 	}
+	if in.Drill != "" && !partOf(in.Drill, op, dry) {
+		return nil, refuse(ErrPrecondition, "a %s of pair %s is no part of a drill of the kind %q: start it by itself", op, in.Pair, in.Drill)
+	}
 	now := workflow.Now(ctx)
 	// The first run's id stays over a reset, and so do the keys of the steps.
 	first := info.OriginalRunID
@@ -234,13 +237,13 @@ func (s *story) verifyRequest(ctx workflow.Context, in Start) error {
 		if c.PlanHash == "" && !glass {
 			want.PlanHash = ""
 		}
-		now := workflow.Now(ctx)
+		asked := *c
 		if in.Drill != "" && s.op != runbook.OpDrill {
 			// A part of a drill, whose launcher was asked for by this request, in time:
 			// since then the pair may have moved, and approvals have taken hours.
-			want.Operation, want.Epoch, now = runbook.OpDrill, c.Epoch, time.Time{}
+			want.Operation, want.Epoch, asked.Expires = runbook.OpDrill, c.Epoch, c.Expires.Add(drillRequestLasts)
 		}
-		if r := runbook.Fits(*c, want, now, time.Time{}); r != nil {
+		if r := runbook.Fits(asked, want, workflow.Now(ctx), time.Time{}); r != nil {
 			return "", refuse(r.Code, "%s", r.Text)
 		}
 		if kind := cmp.Or(s.report.Drill, runbook.DrillCanary); want.Operation == runbook.OpDrill && c.Choices[runbook.OpDrill] != kind {
