@@ -29,23 +29,23 @@ func (s *story) tellTeams(ctx workflow.Context, site runbook.Site, wave []runboo
 		if len(t.Groups) == 0 || !first && s.plan.Mild(t, "") {
 			continue
 		}
-		s.callTeam(ctx, i, site, t)
+		s.callTeam(ctx, i, site, t, false)
 		if first && t.EscalateSeconds > 0 {
 			workflow.Go(s.patience, func(ctx workflow.Context) {
 				if workflow.Sleep(ctx, runbook.Seconds(t.EscalateSeconds)) == nil {
-					s.escalateTeam(ctx, i, site)
+					s.escalateTeam(ctx, i, site, false)
 				}
 			})
 		}
 	}
 }
 
-// callTeam tells a team what to do with groups of its.
-func (s *story) callTeam(ctx workflow.Context, i int, site runbook.Site, t runbook.Team) {
+// callTeam tells a team what to do with groups of its; over: nobody can acknowledge any more.
+func (s *story) callTeam(ctx workflow.Context, i int, site runbook.Site, t runbook.Team, over bool) {
 	if s.status.Teams[i].Since.IsZero() {
 		s.status.Teams[i].Since = workflow.Now(ctx)
 	}
-	title, text := runbook.TeamMessage(s.plan, t, site, s.path, s.report.Drill, s.rec.Epoch)
+	title, text := runbook.TeamMessage(s.plan, t, site, s.path, s.report.Drill, s.rec.Epoch, over)
 	s.tellTeam(ctx, i, NotifyInput{Kind: NotifyMove, Title: title, Text: text, Groups: t.Groups, Page: true, Site: site.Name, Mild: s.plan.Mild(t, s.path)})
 }
 
@@ -69,22 +69,24 @@ func (s *story) settleTeams(ctx workflow.Context, site runbook.Site) {
 	for i, t := range s.plan.Teams {
 		switch {
 		case s.status.Teams[i].Since.IsZero():
-			s.callTeam(ctx, i, site, t)
+			s.callTeam(ctx, i, site, t, true)
 		case t.EscalateSeconds > 0:
-			s.escalateTeam(ctx, i, site)
+			s.escalateTeam(ctx, i, site, true)
 		}
 	}
 }
 
-// escalateTeam tells a team again, and its escalation service with it.
-func (s *story) escalateTeam(ctx workflow.Context, i int, site runbook.Site) {
+// escalateTeam tells a team again, and its escalation service with it: of the groups
+// that have had their turn.
+func (s *story) escalateTeam(ctx workflow.Context, i int, site runbook.Site, over bool) {
 	l := &s.status.Teams[i]
 	if !l.Escalates() {
 		return
 	}
 	l.EscalatedAt = workflow.Now(ctx)
 	t := s.plan.Teams[i]
-	title, text := runbook.TeamMessage(s.plan, t, site, s.path, s.report.Drill, s.rec.Epoch)
+	t.Groups = slices.DeleteFunc(slices.Clone(t.Groups), func(g string) bool { return slices.Contains(s.rec.Waits, g) })
+	title, text := runbook.TeamMessage(s.plan, t, site, s.path, s.report.Drill, s.rec.Epoch, over)
 	s.tellTeam(ctx, i, NotifyInput{Kind: NotifyEscalated, Title: "nobody has acknowledged: " + title, Text: text, Groups: t.Groups, Page: true, Wide: true, Site: site.Name})
 }
 

@@ -94,6 +94,9 @@ func TestEachTeamIsToldOnceAndTheReportSaysWhoAcknowledgedAndWhoMoved(t *testing
 			if !n.Page || !n.Wide || n.Notify.PagerDuty.EscalationRoutingKey != "${env:MANAGEMENT}" || n.Notify.PagerDuty.RoutingKey != "${env:WEB}" || !slices.Equal(n.Mention, []string{"S1"}) {
 				t.Errorf("escalated by %+v", n)
 			}
+			if strings.Contains(n.Text, "drctl acknowledge") || !strings.Contains(n.Text, "the run ends now") {
+				t.Errorf("nobody can acknowledge when the run ends: %q", n.Text)
+			}
 		case n.Team == "payments" && n.Kind == NotifyMove:
 			if !n.Page || n.Mild || n.Notify.Slack != nil || n.Notify.Webhook == nil || n.Notify.PagerDuty.RoutingKey != "" || n.Site != away || !slices.Equal(n.Groups, []string{"g"}) {
 				t.Errorf("told by %+v", n)
@@ -163,6 +166,34 @@ func TestATeamThatDoesNotAcknowledgeInThePlansTimeIsToldAgainOnce(t *testing.T) 
 	if web.AcknowledgedBy != "ann" || !web.EscalatedAt.IsZero() || !slices.Equal(w.said("web"), []string{NotifyMove, NotifyAcknowledged}) {
 		t.Errorf("web %+v, told %v", web, w.said("web"))
 	}
+	for _, n := range w.notes {
+		if n.Kind == NotifyEscalated && !strings.Contains(n.Text, "drctl acknowledge orders --team payments") {
+			t.Errorf("the run goes on, and says nothing of how to acknowledge: %q", n.Text)
+		}
+	}
+}
+
+// A group whose wave has not come stands still: nobody is to start its clients yet.
+func TestAnEscalationNamesNoGroupWhoseWaveHasNotCome(t *testing.T) {
+	f := inWaves(lost()) // billing; then orders (by hand) and reports; then audit
+	f.plan.Teams = []runbook.Team{{Name: "money", Groups: []string{"audit", "billing"}, EscalateSeconds: 60, Email: []string{"a@example.org"}}}
+	f.plan.Notify.SMTP = &runbook.SMTP{Server: "smtp:25"}
+	s := newStageOf(t, f.world, f)
+	slowMove(s, 120, func(int, Status) []runbook.Command { return nil }) // in the first wave
+	s.run(Failover, FailoverInput{Start: request(runbook.OpFailover)})
+	s.outcome(runbook.Partly)
+	var got []string
+	for _, n := range f.notes {
+		if n.Team == "money" {
+			got = append(got, fmt.Sprint(n.Kind, " ", n.Groups))
+		}
+		if n.Kind == NotifyEscalated && strings.Contains(n.Title+n.Text, "audit") {
+			t.Errorf("it waits for its wave: %q %q", n.Title, n.Text)
+		}
+	}
+	if text := strings.Join(got, ", "); text != "move [billing], escalated [billing], moved [audit billing]" {
+		t.Errorf("told %s", text)
+	}
 }
 
 func TestATeamMayBeLeftUnescalated(t *testing.T) {
@@ -214,6 +245,9 @@ func TestATeamThatCannotBeReachedHoldsNothingUp(t *testing.T) {
 	web := s.res.Report.Teams[1]
 	if len(web.Told) != 2 || !strings.Contains(web.Told[0].PagerDuty, "no such host") {
 		t.Errorf("web %+v", web)
+	}
+	if told := s.res.Report.Teams[0].Told[0]; told.Slack != runbook.NotConfigured || told.Email != runbook.NotConfigured || !strings.Contains(told.Webhook, "no such host") {
+		t.Errorf("a channel that payments has not is told of, or its own is not: %+v", told)
 	}
 	if md := s.res.Report.Markdown(); !strings.Contains(md, "PagerDuty: no such host") {
 		t.Errorf("the report does not say so:\n%s", md)

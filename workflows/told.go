@@ -13,7 +13,14 @@ import (
 func cameOf(ctx workflow.Context, in NotifyInput, got NotifyResult, err error) runbook.Told {
 	t := runbook.Told{At: workflow.Now(ctx), Kind: in.Kind, Title: in.Title, Slack: got.Slack, PagerDuty: got.PagerDuty, Webhook: got.Webhook, Email: got.Email, Mention: in.Mention}
 	if err != nil {
-		t.Slack, t.PagerDuty = said(err), said(err)
+		failed := func(has bool) string {
+			if has {
+				return said(err)
+			}
+			return runbook.NotConfigured
+		}
+		n := in.Notify
+		t.Slack, t.PagerDuty, t.Webhook, t.Email = failed(n.Slack != nil), failed(n.PagerDuty != nil), failed(n.Webhook != nil), failed(n.SMTP != nil && len(n.SMTP.To) > 0)
 	}
 	return t
 }

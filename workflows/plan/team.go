@@ -21,8 +21,8 @@ type Team struct {
 	// anybody of the plan.
 	People []string `json:"people,omitempty"`
 	// EscalateSeconds after which a team that has not acknowledged is told again, and its
-	// escalation service with it: default limits.clients_seconds, when the run has waited for
-	// its clients; -1 for never.
+	// escalation service with it: default half of limits.clients_seconds, so that somebody can
+	// still acknowledge before the run ends; -1 for never.
 	EscalateSeconds int64      `json:"escalate_seconds"`
 	Slack           *TeamSlack `json:"slack,omitempty"`
 	// PagerDuty of the team; without an escalation key of its own, escalations go to that of
@@ -70,7 +70,7 @@ func (p Plan) normaliseTeams() []Team {
 			t.People = sortedCopy(t.People)
 		}
 		if t.EscalateSeconds == 0 {
-			t.EscalateSeconds = p.Limits.ClientsSeconds
+			t.EscalateSeconds = max(p.Limits.ClientsSeconds/2, 1)
 		}
 		out[i] = t
 	}

@@ -180,8 +180,9 @@ func groupList(names []string) string {
 	return fmt.Sprintf("%s and %d more", strings.Join(names[:groupsShown], ", "), len(names)-groupsShown)
 }
 
-// TeamMessage is what a team is told when its clients move to a site.
-func TeamMessage(p Plan, t Team, to Site, operation, drill string, epoch int64) (title, text string) {
+// TeamMessage is what a team is told when its clients move to a site; over: by a run
+// that takes no acknowledgement any more.
+func TeamMessage(p Plan, t Team, to Site, operation, drill string, epoch int64, over bool) (title, text string) {
 	why := operation
 	if drill != "" {
 		why = drill + " drill, " + operation
@@ -201,7 +202,14 @@ func TeamMessage(p Plan, t Team, to Site, operation, drill string, epoch int64) 
 	if operation == OpFailover {
 		lines = append(lines, "after a failover records may come again, and the last ones may be missing")
 	}
-	lines = append(lines, fmt.Sprintf("whoever looks after it: drctl acknowledge %s --team %s", p.Pair, t.Name))
+	switch {
+	case !over:
+		lines = append(lines, fmt.Sprintf("whoever looks after it: drctl acknowledge %s --team %s", p.Pair, t.Name))
+	case p.Channels(t).PagerDuty != nil:
+		lines = append(lines, "the run ends now, and nobody can acknowledge it here any more: whoever looks after it resolves it in PagerDuty")
+	default:
+		lines = append(lines, "the run ends now, and nobody can acknowledge it here any more")
+	}
 	return title, strings.Join(lines, "\n")
 }
 

@@ -59,7 +59,7 @@ func TestATeamIsToldWhatItHasToDo(t *testing.T) {
 	p.Groups = append(p.Groups, Group{Name: "hand", Move: MovePage}, Group{Name: "dns", Move: MoveRebootstrap}, Group{Name: "others", Move: MovePage})
 	team := Team{Name: "web", Groups: slices.DeleteFunc(p.GroupNames(), func(g string) bool { return g == "others" })}
 	to := Site{Name: "west", Kafka: Kafka{Bootstrap: []string{"w1:9092", "w2:9092"}}}
-	title, text := TeamMessage(p, team, to, OpFailover, "", 7)
+	title, text := TeamMessage(p, team, to, OpFailover, "", 7, false)
 	if title != "team web: 27 groups move to west (failover of orders)" {
 		t.Errorf("title %q", title)
 	}
@@ -74,9 +74,15 @@ func TestATeamIsToldWhatItHasToDo(t *testing.T) {
 	if strings.Contains(text, "others") {
 		t.Errorf("another team's group:\n%s", text)
 	}
-	title, text = TeamMessage(p, Team{Name: "web", Groups: []string{"dns"}}, to, OpSwitchover, "full", 8)
+	title, text = TeamMessage(p, Team{Name: "web", Groups: []string{"dns"}}, to, OpSwitchover, "full", 8, false)
 	if !strings.Contains(title, "full drill, switchover") || strings.Contains(text, "by you") || strings.Contains(text, "come again") {
 		t.Errorf("a drill's planned move: %q\n%s", title, text)
+	}
+	_, text = TeamMessage(p, team, to, OpFailover, "", 7, true)
+	team.PagerDuty = &PagerDuty{RoutingKey: "${env:WEB}"}
+	_, paged := TeamMessage(p, team, to, OpFailover, "", 7, true)
+	if !strings.HasSuffix(text, "the run ends now, and nobody can acknowledge it here any more") || !strings.HasSuffix(paged, "resolves it in PagerDuty") || strings.Contains(text+paged, "drctl acknowledge") {
+		t.Errorf("at the end of the run:\n%s\n%s", text, paged)
 	}
 }
 
