@@ -178,7 +178,7 @@ func (s *story) answered(decisions map[string]string) error {
 	case len(decisions) == 0 || s.status.DryRun || runbook.SameChoices(decisions, s.choices):
 		return nil
 	case s.requester == runbook.Unsigned:
-		return refuse(ErrNotAllowed, "nobody has signed the decisions of the input: start without them and answer when the run asks (drctl decide %s), or start it with drctl %s %s", s.status.Pair, s.op, s.status.Pair)
+		return refuse(ErrNotAllowed, "nobody has signed the decisions of the input: start without them and answer when the run asks (drctl decide %s), or start it signed, with drctl %s %s and without --unsigned", s.status.Pair, s.op, s.status.Pair)
 	}
 	return refuse(ErrCommandStale, "the decisions of the input are not those that the request by %s is signed for: start it with drctl %s %s", s.requester, s.op, s.status.Pair)
 }
