@@ -64,7 +64,7 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (*Bot, error) {
 	var err error
 	b.signer, err = operator.LoadBotSigner(cfg.KeyFile)
 	errs = append(errs, err)
-	b.state, err = loadState(cfg.StateFile)
+	b.state, err = loadState(cfg.StateFile, log)
 	errs = append(errs, err)
 	if err := errors.Join(errs...); err != nil {
 		return nil, err

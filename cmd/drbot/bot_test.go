@@ -89,6 +89,12 @@ func TestAFailoverIsAskedForApprovedAndDeniedInSlack(t *testing.T) {
 	if err := s.slack.Click(t.Context(), bob, end, "answer-approve"); err == nil {
 		t.Error("an ended run has buttons")
 	}
+	s.until("the run is over", func() error { // it shows its outcome a moment before
+		if n := count(s.replies(), "Ended: no change"); n != 1 {
+			return fmt.Errorf("its end is there %d times", n)
+		}
+		return nil
+	})
 	s.click(bob, asks, runbook.Approve)
 	s.told(bob, "Too late: no operation is open")
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
@@ -39,7 +40,9 @@ type thread struct {
 // threadsKept bounds the file; what is older is of runs long over.
 const threadsKept = 30 * 24 * time.Hour
 
-func loadState(path string) (*state, error) {
+// loadState puts a damaged file aside: what it costs is second threads, and a bot that
+// does not start costs every approval that is asked for in Slack.
+func loadState(path string, log *slog.Logger) (*state, error) {
 	s := &state{path: path, threads: map[string]*thread{}}
 	raw, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -52,10 +55,15 @@ func loadState(path string) (*state, error) {
 	if err == nil && (s.threads == nil || slices.Contains(slices.Collect(maps.Values(s.threads)), nil)) {
 		err = errors.New("null in the place of a thread")
 	}
-	if err != nil {
-		return nil, fmt.Errorf("state_file %s: it is not one of mine; remove it, and open runs get a second thread: %w", path, err)
+	if err == nil {
+		return s, nil
 	}
-	return s, nil
+	aside := path + ".damaged"
+	if rerr := os.Rename(path, aside); rerr != nil {
+		return nil, fmt.Errorf("state_file %s: it is not one of mine (%w), and it cannot be put aside: %w", path, err, rerr)
+	}
+	log.Error("the state file was damaged and is put aside: open runs get a second thread, and the first ones will not tell their ends", "state_file", path, "aside", aside, "error", err)
+	return &state{path: path, threads: map[string]*thread{}}, nil
 }
 
 // get copies the thread of a run, if there is one.
@@ -85,7 +93,8 @@ func (s *state) open(pair string) []operator.Run {
 	return out
 }
 
-// put keeps a run's thread. The file is replaced whole.
+// put keeps a run's thread. The file is replaced whole: after a power cut the old one
+// or the new one is there.
 func (s *state) put(run string, t thread) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -105,11 +114,16 @@ func (s *state) put(run string, t thread) error {
 		return err
 	}
 	_, err = f.Write(raw)
-	if err := errors.Join(err, f.Close()); err != nil {
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
 	if err := os.Rename(f.Name(), s.path); err != nil {
 		return errors.Join(err, os.Remove(f.Name()))
+	}
+	// The folder too, or a power cut could bring the old name back. Not every file system can do this.
+	if dir, err := os.Open(filepath.Dir(s.path)); err == nil {
+		_ = dir.Sync()
+		_ = dir.Close()
 	}
 	return nil
 }
