@@ -161,7 +161,7 @@ func (s *speaker) reply(ctx context.Context, responseURL string, m message) erro
 // vanished: there is nothing left that could be written to, or nothing that Slack still lets the bot change, and no patience
 // will bring it back. Of several errors each must say so.
 func vanished(err error) bool {
-	if all, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // only what was joined here
+	if all, ok := err.(interface{ Unwrap() []error }); ok {
 		return !slices.ContainsFunc(all.Unwrap(), func(e error) bool { return !vanished(e) })
 	}
 	return says(err, "message_not_found", "thread_not_found", "channel_not_found", "is_archived", "not_in_channel", "account_inactive",
