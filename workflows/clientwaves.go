@@ -2,11 +2,65 @@ package workflows
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
 )
+
+// moveClients tells teams, and those who move by hand, and waits, bounded, for Kafka's
+// evidence, wave by wave.
+func (s *story) moveClients(ctx workflow.Context, old, site runbook.Site) error {
+	enough := s.meetTeams(ctx)
+	defer enough()
+	err := s.clientWaves(ctx, old, site)
+	s.mark(ctx, "clients")
+	s.settleTeams(ctx, site)
+	return err
+}
+
+// moveWave moves the groups of one wave. Clients that have not moved are a finding,
+// not a failure, unless more wait for this wave than may go on without it.
+func (s *story) moveWave(ctx workflow.Context, name string, old, site runbook.Site, groups []runbook.Group, more bool) error {
+	since, before := workflow.Now(ctx), s.report.Clients
+	s.tellTeams(ctx, site, groups)
+	for _, g := range groups {
+		if g.Move == runbook.MovePage && s.plan.TeamOf(g.Name) == "" {
+			s.notify(ctx, NotifyMove, fmt.Sprintf("move group %s to %s", g.Name, site.Name),
+				fmt.Sprintf("pair %s is active at %s since epoch %d; group %s moves by hand: bootstrap %s", s.status.Pair, site.Name, s.rec.Epoch, g.Name, strings.Join(site.Kafka.Bootstrap, ",")), true)
+		}
+	}
+	// Behind those who are told: workloads may have to be waited for.
+	if err := s.moveWorkloads(ctx, old, site, groups); err != nil {
+		return err
+	}
+	within := runbook.Seconds(s.plan.Limits.ClientsSeconds)
+	return s.do(ctx, name, func(ctx workflow.Context) (string, error) {
+		got, err := run(with(ctx, kindWait(within), "clients on "+site.Name), steps.AwaitClientsMoved, AwaitClientsMovedInput{
+			Call: s.call(name), Old: old, New: site, Groups: groups, Topics: s.topics, Since: since, Within: within,
+		})
+		if err != nil {
+			return "", err
+		}
+		s.report.Clients = append(slices.Clone(before), got.Groups...)
+		s.countTeams(ctx, site)
+		if v := runbook.HaltClients(got.Groups, s.plan.Limits.HaltPercent); more && !v.OK {
+			return "", refuse(ErrHalted, "%s", v.Text())
+		}
+		for _, g := range got.Groups {
+			if !g.Moved {
+				team := ""
+				if name := s.plan.TeamOf(g.Group); name != "" {
+					team = " of team " + name
+				}
+				s.find("group %s%s has not moved: %d members on %s, %d on %s", g.Group, team, g.MembersOld, old.Name, g.MembersNew, site.Name)
+			}
+		}
+		return fmt.Sprintf("complete %t; %d of %d topics are written to", got.Complete, got.Producing, got.Topics), nil
+	})
+}
 
 // clientWaves moves the plan's groups. Those of the first wave went with the flip;
 // each later one is let go in the record of truth when the wave before it was seen at

@@ -86,25 +86,12 @@ func TestWhateverHappensWhereverItHappensTheRulesHold(t *testing.T) {
 // walked takes one tale through its faults; it tells how many there are, and how many it met.
 func (of tale) walked(t *testing.T) (all, met int) {
 	t.Helper()
-	long := os.Getenv("DRAWBRIDGE_LONG") != ""
 	healthy := walk(t, of, place{}, fault{}, nil)
 	healthy.tell(t)
 	if healthy.failed != nil || healthy.outcome != of.goal() {
 		t.Fatalf("%s without a fault: %q, %v, %s", of.name, healthy.outcome, healthy.failed, healthy.w.report.Error)
 	}
-	for _, at := range healthy.places {
-		for _, f := range faults() {
-			if f.command && !of.hears(at.run) {
-				continue
-			}
-			all++
-			if !long && (f.long || all%stride != 0) {
-				continue
-			}
-			walk(t, of, at, f, healthy).tell(t)
-			met++
-		}
-	}
+	all, met = of.struck(t, healthy.places, healthy)
 	for _, f := range answers() {
 		if !of.asks {
 			continue
@@ -117,6 +104,26 @@ func (of tale) walked(t *testing.T) (all, met int) {
 		all, met = all+1, met+1
 	}
 	t.Logf("%-24s %3d places, %4d runs of %4d, ends as %q without a fault", of.name, len(healthy.places), met, all, healthy.outcome)
+	return all, met
+}
+
+// struck takes a tale through every fault at places; like is the same tale without one.
+func (of tale) struck(t *testing.T, places []place, like *watcher) (all, met int) {
+	t.Helper()
+	long := os.Getenv("DRAWBRIDGE_LONG") != ""
+	for _, at := range places {
+		for _, f := range faults() {
+			if f.command && !of.hears(at.run) {
+				continue
+			}
+			all++
+			if !long && (f.long || all%stride != 0) {
+				continue
+			}
+			walk(t, of, at, f, like).tell(t)
+			met++
+		}
+	}
 	return all, met
 }
 

@@ -1,7 +1,6 @@
 package workflows
 
 import (
-	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -53,7 +52,6 @@ func TestWhateverHappensWhileARunIsUndoneTheRulesHold(t *testing.T) {
 
 func (of tale) walkedBack(t *testing.T, before string) (all, met int) {
 	t.Helper()
-	long := os.Getenv("DRAWBRIDGE_LONG") != ""
 	turn := walk(t, of, place{}, fault{}, nil).turnsBack(before)
 	if turn == (place{}) {
 		t.Fatalf("%s without a fault never comes to %s", of.name, before)
@@ -66,19 +64,7 @@ func (of tale) walkedBack(t *testing.T, before string) (all, met int) {
 	if !undone.turned || i < 0 || len(places) < 2 || undone.outcome == runbook.Done {
 		t.Fatalf("%s aborted at %v: turned %t, %d places follow, %q, %v", of.name, turn, undone.turned, len(places), undone.outcome, undone.failed)
 	}
-	for _, at := range places {
-		for _, f := range faults() {
-			if f.command && !of.hears(at.run) {
-				continue
-			}
-			all++
-			if !long && (f.long || all%stride != 0) {
-				continue
-			}
-			walk(t, of, at, f, undone).tell(t)
-			met++
-		}
-	}
+	all, met = of.struck(t, places, undone)
 	t.Logf("%-24s aborted at %s (%s): %3d places of its undo, %4d runs of %4d, ends as %q", of.name, turn.method, strings.TrimSpace(turn.step), len(places), met, all, undone.outcome)
 	return all, met
 }
