@@ -124,7 +124,7 @@ func TestAMailServerOrWebhookThatHangsHoldsNothingUp(t *testing.T) {
 	a := newActivities(t, Options{})
 	began := time.Now()
 	got, err := a.Notify(t.Context(), workflows.NotifyInput{Call: call("notify"), Notify: n, Kind: workflows.NotifyMove, Title: "x", Page: true})
-	if took := time.Since(began); err != nil || took > notifyWithin+time.Second {
+	if took := time.Since(began); err != nil || took >= 2*notifyWithin {
 		t.Errorf("took %s, %v", took, err)
 	}
 	if !strings.Contains(got.Email, "did not end in 8s") || !strings.Contains(got.Webhook, "did not answer") {

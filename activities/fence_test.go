@@ -83,7 +83,7 @@ func (f *fenced) admin(t *testing.T, do func(context.Context, *kadm.Client) erro
 
 func (f *fenced) until(t *testing.T, what string, cond func() error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	if err := local.WaitFor(ctx, what, func(context.Context) error { return cond() }); err != nil {
 		t.Fatal(err)

@@ -197,7 +197,7 @@ func TestClientsHaveMovedOnKafkasEvidenceOnly(t *testing.T) {
 		Call: call("move"), Old: east, New: west, Groups: []runbook.Group{{Name: "billing"}}, Topics: []string{"orders"}, Since: time.Now(), Within: 500 * time.Millisecond,
 	}
 	empty := workflows.AwaitGroupsEmptyInput{Call: call("empty"), Site: east, Groups: []string{"billing", "nobody"}}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	err := local.WaitFor(ctx, "the consumer to join", func(ctx context.Context) error {
 		got, err := a.AwaitGroupsEmpty(ctx, empty)

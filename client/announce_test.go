@@ -150,7 +150,7 @@ func TestADNSNameFollowsTheRecordAndEndsWithItsAnnouncer(t *testing.T) {
 	if err := cl.Agent().ServiceDeregister("orders-kafka-2"); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	if err := local.WaitFor(ctx, "the agent to have it again", func(context.Context) error {
 		_, _, err := cl.Agent().Service("orders-kafka-2", nil)
@@ -190,7 +190,7 @@ func TestANameThatIsSomebodyElsesOrAheadIsLeftAlone(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, log := announcing(t, consul, "", client.Service{Name: label})
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 		defer cancel()
 		if err := local.WaitFor(ctx, "the refusal", func(context.Context) error {
 			if !strings.Contains(log.String(), c.told) {

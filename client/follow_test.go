@@ -72,7 +72,7 @@ func (a *application) note(what string) {
 
 func (a *application) until(what string, cond func() error) {
 	a.t.Helper()
-	ctx, cancel := context.WithTimeout(a.t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(a.t.Context(), 2*time.Minute)
 	defer cancel()
 	if err := local.WaitFor(ctx, what, func(context.Context) error { return cond() }); err != nil {
 		a.t.Fatal(err)
@@ -128,7 +128,7 @@ func (a *application) ends() error {
 	select {
 	case err := <-a.ended:
 		return err
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * time.Minute):
 		a.t.Fatal("it still follows")
 		return nil
 	}

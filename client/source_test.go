@@ -38,7 +38,7 @@ func TestTheIndexOfABlockingQueryIsResetAsConsulAsks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	seen := make(chan observation)
 	done := make(chan struct{})
 	go func() { defer close(done); s.run(ctx, seen) }()

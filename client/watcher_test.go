@@ -93,7 +93,7 @@ func follow(t *testing.T, stateDir string, consuls ...client.Consul) *following 
 // until waits for an update of that epoch and phase and returns it.
 func (f *following) until(epoch int64, phase record.Phase) client.Update {
 	f.t.Helper()
-	late := time.After(30 * time.Second)
+	late := time.After(2 * time.Minute)
 	for {
 		select {
 		case u, ok := <-f.updates:
@@ -105,7 +105,7 @@ func (f *following) until(epoch int64, phase record.Phase) client.Update {
 			}
 			f.t.Logf("passed over epoch %d phase %s from %s", u.Record.Epoch, u.Record.Phase, u.Source)
 		case <-late:
-			f.t.Fatalf("no record of epoch %d phase %s in 30 s; problems told: %v", epoch, phase, f.problems())
+			f.t.Fatalf("no record of epoch %d phase %s in two minutes; problems told: %v", epoch, phase, f.problems())
 		}
 	}
 }
@@ -120,7 +120,7 @@ func (f *following) problems() []error {
 func untilTold[E error](f *following) E {
 	f.t.Helper()
 	var found E
-	ctx, cancel := context.WithTimeout(f.t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(f.t.Context(), 2*time.Minute)
 	defer cancel()
 	err := local.WaitFor(ctx, "a problem to be told", func(context.Context) error {
 		for _, p := range f.problems() {
@@ -138,7 +138,7 @@ func untilTold[E error](f *following) E {
 
 func (f *following) untilToldIs(target error) {
 	f.t.Helper()
-	ctx, cancel := context.WithTimeout(f.t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(f.t.Context(), 2*time.Minute)
 	defer cancel()
 	err := local.WaitFor(ctx, "problem "+target.Error(), func(context.Context) error {
 		if slices.ContainsFunc(f.problems(), func(p error) bool { return errors.Is(p, target) }) {

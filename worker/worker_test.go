@@ -117,7 +117,7 @@ func TestWhatAWorkerStartsComesToItsOwnQueue(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer caller.Stop()
-	wait, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	wait, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	run, err := c.ExecuteWorkflow(wait, client.StartWorkflowOptions{TaskQueue: "caller"}, "Call")
 	if err == nil {
@@ -149,7 +149,7 @@ func TestAWorkerServesRunsAndStopsInOrder(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- w.Run(ctx) }()
-	wait, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	wait, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	err = local.WaitFor(wait, "the worker to be ready", func(context.Context) error {
 		if code, body := get(t, w, "/readyz"); code != http.StatusOK {
@@ -207,7 +207,7 @@ func TestAWorkerServesRunsAndStopsInOrder(t *testing.T) {
 		if err != nil {
 			t.Errorf("stopped with %v", err)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Fatal("it does not stop")
 	}
 	if code, _ := get(t, w, "/healthz"); code != 0 {

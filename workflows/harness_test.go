@@ -48,7 +48,7 @@ func newStageOf(t *testing.T, w *world, activities Steps) *stage {
 	s.env.SetWorkerOptions(patient)
 	s.env.RegisterActivity(activities)
 	Register(s.env)
-	s.env.SetTestTimeout(20 * time.Second)
+	s.env.SetTestTimeout(2 * time.Minute)
 	s.id(ID("orders"))
 	return s
 }
@@ -102,7 +102,7 @@ func (s *stage) during(do func(done func())) {
 	s.env.RegisterDelayedCallback(func() { do(func() { close(over) }) }, 0)
 	select {
 	case <-over:
-	case <-time.After(10 * time.Second):
+	case <-time.After(2 * time.Minute):
 		s.t.Error("the run never came to it")
 	}
 }

@@ -95,7 +95,7 @@ func execute(t *testing.T, consul *local.Consul, stateDir, script string, flags 
 
 func (x *execution) until(what string, cond func() error) {
 	x.t.Helper()
-	ctx, cancel := context.WithTimeout(x.t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(x.t.Context(), 2*time.Minute)
 	defer cancel()
 	if err := local.WaitFor(ctx, what, func(context.Context) error { return cond() }); err != nil {
 		x.t.Fatal(err)
@@ -135,7 +135,7 @@ func (x *execution) ends(code int) {
 	x.t.Helper()
 	select {
 	case <-x.proc.Done():
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * time.Minute):
 		x.t.Fatal("still running")
 	}
 	got := 0

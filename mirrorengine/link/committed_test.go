@@ -53,7 +53,7 @@ func (s *site) committed(t *testing.T, topic string, p int32) []*kgo.Record {
 	cl := newClient(t, s.ListenAddrs(), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(),
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {p: kgo.NewOffset().AtStart()}}))
 	defer cl.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	var out []*kgo.Record
 	for at := int64(0); at < end.Offset; {

@@ -49,7 +49,7 @@ func TestGroupWithMembersOnTheDestinationIsLeftAlone(t *testing.T) {
 			syncNow(t, m)
 			opts := append(protocol, kgo.ConsumerGroup("app"), kgo.ConsumeTopics("orders"), kgo.DisableAutoCommit())
 			member := newClient(t, dst.ListenAddrs(), opts...)
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 			defer cancel()
 			if f := member.PollFetches(ctx); f.Err() != nil {
 				t.Fatal(f.Err())

@@ -28,7 +28,7 @@ func apacheValues(t *testing.T, k *local.Kafka, topic string, p int32, from, to 
 		t.Fatal(err)
 	}
 	defer cl.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	var out []*kgo.Record
 	for at := from; at < to; {
@@ -77,7 +77,7 @@ func TestGroupsAndLedgerOnApacheKafka(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		poll, stop := context.WithTimeout(t.Context(), 30*time.Second)
+		poll, stop := context.WithTimeout(t.Context(), 2*time.Minute)
 		if f := member.PollFetches(poll); f.Err() != nil {
 			t.Fatalf("%s: %v", name, f.Err())
 		}
@@ -108,7 +108,7 @@ func TestGroupsAndLedgerOnApacheKafka(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	poll, stopPoll := context.WithTimeout(t.Context(), 30*time.Second)
+	poll, stopPoll := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer stopPoll()
 	if f := worker.PollFetches(poll); f.Err() != nil {
 		t.Fatal(f.Err())

@@ -112,7 +112,7 @@ func TestOffsetsOfGroupsOfBothProtocolsArriveWhileTheirMembersWork(t *testing.T)
 				opts := append(protocol, kgo.ConsumerGroup("app"), kgo.ConsumeTopics("orders"), kgo.DisableAutoCommit(), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 				member := newClient(t, src.ListenAddrs(), opts...)
 				defer member.Close()
-				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 				defer cancel()
 				if f := member.PollFetches(ctx); f.Err() != nil || f.NumRecords() == 0 {
 					t.Fatal(f.Err(), f.NumRecords())

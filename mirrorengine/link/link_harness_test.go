@@ -80,7 +80,7 @@ func (s *site) read(t testing.TB, topic string, p int32, from int64, n int) []*k
 	cl := newClient(t, s.ListenAddrs(), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {p: kgo.NewOffset().At(from)}}))
 	defer cl.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	var out []*kgo.Record
 	for len(out) < n {
@@ -280,7 +280,7 @@ func eventually(t testing.TB, what string, cond func() error) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	for {
 		err := cond()
 		if err == nil {
@@ -288,7 +288,7 @@ func eventually(t testing.TB, what string, cond func() error) {
 		}
 		select {
 		case <-deadline:
-			t.Fatalf("%s: not within 30 s: %v", what, err)
+			t.Fatalf("%s: not within two minutes: %v", what, err)
 		case <-tick.C:
 		}
 	}

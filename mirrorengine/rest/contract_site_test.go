@@ -102,7 +102,7 @@ func engine(t *testing.T, s site) string {
 // eventually waits until look is nil.
 func eventually(t *testing.T, what string, look func() error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	if err := local.WaitFor(ctx, what, func(context.Context) error { return look() }); err != nil {
 		t.Fatal(err)

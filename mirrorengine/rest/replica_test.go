@@ -214,7 +214,7 @@ func TestNobodyWaitsForALeadWhileTheClusterIsAway(t *testing.T) {
 		Away:   func(context.Context) error { return errors.New("connection refused") },
 	}))
 	t.Cleanup(s.Close)
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	_, err := client(s).Lock(ctx, "orders")
 	if err == nil || !strings.Contains(err.Error(), "its own cluster cannot be reached") || !strings.Contains(err.Error(), "connection refused") {

@@ -174,7 +174,7 @@ func TestAConnectionThatDoesNotAnswerIsLostForAllWhoWait(t *testing.T) {
 			t.Errorf("request %d: %+v", i, o)
 		}
 	}
-	if took := time.Since(began); took < opts.Timeout || took > 10*opts.Timeout {
+	if took := time.Since(began); took < opts.Timeout || took > 100*opts.Timeout {
 		t.Errorf("took %s", took)
 	}
 }

@@ -136,10 +136,10 @@ func TestAConnectionSpeaksTLS(t *testing.T) {
 	if _, err := Dial(t.Context(), addr, o); err == nil || !strings.Contains(err.Error(), addr) {
 		t.Errorf("plain text to a TLS port: %v", err)
 	}
-	// A closed connection does not wait for TLS's good-bye.
+	// A closed connection does not wait for TLS's good-bye, which crypto/tls gives 5 s.
 	began := time.Now()
 	c.Close()
-	if took := time.Since(began); took > time.Second {
+	if took := time.Since(began); took > 4*time.Second {
 		t.Errorf("closed within %s", took)
 	}
 }

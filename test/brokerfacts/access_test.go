@@ -116,7 +116,7 @@ func leaderOf(t *testing.T, k *local.Kafka, of topic) int {
 	adm := kadm.NewClient(connect(t, k, super))
 	var lead int32
 	eventually(t, "a leader with three replicas in sync", nil, func() error {
-		topics, err := adm.ListTopics(within(t, 10*time.Second), of.name)
+		topics, err := adm.ListTopics(within(t, 2*time.Minute), of.name)
 		if err != nil {
 			return err
 		}

@@ -30,7 +30,7 @@ func newTopic(t *testing.T, k *local.Kafka, configs ...string) topic {
 		values[key] = &value
 	}
 	name := strings.NewReplacer("/", ".", "#", "-").Replace(t.Name())
-	resp, err := kadm.NewClient(connect(t, k, super)).CreateTopic(within(t, 30*time.Second), 1, -1, values, name)
+	resp, err := kadm.NewClient(connect(t, k, super)).CreateTopic(within(t, 2*time.Minute), 1, -1, values, name)
 	if err != nil {
 		t.Fatalf("create topic %s: %v", name, err)
 	}
@@ -54,7 +54,7 @@ func awaitLeader(t *testing.T, k *local.Kafka, broker int, of topic) {
 // ask sends a request to one broker and returns its answer.
 func ask[R kmsg.Response](t *testing.T, cl *kgo.Client, broker int, req kmsg.Request) R {
 	t.Helper()
-	resp, err := cl.Broker(broker).RetriableRequest(within(t, 30*time.Second), req)
+	resp, err := cl.Broker(broker).RetriableRequest(within(t, 2*time.Minute), req)
 	if err != nil {
 		t.Fatalf("%s to broker %d: %v", kmsg.NameForKey(req.Key()), broker, err)
 	}
@@ -212,7 +212,7 @@ func producersAt(t *testing.T, cl *kgo.Client, broker int, of topic) map[int64]k
 // grant makes ACL entries for a principal on a topic, a group, or with neither on the cluster.
 func grant(t *testing.T, k *local.Kafka, b *kadm.ACLBuilder) {
 	t.Helper()
-	results, err := kadm.NewClient(connect(t, k, super)).CreateACLs(within(t, 30*time.Second), b.ResourcePatternType(kadm.ACLPatternLiteral))
+	results, err := kadm.NewClient(connect(t, k, super)).CreateACLs(within(t, 2*time.Minute), b.ResourcePatternType(kadm.ACLPatternLiteral))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -234,7 +234,7 @@ func deny(principal string, ops ...kadm.ACLOperation) *kadm.ACLBuilder {
 // eventually polls until an answer is the wanted one: brokers apply ACL entries a moment after they are made.
 func eventually(t *testing.T, what string, want error, do func() error) {
 	t.Helper()
-	err := local.WaitFor(within(t, 30*time.Second), what, func(context.Context) error {
+	err := local.WaitFor(within(t, 2*time.Minute), what, func(context.Context) error {
 		got := do()
 		if errors.Is(got, want) || (want == nil && got == nil) {
 			return nil

@@ -108,7 +108,7 @@ func TestSequencesAndFencesHoldOverAChangeOfTheLeader(t *testing.T) {
 	adm := kadm.NewClient(connect(t, k, super))
 	next := lead
 	eventually(t, "another leader", nil, func() error {
-		topics, err := adm.ListTopics(within(t, 10*time.Second), to.name)
+		topics, err := adm.ListTopics(within(t, 2*time.Minute), to.name)
 		if err != nil {
 			return err
 		}

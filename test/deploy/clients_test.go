@@ -81,7 +81,7 @@ func (c *templated) record(epoch int64, active string, change ...func(*record.Re
 
 func (c *templated) until(what string, cond func() error) {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(c.t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(c.t.Context(), 2*time.Minute)
 	defer cancel()
 	if err := local.WaitFor(ctx, what, func(context.Context) error { return cond() }); err != nil {
 		c.t.Fatal(err)

@@ -88,7 +88,7 @@ func TestAnEngineKilledBehindTheFenceEndsTheFailoverWithoutTheSource(t *testing.
 	if err := s.alter(e.Client(), link, api.VerbFailover, "fenced"); err != nil {
 		t.Fatal(err)
 	}
-	s.await(30*time.Second, "the markers are in the log", func(ctx context.Context) error {
+	s.await(2*time.Minute, "the markers are in the log", func(ctx context.Context) error {
 		now, err := s.dstAdm.ListEndOffsets(ctx, "fenced")
 		if err != nil {
 			return err
@@ -168,7 +168,7 @@ func TestLostAcknowledgementsNeitherLoseNorDoubleARecord(t *testing.T) {
 	last := int64(0)
 	for i := range losses {
 		s.lost(s.loseAnswer("acks"), i)
-		s.await(30*time.Second, "the mirror goes on", func(ctx context.Context) error {
+		s.await(2*time.Minute, "the mirror goes on", func(ctx context.Context) error {
 			at, err := s.progress(ctx, e, link, "acks")
 			sum := int64(0)
 			for _, p := range at {
@@ -201,7 +201,7 @@ func (s *stage) lost(answer <-chan struct{}, before int) {
 	s.Helper()
 	select {
 	case <-answer:
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * time.Minute):
 		s.Fatalf("no produce to lose the answer of; %d were lost", before)
 	}
 }

@@ -104,7 +104,7 @@ func (l *late) play() {
 	l.dest.Proxies().Release(localClients(one))
 	select {
 	case <-answered: // so the broker had the late request, and has decided
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * time.Minute):
 		l.Fatal("the late produce never reached the broker")
 	}
 }
@@ -121,7 +121,7 @@ func (l *late) hold(engine string) {
 		l.produce(l.src, l.topic, p, "late", 0, 30)
 	}
 	began := time.Now()
-	l.await(10*time.Second, "the engine waits for the answer", func(ctx context.Context) error {
+	l.await(2*time.Minute, "the engine waits for the answer", func(ctx context.Context) error {
 		at, err := l.progress(ctx, l.first, link, l.topic)
 		if err != nil {
 			return err

@@ -229,7 +229,7 @@ func failoverFromAHangingSource(s *stage, e *harness.Engine) {
 	s.source.Proxies().Hold(remoteClients("shared", "hanging"))
 	defer s.source.Proxies().Release(remoteClients("shared", "hanging"))
 	s.source.Proxies().Cut(remoteClients("shared", "hanging")) // connections have to be made anew, and hang there
-	s.await(20*time.Second, "the partition has noticed", func(ctx context.Context) error {
+	s.await(2*time.Minute, "the partition has noticed", func(ctx context.Context) error {
 		at, err := s.progress(ctx, e, "hanging", "hanging")
 		if err == nil && at[0].Stalled == "" {
 			err = errors.New("not stalled")

@@ -312,7 +312,7 @@ func (c *crew) freeze() (frozen *harness.Engine, stops map[int32]api.PartitionSe
 	// A Fetch under way ends within half a second. Nothing shows when the produces
 	// have left; that they did is seen when they arrive.
 	began := time.Now()
-	c.await(10*time.Second, "the replica's produces are on their way", func(context.Context) error {
+	c.await(2*time.Minute, "the replica's produces are on their way", func(context.Context) error {
 		if since := time.Since(began); since < 2*time.Second {
 			return fmt.Errorf("held for %s", since)
 		}
@@ -334,7 +334,7 @@ func (c *crew) freeze() (frozen *harness.Engine, stops map[int32]api.PartitionSe
 	c.dest.Proxies().Release(dest)
 	select {
 	case <-answered: // so the broker had a late request, and has decided
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * time.Minute):
 		c.Fatal("no late produce has reached the broker")
 	}
 	return frozen, stops, c.exact(c.topic, stops, frozenApp)

@@ -40,7 +40,7 @@ func within(t *testing.T, d time.Duration) context.Context {
 
 func createTopic(t *testing.T, cl *kgo.Client, topic string, partitions int32) {
 	t.Helper()
-	if _, err := kadm.NewClient(cl).CreateTopic(within(t, 30*time.Second), partitions, -1, nil, topic); err != nil {
+	if _, err := kadm.NewClient(cl).CreateTopic(within(t, 2*time.Minute), partitions, -1, nil, topic); err != nil {
 		t.Fatalf("create topic %s: %v", topic, err)
 	}
 }
@@ -49,7 +49,7 @@ func allow(t *testing.T, cl *kgo.Client, principal string, ops ...kadm.ACLOperat
 	t.Helper()
 	acl := kadm.NewACLs().Topics("orders").Groups("readers").ResourcePatternType(kadm.ACLPatternLiteral).
 		Allow("User:" + principal).AllowHosts("*").Operations(ops...)
-	results, err := kadm.NewClient(cl).CreateACLs(within(t, 30*time.Second), acl)
+	results, err := kadm.NewClient(cl).CreateACLs(within(t, 2*time.Minute), acl)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func allow(t *testing.T, cl *kgo.Client, principal string, ops ...kadm.ACLOperat
 func read(t *testing.T, opts []kgo.Opt, topic string, n int) []string {
 	t.Helper()
 	cl := connect(t, opts, kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
-	ctx := within(t, 30*time.Second)
+	ctx := within(t, 2*time.Minute)
 	var got []string
 	for len(got) < n {
 		fetches := cl.PollFetches(ctx)
@@ -159,7 +159,7 @@ func TestKFakeComesBackFromKillWithItsLogOffsetsAndACLs(t *testing.T) {
 
 func TestKFakeAdvertisesOnlyItsProxies(t *testing.T) {
 	k := KafkaForTest(t, KafkaConfig{Kind: KFake, Name: "east", Brokers: 3, SuperUser: admin, Proxied: true})
-	meta, err := kadm.NewClient(connect(t, k.DirectOptions(admin))).BrokerMetadata(within(t, 10*time.Second))
+	meta, err := kadm.NewClient(connect(t, k.DirectOptions(admin))).BrokerMetadata(within(t, 2*time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +201,7 @@ func TestKFakeKeepsIdempotentProducersOverKill(t *testing.T) {
 func TestKFakeTakesScram(t *testing.T) {
 	k := KafkaForTest(t, KafkaConfig{Kind: KFake, Name: "east", SuperUser: admin})
 	cl := connect(t, nil, kgo.SeedBrokers(k.Bootstrap()...), kgo.SASL(scram.Auth{User: admin.Name, Pass: admin.Password}.AsSha256Mechanism()))
-	if err := cl.Ping(within(t, 10*time.Second)); err != nil {
+	if err := cl.Ping(within(t, 2*time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -209,7 +209,7 @@ func TestKFakeTakesScram(t *testing.T) {
 func TestPausedClusterAnswersOnlyAfterResume(t *testing.T) {
 	k := KafkaForTest(t, KafkaConfig{Kind: KFake, Name: "east", SuperUser: admin})
 	cl := connect(t, k.Options(admin))
-	if err := cl.Ping(within(t, 10*time.Second)); err != nil {
+	if err := cl.Ping(within(t, 2*time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	if err := k.Pause(); err != nil {
@@ -221,7 +221,7 @@ func TestPausedClusterAnswersOnlyAfterResume(t *testing.T) {
 	if err := k.Resume(); err != nil {
 		t.Fatal(err)
 	}
-	if err := cl.Ping(within(t, 20*time.Second)); err != nil {
+	if err := cl.Ping(within(t, 2*time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 }

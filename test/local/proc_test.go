@@ -73,7 +73,7 @@ func TestChildrenDieWithAKilledParent(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = parent.Wait() // "signal: killed" is the point
-	err = WaitFor(within(t, 10*time.Second), "the end of the orphan", func(context.Context) error {
+	err = WaitFor(within(t, 2*time.Minute), "the end of the orphan", func(context.Context) error {
 		state, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 		if err != nil || strings.Contains(string(state), ") Z ") { // gone, or dead and nobody to wait for it
 			return nil
@@ -87,7 +87,7 @@ func TestChildrenDieWithAKilledParent(t *testing.T) {
 
 func TestStopKillsWhatIgnoresSIGTERM(t *testing.T) {
 	p := start(t, "trap '' TERM; echo up; while true; do sleep 1; done")
-	if err := p.WaitReady(within(t, 10*time.Second), "child", printed(p, "up")); err != nil {
+	if err := p.WaitReady(within(t, 2*time.Minute), "child", printed(p, "up")); err != nil {
 		t.Fatal(err)
 	}
 	if err := p.Stop(100 * time.Millisecond); err == nil || !strings.Contains(err.Error(), "killed") {
@@ -100,7 +100,7 @@ func TestStopKillsWhatIgnoresSIGTERM(t *testing.T) {
 
 func TestStopEndsAPausedChildInOrder(t *testing.T) {
 	p := start(t, "trap 'echo bye; exit 0' TERM; echo up; while true; do sleep 0.05; done")
-	if err := p.WaitReady(within(t, 10*time.Second), "child", printed(p, "up")); err != nil {
+	if err := p.WaitReady(within(t, 2*time.Minute), "child", printed(p, "up")); err != nil {
 		t.Fatal(err)
 	}
 	if err := p.Pause(); err != nil {
@@ -116,7 +116,7 @@ func TestStopEndsAPausedChildInOrder(t *testing.T) {
 
 func TestWaitReadyGivesUpWithTheLogWhenTheChildEnds(t *testing.T) {
 	p := start(t, "echo no such disk; exit 3")
-	err := p.WaitReady(within(t, 10*time.Second), "child", func(context.Context) error { return errors.New("connection refused") })
+	err := p.WaitReady(within(t, 2*time.Minute), "child", func(context.Context) error { return errors.New("connection refused") })
 	for _, want := range []string{"no such disk", "exit status 3", "connection refused", "child"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error does not say %q: %v", want, err)

@@ -28,7 +28,7 @@ func as(t *testing.T, k *Kafka, clientID string, more ...kgo.Opt) *kgo.Client {
 func TestHoldStopsOnlyClientsOfThePrefixUntilRelease(t *testing.T) {
 	k := proxied(t)
 	engine, other := as(t, k, "engine-1"), as(t, k, "app")
-	ctx := within(t, 30*time.Second)
+	ctx := within(t, 2*time.Minute)
 	// Twice: the first opens a connection to the seed, the second the one to the broker that the metadata name. While
 	// franz-go opens a connection it heeds no context.
 	for _, cl := range []*kgo.Client{engine, engine, other, other} {
@@ -73,7 +73,7 @@ func TestHoldKeepsBackTheAnswerOfALongFetch(t *testing.T) {
 	k := proxied(t)
 	reader := as(t, k, "engine", kgo.ConsumeTopics("orders"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchMaxWait(5*time.Second))
-	ctx := within(t, 30*time.Second)
+	ctx := within(t, 2*time.Minute)
 	if err := produce(ctx, as(t, k, "app"), "orders", "1"); err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +97,7 @@ func TestHoldKeepsBackTheAnswerOfALongFetch(t *testing.T) {
 func TestDroppedProduceResponseIsAppendedAndItsAcknowledgementLost(t *testing.T) {
 	k := proxied(t)
 	cl := as(t, k, "app", kgo.RecordRetries(0), kgo.DisableIdempotentWrite(), kgo.RequestRetries(0))
-	ctx := within(t, 30*time.Second)
+	ctx := within(t, 2*time.Minute)
 	dropped := k.Proxies()[0].DropResponse(int16(kmsg.Produce), "app", 1)
 	if err := produce(ctx, cl, "orders", "1"); err == nil {
 		t.Fatal("acknowledged although the answer was dropped")
@@ -118,7 +118,7 @@ func TestDroppedProduceResponseIsAppendedAndItsAcknowledgementLost(t *testing.T)
 func TestJudgeSeesAnswersAndKeepsOneWithoutEndingTheConnection(t *testing.T) {
 	k := proxied(t)
 	cl := as(t, k, "app")
-	ctx := within(t, 30*time.Second)
+	ctx := within(t, 2*time.Minute)
 	if err := produce(ctx, cl, "orders", "1"); err != nil { // the connection is there before the count
 		t.Fatal(err)
 	}
@@ -174,7 +174,7 @@ func TestCutEndsConnectionsAndClientsComeBack(t *testing.T) {
 	k := proxied(t)
 	p := k.Proxies()[0]
 	cl := as(t, k, "app-1")
-	ctx := within(t, 30*time.Second)
+	ctx := within(t, 2*time.Minute)
 	if err := cl.Ping(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -203,7 +203,7 @@ func TestCutEndsConnectionsAndClientsComeBack(t *testing.T) {
 func TestDelayAddsToEveryAnswerOnce(t *testing.T) {
 	k := proxied(t)
 	cl := as(t, k, "far")
-	ctx := within(t, 30*time.Second)
+	ctx := within(t, 2*time.Minute)
 	if err := cl.Ping(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -221,7 +221,7 @@ func TestDelayAddsToEveryAnswerOnce(t *testing.T) {
 
 func TestProxyRefusesWhileTheBrokerIsDownAndServesItsReturn(t *testing.T) {
 	k := proxied(t)
-	ctx := within(t, 30*time.Second)
+	ctx := within(t, 2*time.Minute)
 	cl := as(t, k, "app")
 	if err := cl.Ping(ctx); err != nil {
 		t.Fatal(err)

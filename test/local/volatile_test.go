@@ -16,7 +16,7 @@ func TestAVolatileKFakeKeepsNothingOnDisk(t *testing.T) {
 	k := KafkaForTest(t, KafkaConfig{Kind: KFake, Name: "east", SuperUser: admin, Volatile: true})
 	topics := func() kadm.TopicDetails {
 		t.Helper()
-		found, err := kadm.NewClient(connect(t, k.Options(admin))).ListTopics(within(t, 30*time.Second))
+		found, err := kadm.NewClient(connect(t, k.Options(admin))).ListTopics(within(t, 2*time.Minute))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -28,7 +28,7 @@ func (o *op) stopAt(place, row string) {
 	case <-o.within(90 * time.Second).Done():
 		o.Fatalf("the worker did not come to %q", place)
 	}
-	o.must(o.Worker.Restart(o.within(30 * time.Second)))
+	o.must(o.Worker.Restart(o.within(2 * time.Minute)))
 	o.await("the run to stand at "+row, 20*time.Second, func(st *workflows.Status) error {
 		for _, s := range st.Steps {
 			if s.Name == row && s.State == runbook.StateRunning {

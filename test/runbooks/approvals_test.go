@@ -36,7 +36,7 @@ func (o *op) send(c runbook.Command, key ed25519.PrivateKey) error {
 	o.Helper()
 	signed, err := plan.Sign(key, plan.Approval(c))
 	o.must(err)
-	handle, err := o.temporal.UpdateWorkflow(o.within(40*time.Second), client.UpdateWorkflowOptions{
+	handle, err := o.temporal.UpdateWorkflow(o.within(2*time.Minute), client.UpdateWorkflowOptions{
 		WorkflowID: workflows.ID(o.Pair()), RunID: o.runID, UpdateName: c.Decision,
 		Args: []any{runbook.Command(signed)}, WaitForStage: client.WorkflowUpdateStageCompleted,
 	})

@@ -70,7 +70,7 @@ func TestALateEngineCallOfAnEndedRunIsRefusedAndChangesNothing(t *testing.T) {
 			{"discard", func(ctx context.Context) error { _, err := as.DiscardLedger(ctx, p.link, decide); return err }},
 			{"groups", func(ctx context.Context) error { _, err := as.OwnGroups(ctx, p.link, api.TakeOwnership{}); return err }},
 		} {
-			if err := c.call(p.within(30 * time.Second)); !errors.Is(err, api.ErrConflict) {
+			if err := c.call(p.within(2 * time.Minute)); !errors.Is(err, api.ErrConflict) {
 				t.Errorf("%s of the ended run %s: %v, want 409", c.name, id, err)
 			}
 		}

@@ -72,7 +72,12 @@ func newPair(t *testing.T, servers *harness.System, name string, change func(*pl
 	return p
 }
 
+// patience is how many times the longest wait of an idle machine a busy one is given: what waits here is bounded against
+// hangs only.
+const patience = 3
+
 func (p *pair) within(d time.Duration) context.Context {
+	d *= patience
 	ctx, cancel := context.WithTimeoutCause(p.Context(), d, fmt.Errorf("not within %s", d))
 	p.Cleanup(cancel)
 	return ctx
@@ -289,13 +294,13 @@ func (p *pair) tryProduce(s *harness.Site, values ...string) error {
 			records = append(records, &kgo.Record{Topic: p.topic, Partition: part, Value: []byte(v)})
 		}
 	}
-	return cl.ProduceSync(p.within(20*time.Second), records...).FirstErr()
+	return cl.ProduceSync(p.within(2*time.Minute), records...).FirstErr()
 }
 
 // stand is what stands in the topic at a site.
 func (p *pair) stand(s *harness.Site) map[int32][]string {
 	p.Helper()
-	got, err := s.Read(p.within(20*time.Second), p.topic)
+	got, err := s.Read(p.within(2*time.Minute), p.topic)
 	p.must(err)
 	out := map[int32][]string{}
 	for part, records := range got {
@@ -320,7 +325,7 @@ func (p *pair) stands(s *harness.Site, values ...string) {
 // read of each partition, n records of each.
 func (p *pair) read(s *harness.Site, n int) map[int32][]string {
 	p.Helper()
-	ctx := p.within(30 * time.Second)
+	ctx := p.within(2 * time.Minute)
 	cl := p.client(s, kgo.ConsumerGroup(p.group), kgo.ConsumeTopics(p.topic), kgo.DisableAutoCommit(),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(200*time.Millisecond))
 	out := map[int32][]string{}
@@ -357,7 +362,7 @@ func (p *pair) read(s *harness.Site, n int) map[int32][]string {
 func (p *pair) committed(s *harness.Site) map[int32]int64 {
 	p.Helper()
 	adm := p.admin(s)
-	got, err := adm.FetchOffsets(p.within(20*time.Second), p.group)
+	got, err := adm.FetchOffsets(p.within(2*time.Minute), p.group)
 	p.must(err)
 	out := map[int32]int64{}
 	got.Each(func(o kadm.OffsetResponse) {
@@ -381,7 +386,7 @@ func (p *pair) admin(s *harness.Site) *kadm.Client {
 func (p *pair) mirrored(from, to *harness.Site) {
 	p.Helper()
 	link := harness.PairLink(p.Pair(), from.Name, to.Name)
-	ends, err := p.admin(from).ListEndOffsets(p.within(20*time.Second), p.topic)
+	ends, err := p.admin(from).ListEndOffsets(p.within(2*time.Minute), p.topic)
 	p.must(err)
 	at := p.committed(from)
 	p.must(local.WaitFor(p.within(time.Minute), "link "+link+" to follow", func(ctx context.Context) error {

@@ -98,7 +98,7 @@ func (p *pair) anonymous(lists ...[]string) {
 
 func (p *pair) standing(s *harness.Site) standing {
 	p.Helper()
-	ctx := p.within(30 * time.Second)
+	ctx := p.within(2 * time.Minute)
 	out := standing{Records: p.stand(s), Committed: p.committed(s), Deny: p.deny(s)}
 	rec, err := p.Record(ctx, s)
 	p.must(err)
@@ -158,7 +158,7 @@ func (p *pair) standing(s *harness.Site) standing {
 func (p *pair) deny(s *harness.Site) []string {
 	p.Helper()
 	b := kadm.NewACLs().AnyResource().Operations().ResourcePatternType(kadm.ACLPatternAny).Deny().DenyHosts()
-	got, err := p.admin(s).DescribeACLs(p.within(20*time.Second), b)
+	got, err := p.admin(s).DescribeACLs(p.within(2*time.Minute), b)
 	p.must(err)
 	var out []string
 	for _, r := range got {

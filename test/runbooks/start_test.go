@@ -40,7 +40,7 @@ var starters = []starter{
 }
 
 func (p *pair) raw(id, workflow, input string, conflict enumspb.WorkflowIdConflictPolicy) (string, error) {
-	res, err := p.temporal.WorkflowService().StartWorkflowExecution(p.within(20*time.Second), &workflowservice.StartWorkflowExecutionRequest{
+	res, err := p.temporal.WorkflowService().StartWorkflowExecution(p.within(2*time.Minute), &workflowservice.StartWorkflowExecutionRequest{
 		Namespace: p.Temporal.Namespace(), WorkflowId: id, RequestId: fmt.Sprint(time.Now().UnixNano()), Identity: "somebody",
 		WorkflowType: &commonpb.WorkflowType{Name: workflow}, TaskQueue: &taskqueuepb.TaskQueue{Name: workflows.TaskQueue},
 		WorkflowIdConflictPolicy: conflict,

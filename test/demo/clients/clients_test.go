@@ -52,7 +52,7 @@ func start(t *testing.T, run func(context.Context) error) (stop func()) {
 
 func wait(t *testing.T, what string, cond func() error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	if err := local.WaitFor(ctx, what, func(context.Context) error { return cond() }); err != nil {
 		t.Fatal(err)
