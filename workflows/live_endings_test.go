@@ -112,7 +112,7 @@ func TestOtherEndingsOnARealServer(t *testing.T) {
 // launch plays a workflow that has an id of its own, and has others act under the pair's.
 func (l *live) launch(name, id, workflow string, in, res any, people func(workflows.Status) []runbook.Command) context.Context {
 	l.t.Helper()
-	ctx, cancel := context.WithTimeout(l.t.Context(), 90*time.Second)
+	ctx, cancel := context.WithTimeout(l.t.Context(), 10*time.Minute)
 	l.t.Cleanup(cancel)
 	r, err := l.begin(ctx, id, workflow, in)
 	if err != nil {

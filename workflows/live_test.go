@@ -92,7 +92,7 @@ func (l *live) begin(ctx context.Context, id, workflow string, in any) (client.W
 // play runs one operation to its end; people answer what it waits for.
 func (l *live) play(name, workflow string, in any, people func(workflows.Status) []runbook.Command) workflows.Result {
 	l.t.Helper()
-	ctx, cancel := context.WithTimeout(l.t.Context(), 90*time.Second)
+	ctx, cancel := context.WithTimeout(l.t.Context(), 10*time.Minute)
 	defer cancel()
 	r, err := l.begin(ctx, workflows.ID("orders"), workflow, in)
 	if err != nil {
@@ -113,7 +113,7 @@ func (l *live) follow(ctx context.Context, name string, r client.WorkflowRun, re
 	l.t.Helper()
 	done := make(chan error, 1)
 	go func() { done <- r.Get(ctx, res) }()
-	tick := time.NewTicker(max(l.every, 100*time.Millisecond))
+	tick := time.NewTicker(max(l.every, 400*time.Millisecond))
 	defer tick.Stop()
 	for {
 		select {

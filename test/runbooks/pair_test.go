@@ -183,7 +183,7 @@ func (o *op) finish(ctx context.Context) (workflows.Result, error) {
 		e.err = o.temporal.GetWorkflow(ctx, o.id, o.runID).Get(ctx, &e.result)
 		ended <- e
 	}()
-	poll := time.NewTicker(200 * time.Millisecond)
+	poll := time.NewTicker(time.Second) // each question costs the server and the worker as much as a step
 	defer poll.Stop()
 	var refusal error
 	for {
