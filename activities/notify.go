@@ -62,12 +62,22 @@ func (a *Activities) Notify(ctx context.Context, in workflows.NotifyInput) (work
 	defer cancel()
 	var out workflows.NotifyResult
 	var wg sync.WaitGroup
-	wg.Go(func() { out.Slack = a.told("slack", in, within(ctx, in, a.tellSlack)) })
+	wg.Go(func() { out.Slack = a.told("slack", in, within(ctx, in, aloud(a.tellSlack))) })
 	wg.Go(func() { out.PagerDuty = a.told("pagerduty", in, within(ctx, in, a.tellPagerDuty)) })
 	wg.Go(func() { out.Webhook = a.told("webhook", in, within(ctx, in, a.tellWebhook)) })
-	wg.Go(func() { out.Email = a.told("email", in, within(ctx, in, a.tellEmail)) })
+	wg.Go(func() { out.Email = a.told("email", in, within(ctx, in, aloud(a.tellEmail))) })
 	wg.Wait()
 	return out, nil
+}
+
+// aloud is a channel that people read: it is not told what ends a page quietly.
+func aloud(tell func(context.Context, workflows.NotifyInput) error) func(context.Context, workflows.NotifyInput) error {
+	return func(ctx context.Context, in workflows.NotifyInput) error {
+		if in.Quietly {
+			return errNotAsked
+		}
+		return tell(ctx, in)
+	}
 }
 
 // hangsFor is how long a channel may go on behind the end of its time: most say better

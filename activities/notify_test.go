@@ -144,6 +144,17 @@ func TestWhatBelongsToNoRunIsAMessageOfItsOwnAndItsPageEnds(t *testing.T) {
 	}
 }
 
+func TestWhatEndsAPageQuietlyIsForMachinesOnly(t *testing.T) {
+	n := notifying(t)
+	got, err := n.Notify(t.Context(), workflows.NotifyInput{Call: call("notify"), Notify: n.to, Kind: workflows.NotifyDrillAgain, Title: "well", Quietly: true})
+	if err != nil || got.Slack != "not asked" || got.PagerDuty != "sent" || got.Email != "not asked" {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if len(n.slack.calls) > 0 || len(n.pager.events) != 1 || n.pager.events[0]["event_action"] != "resolve" {
+		t.Errorf("slack %v, pagerduty %v", n.slack.calls, n.pager.events)
+	}
+}
+
 func TestARunIsOneThreadAndOneIncident(t *testing.T) {
 	n := notifying(t)
 	n.tell(t, workflows.NotifyApproval, "needs <you>", true)

@@ -335,28 +335,32 @@ func (d *drill) child(ctx workflow.Context, name, id string, in any) (res Result
 
 // alert tells people, and waits until they are told: a closed run sends nothing.
 func (d *drill) alert(ctx workflow.Context, what string, cause error, page bool) {
-	d.say(ctx, NotifyDrill, fmt.Sprintf("%s drill of pair %s %s", d.kind, d.status.Pair, what), cut(said(cause), mostSaid), page)
+	d.say(ctx, NotifyInput{Kind: NotifyDrill, Title: fmt.Sprintf("%s drill of pair %s %s", d.kind, d.status.Pair, what), Text: cut(said(cause), mostSaid), Page: page})
 }
 
-// calm ends the page of the drill before this one, if that failed.
+// calm ends the page of a drill of this kind before this one. People hear of it when that
+// one is known to have failed. Not all is known: a Schedule's runs and those that people
+// start see nothing of one another but reports, and not every drill comes to one. So the
+// page is ended in any case; an end of none is nothing.
 func (d *drill) calm(ctx workflow.Context) {
 	var last Result
 	refused := workflow.HasLastCompletionResult(ctx) && workflow.GetLastCompletionResult(ctx, &last) == nil && last.Outcome == runbook.NoChange
-	if refused || workflow.GetLastError(ctx) != nil {
-		d.say(ctx, NotifyDrillAgain, fmt.Sprintf("%s drill of pair %s went well again", d.kind, d.status.Pair), "", false)
+	bad := refused || workflow.GetLastError(ctx) != nil || d.ready.facts.Past.Failed(d.kind)
+	if n := d.plan.Notify; bad || n.PagerDuty != nil || n.Webhook != nil {
+		d.say(ctx, NotifyInput{Kind: NotifyDrillAgain, Title: fmt.Sprintf("%s drill of pair %s went well again", d.kind, d.status.Pair), Quietly: !bad})
 	}
 }
 
-func (d *drill) say(ctx workflow.Context, kind, title, text string, page bool) {
+func (d *drill) say(ctx workflow.Context, in NotifyInput) {
 	n := d.plan.Notify
 	if n.Silent() {
 		return
 	}
 	free, _ := workflow.NewDisconnectedContext(ctx)
-	call := d.call("notify " + kind)
+	call := d.call("notify " + in.Kind)
 	call.OperationID = "drill-" + d.status.Pair + "-" + d.kind // one incident from drill to drill
-	in := NotifyInput{Call: call, Notify: n, Kind: kind, Title: title, Text: text, Page: page}
-	if _, err := run(with(free, kindPaper, "notify: "+kind), steps.Notify, in); err != nil {
-		workflow.GetLogger(ctx).Warn("notification was not sent", "kind", kind, "error", err)
+	in.Call, in.Notify = call, n
+	if _, err := run(with(free, kindPaper, "notify: "+in.Kind), steps.Notify, in); err != nil {
+		workflow.GetLogger(ctx).Warn("notification was not sent", "kind", in.Kind, "error", err)
 	}
 }

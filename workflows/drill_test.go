@@ -312,6 +312,51 @@ func TestAFailedDrillIsAFailedRunAndPages(t *testing.T) {
 	}
 }
 
+// A run that a person starts knows nothing of what the Schedule's last one came to, nor the other way round.
+func TestAGoodDrillEndsThePageOfABadOneWhoeverStartedEither(t *testing.T) {
+	failed := []runbook.PastDrill{{Kind: runbook.DrillTabletop, Last: time.Now(), Error: "it did not go well"}}
+	pager := &runbook.PagerDuty{RoutingKey: "${env:X}"}
+	for name, tc := range map[string]struct {
+		kind    string
+		past    []runbook.PastDrill
+		pager   *runbook.PagerDuty
+		told    bool
+		quietly bool
+	}{
+		"its report says so":          {runbook.DrillTabletop, failed, pager, true, false},
+		"the same without a pager":    {runbook.DrillTabletop, failed, nil, true, false},
+		"it left no report":           {runbook.DrillTabletop, nil, pager, true, true},
+		"one of another kind":         {runbook.DrillCanary, failed, pager, true, true},
+		"no report, and nobody paged": {runbook.DrillTabletop, nil, nil, false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := calm()
+			w.plan.Notify.PagerDuty, w.drill.past = tc.pager, tc.past
+			s := drilling(t, w, tc.kind, nil)
+			s.id(DrillID("orders"))
+			s.env.ExecuteWorkflow(Drill, drillOf(tc.kind))
+			if err := s.env.GetWorkflowError(); err != nil {
+				t.Fatal(err)
+			}
+			var well []NotifyInput
+			for _, n := range w.notes {
+				if n.Kind == NotifyDrillAgain {
+					well = append(well, n)
+				}
+			}
+			if !tc.told {
+				if len(well) > 0 {
+					t.Errorf("told for nothing: %+v", well)
+				}
+				return
+			}
+			if len(well) != 1 || well[0].Page || well[0].Quietly != tc.quietly || well[0].Call.OperationID != "drill-orders-"+tc.kind {
+				t.Errorf("notes %+v", well)
+			}
+		})
+	}
+}
+
 func TestATabletopDrillLooksAndSaysWhatWouldBeDone(t *testing.T) {
 	w := calm()
 	s := drilling(t, w, runbook.DrillTabletop, nil)

@@ -178,6 +178,9 @@ type NotifyInput struct {
 	Site   string   `json:"site,omitempty"`
 	// Mild is a page that nobody need be woken for.
 	Mild bool `json:"mild,omitempty"`
+	// Quietly ends what may be open under its key, by PagerDuty and the webhook; people
+	// are told nothing, since there may have been nothing.
+	Quietly bool `json:"quietly,omitempty"`
 }
 
 // NotifyResult says what happened per channel: "sent", "not configured" or the

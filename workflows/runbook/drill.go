@@ -299,6 +299,11 @@ func (j *readyJudge) drills() {
 	}
 }
 
+// Failed: the last drill of a kind that left a report did not go well.
+func (p *PastRuns) Failed(kind string) bool {
+	return slices.ContainsFunc(p.drillsOr(), func(d PastDrill) bool { return d.Kind == kind && d.Error != "" })
+}
+
 func (p *PastRuns) drillsOr() []PastDrill {
 	if p == nil {
 		return nil
