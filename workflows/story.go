@@ -72,6 +72,7 @@ type story struct {
 	ready     bool // commands can be judged
 
 	telling int              // notifications under way
+	paging  int              // those of them that page the pair's own people
 	turns   []workflow.Mutex // of teams, once they are told
 	// patience ends when the run waits for clients no longer.
 	patience workflow.Context

@@ -67,7 +67,8 @@ func (s *story) tellPeople(ctx workflow.Context, in NotifyInput) {
 
 // send never fails and never blocks a run for long; keep gets what came of a page.
 // What has a turn in common is sent one after the other: the end of a page that
-// overtook the page would leave it open.
+// overtook the page would leave it open. Without a turn only such an end waits, until
+// the pages before it are through: each has its bounded time (kindPaper).
 func (s *story) send(ctx workflow.Context, in NotifyInput, turn workflow.Mutex, keep func(runbook.Told)) {
 	if s.status.DryRun || in.Notify.Silent() {
 		return
@@ -79,10 +80,20 @@ func (s *story) send(ctx workflow.Context, in NotifyInput, turn workflow.Mutex, 
 	}
 	free, _ := workflow.NewDisconnectedContext(ctx)
 	s.telling++
+	pages := turn == nil && in.Page
+	if pages {
+		s.paging++
+	}
 	workflow.Go(free, func(ctx workflow.Context) {
 		defer func() { s.telling-- }()
 		if turn != nil && turn.Lock(ctx) == nil {
 			defer turn.Unlock()
+		}
+		if pages {
+			defer func() { s.paging-- }()
+		}
+		if turn == nil && EndsPage(in.Kind) && workflow.Await(ctx, func() bool { return s.paging == 0 }) != nil {
+			return
 		}
 		got, err := run(with(ctx, kindPaper, summary), steps.Notify, in)
 		if in.Page {

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"go.temporal.io/sdk/temporal"
+
 	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
 )
 
@@ -54,6 +56,37 @@ func TestAnAcknowledgementQuietsThePageCountsOnceAndApprovesNothing(t *testing.T
 	}
 	if md := r.Markdown(); !strings.Contains(md, "paged at ") {
 		t.Errorf("the report does not say who was paged:\n%s", md)
+	}
+}
+
+// PagerDuty takes a page late when it is busy. An end that is sent meanwhile ends nothing, and the page behind it stays.
+func TestTheEndOfAPageComesBehindThePage(t *testing.T) {
+	for _, end := range []string{NotifyFinished, NotifyAcknowledged} {
+		t.Run(end, func(t *testing.T) {
+			w := lost()
+			busy := temporal.NewApplicationError("busy", ErrUnreachable)
+			w.fail["Notify"] = []error{busy, busy}
+			w.fail["AttestOutage"] = []error{no(ErrRefused, "it says no")} // the run ends at once
+			s := newStage(t, w)
+			w.hook = func(method string, _ Call) {
+				if method == "AttestOutage" && end == NotifyAcknowledged {
+					s.during(func(done func()) {
+						c := signed(s.status(), "eve", runbook.Acknowledge)
+						c.Question, c.Via = "", "drbot"
+						s.sendThen(c, done)
+					})
+				}
+			}
+			s.run(Failover, FailoverInput{Start: request(runbook.OpFailover)})
+			s.failed(ErrRefused)
+			var kinds []string
+			for _, n := range w.notes {
+				kinds = append(kinds, n.Kind)
+			}
+			if i := slices.Index(kinds, end); i < 0 || kinds[0] != NotifyStarted || slices.Contains(kinds[i:], NotifyStarted) {
+				t.Errorf("people were told in this order: %v", kinds)
+			}
+		})
 	}
 }
 
