@@ -83,6 +83,10 @@ type duty struct {
 	plan    runbook.Plan
 	status  DebtStatus
 	counted time.Time // when lagged records were
+	// countedOf is the failover that left them, decided whether that count found nothing to
+	// decide. The next of Debt's runs counts anew.
+	countedOf string
+	decided   bool
 }
 
 func (d *duty) call(step string) Call {
@@ -155,24 +159,37 @@ func (d *duty) ask(ctx workflow.Context, f *runbook.DebtFacts) error {
 	if len(seen.Vantages) > 0 && seen.Vantages[0].Known && seen.Vantages[0].Reachable {
 		f.Answers = append(f.Answers, old.Name)
 	}
-	if site, lagged := runbook.LaggedSite(*f.Truth.Record); !lagged || !runbook.LedgerReadable(*f, site) {
-		return nil
+	if site, lagged := runbook.LaggedSite(*f.Truth.Record); lagged && runbook.LedgerReadable(*f, site) {
+		d.ledger(ctx, LedgerInput{Call: d.call("ledger decided?"), Site: active, Link: link, IfLink: true}, f)
 	}
-	in := LedgerInput{Call: d.call("ledger decided?"), Site: active, Link: link, IfLink: true, Stored: workflow.Now(ctx).Sub(d.counted) < debtCounts}
-	got, err := run(with(ctx, kindReady, "loss ledger of "+link.Name), steps.ComputeLedger, in)
+	return nil
+}
+
+// ledger looks what lags. What is all decided stays so: it is counted once more when
+// nothing else is owed, because that is said of what was counted now.
+func (d *duty) ledger(ctx workflow.Context, in LedgerInput, f *runbook.DebtFacts) {
+	moves := f.Truth.Record.Moves
+	if of := moves[len(moves)-1].OpID; d.countedOf != of {
+		d.countedOf, d.counted, d.decided = of, time.Time{}, false
+	}
+	if f.Ledger = []runbook.LedgerLine{}; d.decided && !runbook.JudgeDebts(*f).Over {
+		return
+	}
+	f.Ledger = nil
+	in.Stored = !d.decided && workflow.Now(ctx).Sub(d.counted) < debtCounts
+	got, err := run(with(ctx, kindReady, "loss ledger of "+in.Link.Name), steps.ComputeLedger, in)
 	if err == nil && in.Stored && len(runbook.Undecided(got.Lines)) == 0 {
-		in.Stored = false // that nothing is owed is said of what was counted now
-		got, err = run(with(ctx, kindReady, "loss ledger of "+link.Name), steps.ComputeLedger, in)
+		in.Stored = false
+		got, err = run(with(ctx, kindReady, "loss ledger of "+in.Link.Name), steps.ComputeLedger, in)
 	}
 	if err != nil {
 		d.status.Problem = said(err) // the rest is worth judging
-		return nil
+		return
 	}
 	if !in.Stored {
-		d.counted = workflow.Now(ctx)
+		d.counted, d.decided = workflow.Now(ctx), len(runbook.Undecided(got.Lines)) == 0
 	}
 	f.Ledger = append([]runbook.LedgerLine{}, got.Lines...)
-	return nil
 }
 
 // pay has a run of its own pay, under the pair's id, so that no other operation can
@@ -327,10 +344,24 @@ func (s *story) lag() (any bool) {
 	return any
 }
 
+// noted: a run that is over holds retention, as far as this one has seen.
+func (s *story) noted() bool {
+	return slices.ContainsFunc(s.copies, func(c runbook.RecordCopy) bool { return len(c.Retention) > 0 })
+}
+
+// struck forgets a note whose values this run has put back.
+func (s *story) struck(at, held string) {
+	for i, c := range s.copies {
+		if c.Site == at {
+			s.copies[i].Retention = slices.DeleteFunc(slices.Clone(c.Retention), func(h runbook.HeldRetention) bool { return h.Site == held })
+		}
+	}
+}
+
 // remember starts or wakes the pair's Debt, when a run ends that leaves something
 // owed. What it waits for may take weeks: the run does not.
 func (s *story) remember(ctx workflow.Context) {
-	left := s.lag() || len(s.rec.FenceDebt) > 0 || s.kept || s.path == runbook.OpFailover && s.pastPivot
+	left := s.lag() || len(s.rec.FenceDebt) > 0 || s.kept || s.noted() || s.path == runbook.OpFailover && s.pastPivot
 	if s.plan.Debts.EverySeconds <= 0 || s.status.DryRun || s.requester == runbook.Duty || !left {
 		return
 	}

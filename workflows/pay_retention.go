@@ -14,7 +14,7 @@ import (
 // While records that the hold keeps wait for a decision it stays: the recovery that
 // decides about them takes it over.
 func (r *recovery) payRetention(ctx workflow.Context) error {
-	if !slices.ContainsFunc(r.copies, func(c runbook.RecordCopy) bool { return len(c.Retention) > 0 }) {
+	if !r.noted() {
 		return nil
 	}
 	open, err := r.keeps(ctx)
@@ -39,6 +39,9 @@ func (r *recovery) payRetention(ctx workflow.Context) error {
 			name := "pay retention debt " + h.Site
 			err = r.do(ctx, name, func(ctx workflow.Context) (string, error) {
 				got, err := run(with(ctx, kindLong, "put back retention at "+h.Site), steps.PutBackRetention, PutBackRetentionInput{Call: r.call(name), Site: site, RegisterAt: at})
+				if err == nil {
+					r.struck(at.Name, site.Name)
+				}
 				return fmt.Sprintf("%d values that %s held", len(got.Held), h.OpID), err
 			})
 			if err != nil {

@@ -134,6 +134,7 @@ func (r *recovery) putBackHeld(ctx workflow.Context) error {
 	_, err := run(with(ctx, kindLong, "put back retention at "+r.old.Name), steps.PutBackRetention, PutBackRetentionInput{Call: r.call("put back retention"), Site: r.old, Held: r.held, RegisterAt: r.active})
 	if err == nil {
 		r.kept = false
+		r.struck(r.active.Name, r.old.Name)
 		lines := r.byHand()
 		r.status.Findings = slices.DeleteFunc(r.status.Findings, func(f string) bool { return slices.Contains(lines, f) })
 	}
