@@ -16,14 +16,14 @@ import (
 
 // CheckPrivileges looks at both sites: does everything answer, may the worker
 // list entries and producers, is the canary let through, what did the engine
-// find out, what would the plan's drills lack. It changes nothing, so that a right that only an act would show
+// find out, what would the plan's drills lack, may the tokens write. It changes nothing, so that a right that only an act would show
 // (ALTER on the cluster) is judged by the engine's own probe.
 func (a *Activities) CheckPrivileges(ctx context.Context, in workflows.CheckPrivilegesInput) (workflows.CheckPrivilegesResult, error) {
 	defer a.beat(ctx)()
 	out := workflows.CheckPrivilegesResult{Findings: []workflows.Finding{}}
 	for _, s := range in.Sites {
 		c := check{a: a, site: s, out: &out}
-		c.consul(ctx, in.Call.Pair)
+		c.consul(ctx, in.Call.Pair, in.Sites)
 		c.engine(ctx)
 		c.credentials(ctx)
 		if err := c.cluster(ctx, in); err != nil {
@@ -59,12 +59,6 @@ type check struct {
 
 func (c check) find(blocker bool, cure, format string, args ...any) {
 	c.out.Findings = append(c.out.Findings, workflows.Finding{Site: c.site.Name, What: fmt.Sprintf(format, args...), Cure: cure, Blocker: blocker})
-}
-
-func (c check) consul(ctx context.Context, pair string) {
-	if _, err := c.a.read(ctx, pair, c.site); err != nil {
-		c.find(true, fmt.Sprintf("see consul.address and consul.token_file of the plan; the token needs key_prefix \"drawbridge/%s/\" write", pair), "consul cannot be read: %v", err)
-	}
 }
 
 func (c check) engine(ctx context.Context) {

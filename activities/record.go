@@ -76,6 +76,7 @@ func lockOf(l api.Lock) *record.Lock {
 type stand struct {
 	record *record.Record // nil: no key, or damaged
 	damage error
+	body   []byte // of the key, as it stands
 	index  uint64 // ModifyIndex of the key, 0 without one
 	plain  [2]string
 
@@ -98,10 +99,11 @@ func (a *Activities) read(ctx context.Context, pair string, s runbook.Site) (sta
 		return stand{}, fmt.Errorf("read the record of pair %s in the consul of %s: %w", pair, s.Name, err)
 	}
 	var out stand
+	var notes []*heldPart
 	for _, kv := range list {
 		switch kv.Key {
 		case keys.Active:
-			out.index = kv.ModifyIndex
+			out.index, out.body = kv.ModifyIndex, kv.Value
 			r, err := record.Unmarshal(kv.Value)
 			if err != nil {
 				out.damage = fmt.Errorf("key %s in the consul of %s: %w", keys.Active, s.Name, err)
@@ -114,9 +116,10 @@ func (a *Activities) read(ctx context.Context, pair string, s runbook.Site) (sta
 			out.plain[1] = string(kv.Value)
 		}
 		if n, ok := notedIn(pair, kv); ok {
-			out.retention = append(out.retention, n.line())
+			notes = append(notes, n)
 		}
 	}
+	out.retention = heldLines(notes)
 	return out, nil
 }
 

@@ -1,6 +1,7 @@
 package activities
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -107,5 +108,60 @@ func TestWhatALostRunHeldIsPutBackByWhatItWroteDown(t *testing.T) {
 	}
 	if got, err := a.ReadRecord(t.Context(), workflows.ReadRecordInput{Call: call("read"), Sites: []runbook.Site{west}}); err != nil || len(got.Copies[0].Retention) != 1 {
 		t.Errorf("%+v, %v", got.Copies, err)
+	}
+}
+
+// Consul takes half a MiB in one value: what is held of thousands of topics stands in more than one.
+func TestAHoldOfThousandsOfTopicsIsWrittenDownAndFoundAgain(t *testing.T) {
+	a := newActivities(t, Options{})
+	west, _ := consulSite(t, "west")
+	lost := call("hold retention")
+	lost.OperationID = "recover-7"
+	in := workflows.HoldRetentionInput{Call: lost, Site: runbook.Site{Name: "east"}, RegisterAt: west}
+	var found []workflows.HeldConfig
+	for i := range 4000 {
+		topic := fmt.Sprintf("%0200d", i)
+		found = append(found, workflows.HeldConfig{Topic: topic, Name: "retention.ms", Old: kadm.StringPtr("604800000")}, workflows.HeldConfig{Topic: topic, Name: "cleanup.policy", Old: kadm.StringPtr("compact")})
+	}
+	lines := func() []runbook.HeldRetention {
+		t.Helper()
+		got, err := a.read(t.Context(), "orders", west)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got.retention
+	}
+	for range 2 { // a step that is tried again
+		if got, err := a.noteHeld(t.Context(), in, found); err != nil || cmp.Diff(found, got) != "" {
+			t.Fatalf("%d values, %v", len(got), err)
+		}
+	}
+	if l := lines(); len(l) != 1 || l[0].Site != "east" || l[0].OpID != "recover-7" || l[0].Topics != 4000 || l[0].Since.IsZero() {
+		t.Errorf("found %+v", l)
+	}
+	// The next run takes it over, and another site's hold is its own.
+	in.Call.OperationID = "recover-8"
+	grown := append([]workflows.HeldConfig{{Topic: "a-new-one", Name: "retention.ms"}}, found[:2]...)
+	got, err := a.noteHeld(t.Context(), in, grown)
+	if err != nil || len(got) != 8001 || got[8000] != grown[0] {
+		t.Fatalf("%d values, %v", len(got), err)
+	}
+	other := in
+	other.Site.Name = "east-2"
+	if _, err := a.noteHeld(t.Context(), other, grown); err != nil {
+		t.Fatal(err)
+	}
+	if l := lines(); len(l) != 2 || l[0].OpID != "recover-8" || l[0].Topics != 4001 || l[1].Site != "east-2" || l[1].Topics != 2 {
+		t.Errorf("found %+v", l)
+	}
+	back := workflows.PutBackRetentionInput{Call: in.Call, Site: in.Site, RegisterAt: west, Held: got[:5000]}
+	for i, left := range []int{1501, 0} {
+		if err := a.strikeHeld(t.Context(), back); err != nil {
+			t.Fatal(err)
+		}
+		if l := lines(); len(l) != min(left, 1)+1 || left > 0 && l[0].Topics != left {
+			t.Errorf("put back %d times: %+v", i+1, l)
+		}
+		back.Held = got[5000:]
 	}
 }
