@@ -39,19 +39,20 @@ type fencing struct {
 	resource   string
 	op         string
 	names      []string
+	dark       bool
 }
 
 // FenceSite denies WRITE on topics.
 func (a *Activities) FenceSite(ctx context.Context, in workflows.FenceSiteInput) (workflows.FenceResult, error) {
 	defer a.beat(ctx)()
-	f := fencing{a, in.Call, in.Site, in.RegisterAt, in.Call.OperationID, onTopic, opWrite, in.Topics}
+	f := fencing{a, in.Call, in.Site, in.RegisterAt, in.Call.OperationID, onTopic, opWrite, in.Topics, in.Dark}
 	return f.raise(ctx)
 }
 
 // FenceGroups denies READ on groups, which refuses their commits too.
 func (a *Activities) FenceGroups(ctx context.Context, in workflows.FenceGroupsInput) (workflows.FenceResult, error) {
 	defer a.beat(ctx)()
-	f := fencing{a, in.Call, in.Site, in.RegisterAt, groupFence(in.Call.OperationID), onGroup, opRead, in.Groups}
+	f := fencing{a, in.Call, in.Site, in.RegisterAt, groupFence(in.Call.OperationID), onGroup, opRead, in.Groups, false}
 	return f.raise(ctx)
 }
 
@@ -61,7 +62,11 @@ func (f fencing) raise(ctx context.Context) (workflows.FenceResult, error) {
 	if err != nil {
 		return out, settle(err)
 	}
-	if err := k.reach(ctx); err != nil {
+	reach := k.reach
+	if f.dark {
+		reach = k.knock
+	}
+	if err := reach(ctx); err != nil {
 		if ctx.Err() != nil {
 			return out, ctx.Err()
 		}

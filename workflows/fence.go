@@ -17,7 +17,8 @@ type fence struct {
 	groups     []string // nil: producers only
 	// effort is kindOnce for a site that may be dead, else kindLong.
 	effort kind
-	// dark: nobody reaches the site; the canary is not tried before the fence.
+	// dark: nobody reaches the site; the canary is not tried before the fence, and the
+	// fence is not waited for.
 	dark bool
 	// keep: the fence stays up when the run fails (a returned old primary).
 	keep bool
@@ -77,7 +78,7 @@ func (s *story) raiseOnce(ctx workflow.Context, f fence) (runbook.FenceEvidence,
 		})
 	}
 	made, err := run(with(ctx, f.effort, "DENY WRITE at "+f.site.Name), steps.FenceSite,
-		FenceSiteInput{Call: s.holder("fence " + f.site.Name), Site: f.site, RegisterAt: f.registerAt, Topics: f.topics})
+		FenceSiteInput{Call: s.holder("fence " + f.site.Name), Site: f.site, RegisterAt: f.registerAt, Topics: f.topics, Dark: f.dark})
 	if err != nil {
 		return none, err
 	}

@@ -15,6 +15,9 @@ type FenceSiteInput struct {
 	Site       runbook.Site `json:"site"`
 	RegisterAt runbook.Site `json:"register_at"`
 	Topics     []string     `json:"topics"`
+	// Dark: nobody reached the site when it was asked. Each of its addresses is tried
+	// once more, without pauses and second rounds.
+	Dark bool `json:"dark,omitempty"`
 }
 
 // FenceGroupsInput fences groups on Site.

@@ -1,0 +1,68 @@
+package activities
+
+import (
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/drawbridge-dr/drawbridge/test/local"
+	"github.com/drawbridge-dr/drawbridge/workflows"
+)
+
+// What a dead site costs a failover is pauses: a client that has seen its brokers goes round them, longer each time.
+func TestADarkSiteIsAskedWithoutPauses(t *testing.T) {
+	_, _, east, _ := oneCluster(t, local.KFake)
+	var pauses atomic.Int32
+	client, err := kgo.NewClient(append(east.Options(admin), kgo.RequestRetries(4), kgo.RetryBackoffFn(func(int) time.Duration {
+		pauses.Add(1)
+		return time.Millisecond
+	}))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	k := &kafka{client: client, adm: kadm.NewClient(client), site: "east"}
+	if err := k.reach(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.knock(t.Context()); err != nil || pauses.Load() > 0 {
+		t.Errorf("it lives: %v, %d pauses", err, pauses.Load())
+	}
+	if err := east.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.knock(t.Context()); err == nil || pauses.Load() > 0 {
+		t.Errorf("it is dead: %v, %d pauses", err, pauses.Load())
+	}
+	if err := k.reach(t.Context()); err == nil || pauses.Load() == 0 {
+		t.Errorf("%v, no pauses: this test shows nothing", err)
+	}
+}
+
+// A site may be back by the time it is to be fenced.
+func TestADarkSiteThatIsBackIsHeard(t *testing.T) {
+	a, east, k, _ := oneCluster(t, local.KFake)
+	site, err := a.kafka(east)
+	if err == nil {
+		err = site.reach(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := workflows.FenceSiteInput{Call: call("fence"), Site: east, RegisterAt: east, Topics: []string{"orders"}, Dark: true}
+	if err := k.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := a.FenceSite(t.Context(), in); err != nil || got.Reachable || got.Problem == "" {
+		t.Errorf("it is away: %+v, %v", got, err)
+	}
+	if err := k.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := site.knock(t.Context()); err != nil { // connections that it had are dead
+		t.Errorf("it is back: %v", err)
+	}
+}
