@@ -55,7 +55,7 @@ const (
 	// ErrFreezeExpired: the freeze took longer than the plan allows; everything
 	// was undone.
 	ErrFreezeExpired = "FreezeExpired"
-	// ErrHalted: a step reported failures of its own before the pivot.
+	// ErrHalted: a step reported failures of its own.
 	ErrHalted = "Halted"
 
 	// Of Updates.

@@ -111,6 +111,9 @@ func (s *story) stopPlace(ctx workflow.Context, step string, p runbook.GroupWork
 		return 0, err
 	}
 	if bad := runbook.Problems(got.Workloads); bad != "" {
+		if within < runbook.Seconds(p.WaitSeconds) {
+			return 0, refuse(ErrHalted, "%s", runbook.CutShort(p, step, within, got.Workloads))
+		}
 		return 0, refuse(ErrHalted, "workloads of group %s in %s do not stand still after %s: %s", p.Group, p.Where(), within, bad)
 	}
 	return len(got.Workloads), nil
