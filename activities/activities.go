@@ -11,6 +11,7 @@ import (
 
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/secret"
 	"github.com/drawbridge-dr/drawbridge/workflows"
+	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
 )
 
 // Activities has exactly the methods of workflows.Steps exported: the SDK
@@ -40,8 +41,8 @@ type Options struct {
 	Secrets secret.Reader
 	// Logger is nil for none.
 	Logger *slog.Logger
-	// Version of the release, for reports; "" for what the binary says.
-	Version string
+	// Build of this process, for reports; the zero value is none that they would tell.
+	Build runbook.Build
 }
 
 // New makes the activities and the function that closes their connections,

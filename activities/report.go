@@ -32,7 +32,9 @@ func (a *Activities) SaveReport(ctx context.Context, in workflows.SaveReportInpu
 		_, hash, err := a.plan(in.Call.Pair)
 		out.PlanChanged = err != nil || hash != in.Report.PlanHash
 	}
-	out.Build = a.build()
+	if build := a.opts.Build; build != (runbook.Build{}) {
+		out.Build = &build
+	}
 	in.Report.PlanChanged, in.Report.Build = out.PlanChanged, out.Build
 	if in.Offsets != nil {
 		if risk, err := a.risk(ctx, *in.Offsets); err == nil {

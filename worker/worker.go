@@ -19,6 +19,7 @@ import (
 	"github.com/drawbridge-dr/drawbridge/activities"
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/secret"
 	"github.com/drawbridge-dr/drawbridge/workflows"
+	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
 )
 
 // Worker is connected to Temporal and listens; it takes work while Run runs.
@@ -47,8 +48,8 @@ const (
 
 // New connects, checks that the namespace has what the workflows need, and
 // opens the health address. Nothing is worked on before Run. Close it in any
-// case.
-func New(ctx context.Context, cfg Config, version string, logger *slog.Logger) (_ *Worker, err error) {
+// case. Build is what reports and metrics say that this worker is.
+func New(ctx context.Context, cfg Config, build runbook.Build, logger *slog.Logger) (_ *Worker, err error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("config: %w", err)
 	}
@@ -63,7 +64,7 @@ func New(ctx context.Context, cfg Config, version string, logger *slog.Logger) (
 			w.Close()
 		}
 	}()
-	m := newMetrics(version)
+	m := newMetrics(build.Version)
 	if err := w.dial(ctx, m); err != nil {
 		return nil, err
 	}
@@ -79,7 +80,7 @@ func New(ctx context.Context, cfg Config, version string, logger *slog.Logger) (
 	acts, closeActivities := activities.New(activities.Options{
 		PlansDir: cfg.PlansDir, ReportsDir: cfg.ReportsDir,
 		SlackAPI: cfg.Notify.SlackURL, PagerDutyAPI: cfg.Notify.PagerDutyURL, Logger: logger,
-		Secrets: secret.Reader{Vault: vault}, Version: version,
+		Secrets: secret.Reader{Vault: vault}, Build: build,
 	})
 	w.closers = append(w.closers, closeActivities)
 	w.worker = sdk.New(w.temporal, cfg.Temporal.TaskQueue, sdk.Options{

@@ -18,6 +18,7 @@ import (
 
 	"github.com/drawbridge-dr/drawbridge/test/local"
 	"github.com/drawbridge-dr/drawbridge/workflows"
+	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
 )
 
 var discard = slog.New(slog.DiscardHandler)
@@ -63,7 +64,7 @@ func get(t *testing.T, w *Worker, path string) (int, string) {
 
 func TestAWorkerRefusesToStartWithoutSearchAttributes(t *testing.T) {
 	s := local.TemporalForTest(t, local.TemporalConfig{SearchAttributes: attributes(1)})
-	w, err := New(t.Context(), config(t, s), "test", discard)
+	w, err := New(t.Context(), config(t, s), runbook.Build{Version: "test"}, discard)
 	if err == nil {
 		w.Close()
 		t.Fatal("it starts")
@@ -84,7 +85,7 @@ func TestWhatAWorkerStartsComesToItsOwnQueue(t *testing.T) {
 	s := local.TemporalForTest(t, local.TemporalConfig{SearchAttributes: attributes(0)})
 	cfg := config(t, s)
 	cfg.Temporal.TaskQueue = "drawbridge-2"
-	w, err := New(t.Context(), cfg, "test", discard)
+	w, err := New(t.Context(), cfg, runbook.Build{Version: "test"}, discard)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +142,7 @@ func TestWhatAWorkerStartsComesToItsOwnQueue(t *testing.T) {
 
 func TestAWorkerServesRunsAndStopsInOrder(t *testing.T) {
 	s := local.TemporalForTest(t, local.TemporalConfig{SearchAttributes: attributes(0)})
-	w, err := New(t.Context(), config(t, s), "v0-test", discard)
+	w, err := New(t.Context(), config(t, s), runbook.Build{Version: "v0-test"}, discard)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -222,7 +223,7 @@ func (e *notReady) Error() string { return e.text }
 func TestAWorkerWithoutItsPlansFolderOrTemporalSaysSo(t *testing.T) {
 	c := Default()
 	c.PlansDir, c.Listen = t.TempDir()+"/gone", "127.0.0.1:0"
-	if _, err := New(t.Context(), c, "test", discard); err == nil || !strings.Contains(err.Error(), "plans_dir") {
+	if _, err := New(t.Context(), c, runbook.Build{Version: "test"}, discard); err == nil || !strings.Contains(err.Error(), "plans_dir") {
 		t.Errorf("got %v", err)
 	}
 	ports, err := local.FreePorts(1)
@@ -233,7 +234,7 @@ func TestAWorkerWithoutItsPlansFolderOrTemporalSaysSo(t *testing.T) {
 	c.Temporal.Address = "127.0.0.1:" + strconv.Itoa(ports[0])
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
-	if _, err := New(ctx, c, "test", discard); err == nil || !strings.Contains(err.Error(), "temporal at 127.0.0.1:") {
+	if _, err := New(ctx, c, runbook.Build{Version: "test"}, discard); err == nil || !strings.Contains(err.Error(), "temporal at 127.0.0.1:") {
 		t.Errorf("got %v", err)
 	}
 }

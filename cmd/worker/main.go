@@ -9,6 +9,7 @@ import (
 
 	"github.com/drawbridge-dr/drawbridge/cmd/internal/boot"
 	"github.com/drawbridge-dr/drawbridge/worker"
+	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
 )
 
 func main() { os.Exit(service(os.Getenv).Main(os.Args[1:], os.Stdout, os.Stderr)) }
@@ -25,7 +26,7 @@ func service(getenv func(string) string) boot.Service {
 		return boot.Configured{
 			Level: cfg.Log.Level, Format: cfg.Log.Format,
 			New: func(ctx context.Context, logger *slog.Logger) (boot.Server, error) {
-				return worker.New(ctx, cfg, boot.Build().Version, logger)
+				return worker.New(ctx, cfg, runbook.Build(boot.Build()), logger)
 			},
 		}, err
 	}}

@@ -161,7 +161,7 @@ func (e exposed) scrapeWorker(t *testing.T) {
 	cfg := worker.Default()
 	cfg.Listen, cfg.PlansDir, cfg.ReportsDir = "127.0.0.1:0", t.TempDir(), t.TempDir()
 	cfg.Temporal.Address, cfg.Temporal.Namespace = server.HostPort(), server.Namespace()
-	w, err := worker.New(t.Context(), cfg, "v0-test", discard)
+	w, err := worker.New(t.Context(), cfg, runbook.Build{Version: "v0-test"}, discard)
 	if err != nil {
 		t.Fatal(err)
 	}

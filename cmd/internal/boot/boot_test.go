@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"testing"
@@ -67,6 +68,16 @@ func TestBuildInfoNamesReleaseAndCommit(t *testing.T) {
 	}
 	if got := (Info{Version: "(devel)", Go: "go1.26.8"}).String(); got != "(devel) go1.26.8" {
 		t.Errorf("without version control: %q", got)
+	}
+	noted := &debug.BuildInfo{GoVersion: "go1.26", Main: debug.Module{Version: "v0.9.0"}, Settings: []debug.BuildSetting{{Key: "vcs.revision", Value: "4f2a9c1d03bea11"}, {Key: "vcs.modified", Value: "true"}}}
+	for want, b := range map[Info]Info{
+		{"v1.0.0", "4f2a9c1d03bea11", true, "go1.26"}: infoOf("v1.0.0", noted),
+		{"v0.9.0", "4f2a9c1d03bea11", true, "go1.26"}: infoOf("", noted),
+		{Version: "(devel)"}:                          infoOf("", nil),
+	} {
+		if b != want {
+			t.Errorf("%+v, want %+v", b, want)
+		}
 	}
 	if b := Build(); b.Version == "" || b.Go == "" {
 		t.Errorf("this build says %+v", b)

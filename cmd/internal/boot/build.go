@@ -19,9 +19,14 @@ type Info struct {
 
 // Build reads what the Go linker noted about this binary.
 func Build() Info {
+	b, _ := debug.ReadBuildInfo() // nil without modules
+	return infoOf(version, b)
+}
+
+// infoOf names a build by the version that its release was given, else by its module's.
+func infoOf(version string, b *debug.BuildInfo) Info {
 	info := Info{Version: version}
-	b, ok := debug.ReadBuildInfo()
-	if ok {
+	if b != nil {
 		info.Go = b.GoVersion
 		if info.Version == "" {
 			info.Version = b.Main.Version
