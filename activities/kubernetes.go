@@ -18,19 +18,24 @@ func (a *Activities) ListWorkloads(ctx context.Context, in workflows.WorkloadsIn
 
 // StopWorkloads scales them to 0 and waits until their pods are gone.
 func (a *Activities) StopWorkloads(ctx context.Context, in workflows.WorkloadsInput) (workflows.WorkloadsResult, error) {
-	return a.workloads(ctx, in, func(n *kube.Namespace) ([]runbook.Workload, error) { return n.Stop(ctx, in.Operation, in.Within) })
+	return a.workloads(ctx, in, func(n *kube.Namespace) ([]runbook.Workload, error) { return n.Stop(ctx, request(in), in.Within) })
 }
 
-// StartWorkloads scales them up to what they were.
+// StartWorkloads scales them up to what they were, or of them what given operations
+// stopped.
 func (a *Activities) StartWorkloads(ctx context.Context, in workflows.WorkloadsInput) (workflows.WorkloadsResult, error) {
-	return a.workloads(ctx, in, func(n *kube.Namespace) ([]runbook.Workload, error) { return n.Start(ctx) })
+	return a.workloads(ctx, in, func(n *kube.Namespace) ([]runbook.Workload, error) { return n.Start(ctx, request(in), in.Of) })
 }
 
 // RestartWorkloads restarts a wave and waits until it is rolled out.
 func (a *Activities) RestartWorkloads(ctx context.Context, in workflows.WorkloadsInput) (workflows.WorkloadsResult, error) {
 	return a.workloads(ctx, in, func(n *kube.Namespace) ([]runbook.Workload, error) {
-		return n.Restart(ctx, in.Operation, in.Names, in.Within)
+		return n.Restart(ctx, request(in), in.Names, in.Within)
 	})
+}
+
+func request(in workflows.WorkloadsInput) kube.Request {
+	return kube.Request{Operation: in.Operation, Epoch: in.Epoch, At: in.Asked}
 }
 
 func (a *Activities) workloads(ctx context.Context, in workflows.WorkloadsInput, do func(*kube.Namespace) ([]runbook.Workload, error)) (workflows.WorkloadsResult, error) {

@@ -129,6 +129,7 @@ func holding(within time.Duration) kind {
 
 func (s *story) workloads(ctx workflow.Context, k kind, step string, do step[WorkloadsInput, WorkloadsResult], in WorkloadsInput) (WorkloadsResult, error) {
 	in.Call, in.Operation = s.call(step+": "+in.Group+" in "+in.Place.Where()), s.id
+	in.Epoch, in.Asked = s.rec.Epoch, workflow.Now(ctx)
 	return run(with(ctx, k, in.Call.Step), do, in)
 }
 

@@ -13,6 +13,12 @@ type WorkloadsInput struct {
 	Group     string            `json:"group"`
 	Place     runbook.Workloads `json:"place"`
 	Operation string            `json:"operation"`
+	// Epoch of the record as the run knows it and Asked, when it asked by Temporal's
+	// clock, tell a try that comes late from what was asked after it.
+	Epoch int64     `json:"epoch"`
+	Asked time.Time `json:"asked"`
+	// Of are the operations whose stop is taken back by a start; none: any.
+	Of []string `json:"of,omitempty"`
 	// Names of a wave to restart.
 	Names []string `json:"names,omitempty"`
 	// Within bounds the wait of a stop or a restart.

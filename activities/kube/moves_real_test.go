@@ -16,12 +16,16 @@ import (
 	core "k8s.io/api/core/v1"
 	rbac "k8s.io/api/rbac/v1"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/yaml"
 
 	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
 )
 
 const soon = time.Minute // on a busy machine
+
+// now is what an operation asks at epoch 1.
+func now(operation string) Request { return Request{Operation: operation, Epoch: 1, At: time.Now()} }
 
 func named(names ...string) func(*runbook.Workloads) {
 	return func(p *runbook.Workloads) { p.Workloads = names }
@@ -41,7 +45,7 @@ func scaleThereAndBack(c *cluster) {
 	n := c.place("scale", named("deployment/billing", "statefulset/ledger"))
 	c.until("five pods", func() bool { return c.pods("scale") == 5 })
 	for range 2 { // a step may run again
-		list, err := n.Stop(c.t.Context(), "op-1", soon)
+		list, err := n.Stop(c.t.Context(), now("op-1"), soon)
 		clean(c.t, list, err)
 		if c.pods("scale") != 0 || len(list) != 2 {
 			c.t.Fatalf("stopped %v, %d pods are left", list, c.pods("scale"))
@@ -51,7 +55,7 @@ func scaleThereAndBack(c *cluster) {
 		c.t.Errorf("annotations %v", a)
 	}
 	for range 2 {
-		list, err := n.Start(c.t.Context())
+		list, err := n.Start(c.t.Context(), now("op-1"), nil)
 		clean(c.t, list, err)
 		if list[0].Replicas != 3 || list[1].Replicas != 2 {
 			c.t.Errorf("started %v", list)
@@ -59,7 +63,7 @@ func scaleThereAndBack(c *cluster) {
 	}
 	c.until("five pods again", func() bool { return c.pods("scale") == 5 })
 	for key := range c.get("scale", "billing").Annotations {
-		if strings.HasPrefix(key, "drawbridge.dev/") {
+		if strings.HasPrefix(key, "drawbridge.dev/") && key != Asked {
 			c.t.Errorf("annotation %s is left", key)
 		}
 	}
@@ -72,8 +76,9 @@ func interruptedStop(c *cluster) {
 	c.deployment("broken-off", "billing", 3, nil)
 	n := c.place("broken-off", named("deployment/billing"))
 	c.until("three pods", func() bool { return c.pods("broken-off") == 3 })
+	first := now("op-1")
 	c.until("a patch that no status came before", func() bool {
-		list, err := n.Stop(c.t.Context(), "op-1", 0) // one look
+		list, err := n.Stop(c.t.Context(), first, 0) // one look
 		if err != nil || list[0].Problem == "" {
 			c.t.Fatalf("one look said %v %v", list, err)
 		}
@@ -84,15 +89,20 @@ func interruptedStop(c *cluster) {
 	must(c.t, err)
 	another, err := Open(n.place)
 	must(c.t, err)
-	list, err := another.Stop(c.t.Context(), "op-1", soon)
+	list, err := another.Stop(c.t.Context(), now("op-1"), soon)
 	clean(c.t, list, err)
 	if was := c.get("broken-off", "billing").Annotations[Remembered]; was != "3" {
 		c.t.Errorf("it remembers %s replicas, it had 3", was)
 	}
-	list, err = another.Start(c.t.Context())
+	list, err = another.Start(c.t.Context(), now("op-1"), nil)
 	clean(c.t, list, err)
 	if list[0].Replicas != 3 {
 		c.t.Errorf("started with %d", list[0].Replicas)
+	}
+	// The first worker was only asleep.
+	list, err = n.Stop(c.t.Context(), first, soon)
+	if err != nil || !strings.Contains(list[0].Problem, "after this was asked") || *c.get("broken-off", "billing").Spec.Replicas != 3 {
+		c.t.Errorf("a late stop said %v, error %v", list, err)
 	}
 }
 
@@ -101,7 +111,7 @@ func hangingPods(c *cluster) {
 	c.deployment("hang", "billing", 1, func(d *apps.Deployment) { d.Spec.Template.Finalizers = []string{"example.org/flushing"} })
 	n := c.place("hang", named("deployment/billing"))
 	c.until("a pod", func() bool { return c.pods("hang") == 1 })
-	list, err := n.Stop(c.t.Context(), "op-1", 2*time.Second)
+	list, err := n.Stop(c.t.Context(), now("op-1"), 2*time.Second)
 	if err != nil || !strings.Contains(runbook.Problems(list), "deployment/billing: 1 of its pods still run: see kubectl -n hang get pods") {
 		c.t.Errorf("it said %q, error %v", runbook.Problems(list), err)
 	}
@@ -115,7 +125,7 @@ func forbidden(c *cluster) {
 	n := c.unallowed("theirs", func(p *runbook.Workloads) {
 		p.Workloads, p.ConfigMap = []string{"deployment/billing"}, "where"
 	})
-	_, err := n.Stop(c.t.Context(), "op-1", soon)
+	_, err := n.Stop(c.t.Context(), now("op-1"), soon)
 	if !Final(err) || !errors.As(err, new(*Forbidden)) {
 		c.t.Fatalf("error %v", err)
 	}
@@ -133,7 +143,7 @@ func forbidden(c *cluster) {
 	if found = n.Check(c.t.Context(), "orders"); len(found) != 1 || !strings.Contains(found[0].What, "kubectl -n theirs create configmap where") {
 		c.t.Errorf("with the rights it says %+v", found)
 	}
-	list, err := n.Stop(c.t.Context(), "op-1", soon)
+	list, err := n.Stop(c.t.Context(), now("op-1"), soon)
 	clean(c.t, list, err)
 	if err := n.apps.Deployments("theirs").Delete(c.t.Context(), "billing", meta.DeleteOptions{}); err == nil {
 		c.t.Error("the worker may delete what it moves")
@@ -155,7 +165,7 @@ func rolloutInPlace(c *cluster) {
 	n := c.place("roll", rolled(names...))
 	c.until("four pods", func() bool { return c.pods("roll") == 4 })
 	before := c.uids("roll")
-	list, err := n.Restart(c.t.Context(), "op-1", names, soon)
+	list, err := n.Restart(c.t.Context(), now("op-1"), names, soon)
 	clean(c.t, list, err)
 	after := c.uids("roll")
 	for uid := range before {
@@ -163,7 +173,7 @@ func rolloutInPlace(c *cluster) {
 			c.t.Errorf("pod %s was not restarted", uid)
 		}
 	}
-	list, err = n.Restart(c.t.Context(), "op-1", names, soon)
+	list, err = n.Restart(c.t.Context(), now("op-1"), names, soon)
 	clean(c.t, list, err)
 	if !maps.Equal(after, c.uids("roll")) {
 		c.t.Error("the same operation restarted pods twice")
@@ -193,7 +203,7 @@ func brokenRollout(c *cluster) {
 	names := []string{"deployment/billing", "deployment/held", "statefulset/ledger"}
 	n := c.place("broken", rolled(names...))
 	began := time.Now()
-	list, err := n.Restart(c.t.Context(), "op-1", names, soon)
+	list, err := n.Restart(c.t.Context(), now("op-1"), names, soon)
 	must(c.t, err)
 	for i, want := range []string{"its rollout does not get on", "it is paused", "its update strategy is OnDelete"} {
 		if !strings.Contains(list[i].Problem, want) {
@@ -244,15 +254,13 @@ func standby(c *cluster) {
 	if found := n.Check(c.t.Context(), "orders"); len(found) != 1 || found[0].Cure != cure {
 		c.t.Errorf("a calm day's look says %+v", found)
 	}
-	list, err := n.Start(c.t.Context())
+	list, err := n.Start(c.t.Context(), now("op-1"), nil)
 	if err != nil || !strings.Contains(runbook.Problems(list), "nobody wrote down how many") {
 		c.t.Errorf("it said %v %v", list, err)
 	}
-	d := c.get("standby", "billing")
-	d.Annotations = map[string]string{Remembered: "2"}
-	_, err = c.admin.AppsV1().Deployments("standby").Update(c.t.Context(), d, meta.UpdateOptions{})
+	_, err = c.admin.AppsV1().Deployments("standby").Patch(c.t.Context(), "billing", types.MergePatchType, []byte(`{"metadata":{"annotations":{"`+Remembered+`":"2"}}}`), meta.PatchOptions{})
 	must(c.t, err)
-	list, err = n.Start(c.t.Context())
+	list, err = n.Start(c.t.Context(), now("op-1"), nil)
 	clean(c.t, list, err)
 	c.until("two pods", func() bool { return c.pods("standby") == 2 })
 
@@ -263,7 +271,7 @@ func standby(c *cluster) {
 	n = c.place("standbys", func(p *runbook.Workloads) {
 		p.Workloads, p.Site = []string{"deployment/gone", "deployment/ledger", "deployment/off"}, "west"
 	})
-	list, err = n.Start(c.t.Context())
+	list, err = n.Start(c.t.Context(), now("op-1"), nil)
 	if bad := runbook.Troubled(list); err != nil || len(bad) != 1 || bad[0].Name != "deployment/gone" {
 		c.t.Errorf("it said %v %v", list, err)
 	}
@@ -281,7 +289,7 @@ func bySelector(c *cluster) {
 	c.deployment("labels", "billing", 1, nil)
 	c.deployment("labels", "other", 1, func(d *apps.Deployment) { d.Labels = nil })
 	c.statefulSet("labels", "ledger", 1, apps.StatefulSetUpdateStrategy{})
-	list, err := n.Stop(c.t.Context(), "op-1", soon)
+	list, err := n.Stop(c.t.Context(), now("op-1"), soon)
 	clean(c.t, list, err)
 	if len(list) != 2 || list[0].Name != "deployment/billing" || list[1].Name != "statefulset/ledger" || *c.get("labels", "other").Spec.Replicas != 1 {
 		c.t.Errorf("stopped %v", list)
@@ -316,9 +324,9 @@ func deployedRights(c *cluster) {
 	if found := n.Check(c.t.Context(), "orders"); len(found) != 0 {
 		c.t.Fatalf("with these rights it says %+v", found)
 	}
-	list, err := n.Stop(c.t.Context(), "op-1", soon)
+	list, err := n.Stop(c.t.Context(), now("op-1"), soon)
 	clean(c.t, list, err)
 	must(c.t, n.Tell(c.t.Context(), map[string]string{EpochKey: "1"}))
-	list, err = n.Start(c.t.Context())
+	list, err = n.Start(c.t.Context(), now("op-1"), nil)
 	clean(c.t, list, err)
 }

@@ -33,7 +33,7 @@ func (n *Namespace) List(ctx context.Context) ([]runbook.Workload, error) {
 // Restart restarts the named workloads for an operation, each once, and waits until
 // all their pods are new and available. Those that are not when within is over, or
 // that their controller gave up, have a Problem.
-func (n *Namespace) Restart(ctx context.Context, operation string, names []string, within time.Duration) ([]runbook.Workload, error) {
+func (n *Namespace) Restart(ctx context.Context, r Request, names []string, within time.Duration) ([]runbook.Workload, error) {
 	var out []runbook.Workload
 	err := look(ctx, within, func(ctx context.Context) (bool, error) {
 		out = out[:0]
@@ -43,7 +43,7 @@ func (n *Namespace) Restart(ctx context.Context, operation string, names []strin
 			if err != nil {
 				return false, err
 			}
-			problem, final, err := n.restart(ctx, w, operation)
+			problem, final, err := n.restart(ctx, w, r)
 			if err != nil {
 				return false, err
 			}
@@ -58,26 +58,32 @@ func (n *Namespace) Restart(ctx context.Context, operation string, names []strin
 }
 
 // restart sets the annotation once, then looks. final: another look tells nothing new.
-func (n *Namespace) restart(ctx context.Context, w workload, operation string) (problem string, final bool, err error) {
+func (n *Namespace) restart(ctx context.Context, w workload, r Request) (problem string, final bool, err error) {
 	if w.rollout.never != "" {
 		return w.rollout.never, true, nil
 	}
-	if w.template.Annotations[RestartedBy] != operation {
-		marks := map[string]any{RestartedBy: operation, restartedAt: time.Now().UTC().Format(time.RFC3339)}
-		err := n.patch(ctx, w, map[string]any{"spec": map[string]any{"template": map[string]any{"metadata": map[string]any{"annotations": marks}}}})
+	if w.template.Annotations[RestartedBy] != r.Operation {
+		if r.late(w) {
+			return n.lateFor(w), true, nil
+		}
+		marks := map[string]any{RestartedBy: r.Operation, restartedAt: time.Now().UTC().Format(time.RFC3339)}
+		err := n.patch(ctx, w, map[string]any{
+			"metadata": map[string]any{"annotations": map[string]any{Asked: r.text()}},
+			"spec":     map[string]any{"template": map[string]any{"metadata": map[string]any{"annotations": marks}}},
+		})
 		if isConflict(err) {
 			err = nil
 		}
 		return "it was not restarted yet", false, err
 	}
-	r := w.rollout
+	is := w.rollout
 	switch {
-	case r.failed != "":
-		return r.failed + ": " + n.advice(w), true, nil
-	case !r.seen:
+	case is.failed != "":
+		return is.failed + ": " + n.advice(w), true, nil
+	case !is.seen:
 		return "its controller has not seen the restart: is the controller manager of this Kubernetes up?", false, nil
-	case slices.Min([]int32{r.updated, r.available}) < w.replicas || r.all > r.updated:
-		return fmt.Sprintf("%d of %d pods are new, %d available: %s", r.updated, w.replicas, r.available, n.advice(w)), false, nil
+	case slices.Min([]int32{is.updated, is.available}) < w.replicas || is.all > is.updated:
+		return fmt.Sprintf("%d of %d pods are new, %d available: %s", is.updated, w.replicas, is.available, n.advice(w)), false, nil
 	}
 	return "", true, nil
 }

@@ -24,6 +24,9 @@ const (
 	Remembered = "drawbridge.dev/replicas"
 	// StoppedBy is the operation that did.
 	StoppedBy = "drawbridge.dev/stopped-by"
+	// Asked is by which request a run last stopped, started or restarted it: see
+	// Request. It stays when the others go.
+	Asked = "drawbridge.dev/asked"
 	// RestartedBy is set on the pod template, and so restarts the pods: the operation.
 	RestartedBy = "drawbridge.dev/restarted-by"
 	// restartedAt is what kubectl rollout restart sets, for whoever reads it.
@@ -49,7 +52,7 @@ type workload struct {
 func (w workload) name() string { return w.kind + "/" + w.Name }
 
 func (w workload) line() runbook.Workload {
-	return runbook.Workload{Name: w.name(), Replicas: w.replicas, Ready: w.ready}
+	return runbook.Workload{Name: w.name(), Replicas: w.replicas, Ready: w.ready, StoppedBy: w.Annotations[StoppedBy], Was: w.Annotations[Remembered]}
 }
 
 func ofDeployment(d apps.Deployment) workload {

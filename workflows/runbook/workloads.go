@@ -49,6 +49,10 @@ type Workload struct {
 	Replicas int32  `json:"replicas"`
 	Ready    int32  `json:"ready"`
 	Pods     int    `json:"pods,omitempty"`
+	// StoppedBy is the operation that scaled it to 0, Was its replicas before, as
+	// somebody wrote them down.
+	StoppedBy string `json:"stopped_by,omitempty"`
+	Was       string `json:"was,omitempty"`
 	// Problem says what it means and what to do; "" if it is as it should be.
 	Problem string `json:"problem,omitempty"`
 }
