@@ -79,8 +79,7 @@ func (s *story) leaveOld(ctx workflow.Context, old, site runbook.Site) error {
 		n := 0
 		away := map[string]bool{} // API servers that did not answer: asked once, since the others wait
 		for _, p := range places {
-			server := p.KubeconfigFile + " " + p.Context
-			if p.Site != "" && away[server] {
+			if p.Site != "" && away[p.Server()] {
 				s.find("workloads of group %s in %s are not known to be stopped: its API server does not answer; when it is there again, stop them, or they work for %s as well", p.Group, p.Where(), site.Name)
 				continue
 			}
@@ -88,7 +87,7 @@ func (s *story) leaveOld(ctx workflow.Context, old, site runbook.Site) error {
 			switch {
 			case err == nil:
 			case p.Site != "" && ctx.Err() == nil:
-				away[server] = ErrorType(err) == ErrUnreachable
+				away[p.Server()] = ErrorType(err) == ErrUnreachable
 				s.find("workloads of group %s in %s are not known to be stopped: %s; when it is there again, stop them, or they work for %s as well", p.Group, p.Where(), brief(err), site.Name)
 			default:
 				return "", err

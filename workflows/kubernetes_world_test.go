@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 
 	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
 )
@@ -12,6 +13,7 @@ import (
 type cluster struct {
 	replicas map[string]int32  // by place and name
 	was      map[string]int32  // what was remembered
+	stopped  map[string]string // by whom
 	stuck    map[string]string // by place: what a stop of it says
 	broken   []string          // workloads that no restart brings back
 	waves    [][]string
@@ -23,7 +25,7 @@ type cluster struct {
 // inKubernetes gives the world's group workloads.
 func (w *world) inKubernetes(places ...runbook.Workloads) {
 	w.plan.Groups[0].Move, w.plan.Groups[0].Kubernetes = runbook.MoveKubernetes, places
-	w.pods = cluster{replicas: map[string]int32{}, was: map[string]int32{}, stuck: map[string]string{}, told: map[string]TellWorkloadsInput{}, by: map[string]bool{}}
+	w.pods = cluster{replicas: map[string]int32{}, was: map[string]int32{}, stopped: map[string]string{}, stuck: map[string]string{}, told: map[string]TellWorkloadsInput{}, by: map[string]bool{}}
 	for _, p := range places {
 		for _, name := range p.Workloads {
 			if p.RunsAt(home) {
@@ -46,7 +48,11 @@ func (w *world) each(method string, in WorkloadsInput, names []string, do func(k
 	for _, name := range names {
 		key := in.Place.Where() + " " + name
 		problem := do(key)
-		out.Workloads = append(out.Workloads, runbook.Workload{Name: name, Replicas: w.pods.replicas[key], Problem: problem})
+		line := runbook.Workload{Name: name, Replicas: w.pods.replicas[key], Problem: problem, StoppedBy: w.pods.stopped[key]}
+		if n, ok := w.pods.was[key]; ok {
+			line.Was = strconv.Itoa(int(n))
+		}
+		out.Workloads = append(out.Workloads, line)
 	}
 	return out, w.leave(method, in.Call)
 }
@@ -55,23 +61,40 @@ func (w *world) ListWorkloads(_ context.Context, in WorkloadsInput) (WorkloadsRe
 	return w.each("ListWorkloads", in, in.Place.Workloads, func(string) string { return "" })
 }
 
+// away: the place's API server is down.
+func (w *world) away(in WorkloadsInput) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.down[in.Place.Site+" kubernetes"] {
+		return false
+	}
+	w.pods.asked++
+	return true
+}
+
 func (w *world) StopWorkloads(_ context.Context, in WorkloadsInput) (WorkloadsResult, error) {
-	if in.Place.Site != "" && w.down[in.Place.Site+" kubernetes"] {
-		w.mu.Lock()
-		w.pods.asked++
-		w.mu.Unlock()
+	if w.away(in) {
 		return WorkloadsResult{}, no(ErrUnreachable, "its API server does not answer")
 	}
 	return w.each("StopWorkloads", in, in.Place.Workloads, func(key string) string {
 		if n := w.pods.replicas[key]; n > 0 {
 			w.pods.replicas[key], w.pods.was[key] = 0, n
+			w.pods.stopped[key] = in.Operation
+		} else if w.pods.stopped[key] != "" {
+			w.pods.stopped[key] = in.Operation
 		}
 		return w.pods.stuck[in.Place.Where()]
 	})
 }
 
 func (w *world) StartWorkloads(_ context.Context, in WorkloadsInput) (WorkloadsResult, error) {
+	if w.away(in) {
+		return WorkloadsResult{}, no(ErrUnreachable, "its API server does not answer")
+	}
 	return w.each("StartWorkloads", in, in.Place.Workloads, func(key string) string {
+		if len(in.Of) > 0 && !slices.Contains(in.Of, w.pods.stopped[key]) {
+			return ""
+		}
 		n, ok := w.pods.was[key]
 		if !ok && w.pods.replicas[key] == 0 {
 			return "nobody wrote down how many"
@@ -79,6 +102,7 @@ func (w *world) StartWorkloads(_ context.Context, in WorkloadsInput) (WorkloadsR
 		if ok {
 			w.pods.replicas[key] = n
 			delete(w.pods.was, key)
+			delete(w.pods.stopped, key)
 		}
 		return ""
 	})

@@ -29,7 +29,7 @@ func Unfence(ctx workflow.Context, in UnfenceInput) (Result, error) {
 	return s.tell(ctx, func(ctx workflow.Context) error {
 		return inOrder(ctx,
 			func(workflow.Context) error { return u.orient(in) },
-			u.admit, u.held, u.judge, u.ask, u.lock, u.revokeLost, u.owe, u.lift, u.prove, u.done)
+			u.admit, u.held, u.judge, u.ask, u.lock, u.revokeLost, u.owe, u.lift, u.prove, u.done, u.workloads)
 	})
 }
 

@@ -40,6 +40,9 @@ func (w Workloads) Where() string {
 	return where
 }
 
+// Server tells API servers apart, as far as a plan does.
+func (w Workloads) Server() string { return w.KubeconfigFile + " " + w.Context }
+
 // RunsAt tells whether they run while site is active.
 func (w Workloads) RunsAt(site string) bool { return w.Site == "" || w.Site == site }
 
@@ -69,6 +72,25 @@ func Problems(list []Workload) string {
 		out = append(out, w.Name+": "+w.Problem)
 	}
 	return strings.Join(out, "; ")
+}
+
+// LeftStopped names those of the active site that stand at 0 though somebody wrote down
+// that they are more, with what starts them, and those with a problem.
+func LeftStopped(p GroupWorkloads, list []Workload) []string {
+	var out []string
+	for _, w := range list {
+		of := fmt.Sprintf("%s of group %s in %s", w.Name, p.Group, p.Where())
+		switch {
+		case w.Problem != "":
+			out = append(out, of+": "+w.Problem)
+		case w.Replicas > 0 || w.Was == "" || w.Was == "0":
+		case w.StoppedBy != "":
+			out = append(out, fmt.Sprintf("%s stands at 0, as %s left it: if that run is over: kubectl -n %s scale %s --replicas=%s", of, w.StoppedBy, p.Namespace, w.Name, w.Was))
+		default:
+			out = append(out, fmt.Sprintf("%s stands at 0: if nobody wants that: kubectl -n %s scale %s --replicas=%s", of, p.Namespace, w.Name, w.Was))
+		}
+	}
+	return out
 }
 
 // HaltWorkloads judges a wave of restarts: more than percent failed means that a
