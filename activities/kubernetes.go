@@ -3,8 +3,11 @@ package activities
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/drawbridge-dr/drawbridge/activities/kube"
 	"github.com/drawbridge-dr/drawbridge/workflows"
@@ -68,17 +71,29 @@ func (a *Activities) TellWorkloads(ctx context.Context, in workflows.TellWorkloa
 	return workflows.TellWorkloadsResult{Told: in.Place.ConfigMap != ""}, settle(err)
 }
 
-// workloads says what a move of clients would stumble over.
-func (c check) workloads(ctx context.Context, pair string, places []runbook.Workloads) {
-	for _, p := range places {
-		n, err := kube.Open(p)
-		if err != nil {
-			c.part(true, "see groups[].kubernetes of the plan", "%v", err)
-			continue
-		}
-		for _, f := range n.Check(ctx, pair) {
-			c.part(f.Blocker, f.Cure, "%s", f.What)
-		}
+// placesWithin bounds the look at all places of a plan, some of which may hang.
+const placesWithin = 30 * time.Second
+
+// workloads says what a move of clients would stumble over. All places are asked at
+// once: API servers that hang hold up neither each other nor the rest.
+func (c check) workloads(ctx context.Context, pair, active string, places []runbook.Workloads) {
+	ctx, cancel := context.WithTimeout(ctx, placesWithin)
+	defer cancel()
+	found := make([][]kube.Finding, len(places))
+	var all sync.WaitGroup
+	for i, p := range places {
+		all.Go(func() {
+			n, err := kube.Open(p)
+			if err != nil {
+				found[i] = []kube.Finding{{What: err.Error(), Cure: "see groups[].kubernetes of the plan", Blocker: true}}
+				return
+			}
+			found[i] = n.Check(ctx, pair, active)
+		})
+	}
+	all.Wait()
+	for _, f := range slices.Concat(found...) {
+		c.part(f.Blocker, f.Cure, "%s", f.What)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"go.temporal.io/sdk/temporal"
@@ -37,12 +38,7 @@ func closedNamespace(t *testing.T) (place runbook.Workloads, changes *[]string) 
 		}
 	}))
 	t.Cleanup(s.Close)
-	file := filepath.Join(t.TempDir(), "kubeconfig")
-	text := fmt.Sprintf("apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts: [{name: c, context: {cluster: c, user: u}}]\nclusters: [{name: c, cluster: {server: %q}}]\nusers: [{name: u, user: {token: t}}]\n", s.URL)
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return runbook.Workloads{KubeconfigFile: file, Namespace: "shop", Workloads: []string{"deployment/billing"}, Way: runbook.WayScale, WaitSeconds: 1}, changes
+	return runbook.Workloads{KubeconfigFile: kubeconfig(t, s.URL), Namespace: "shop", Workloads: []string{"deployment/billing"}, Way: runbook.WayScale, WaitSeconds: 1}, changes
 }
 
 func TestANamespaceThatTheWorkerMayNotTouchIsNamedWithItsCure(t *testing.T) {
@@ -66,7 +62,7 @@ func TestANamespaceThatTheWorkerMayNotTouchIsNamedWithItsCure(t *testing.T) {
 		t.Errorf("calls %v", *changes)
 	}
 	var out workflows.CheckPrivilegesResult
-	check{a: a, out: &out}.workloads(t.Context(), "orders", []runbook.Workloads{place, {KubeconfigFile: "/nowhere", Namespace: "shop"}, {Namespace: "shop"}})
+	check{a: a, out: &out}.workloads(t.Context(), "orders", "", []runbook.Workloads{place, {KubeconfigFile: "/nowhere", Namespace: "shop"}, {Namespace: "shop"}})
 	if len(out.Findings) != 3 {
 		t.Fatalf("a calm day's look says %+v", out.Findings)
 	}
@@ -75,4 +71,55 @@ func TestANamespaceThatTheWorkerMayNotTouchIsNamedWithItsCure(t *testing.T) {
 			t.Errorf("finding %+v does not say %q", f, want)
 		}
 	}
+}
+
+// An API server that hangs holds up no other: all are asked before one has answered.
+func TestPlacesAreLookedAtAllAtOnce(t *testing.T) {
+	const places = 4
+	var asked atomic.Int32
+	all := make(chan struct{})
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if asked.Add(1) == places {
+			close(all)
+		}
+		select {
+		case <-all:
+			w.WriteHeader(http.StatusInternalServerError)
+		case <-r.Context().Done():
+		}
+	}))
+	t.Cleanup(s.Close)
+	place := runbook.Workloads{KubeconfigFile: kubeconfig(t, s.URL), Workloads: []string{"deployment/billing"}, Way: runbook.WayScale}
+	var list []runbook.Workloads
+	for i := range places {
+		place.Namespace = fmt.Sprintf("shop%d", i)
+		list = append(list, place)
+	}
+	a, done := New(Options{})
+	defer done()
+	var out workflows.CheckPrivilegesResult
+	check{a: a, out: &out}.workloads(t.Context(), "orders", "east", list)
+	select {
+	case <-all:
+	default:
+		t.Error("one was asked after the other")
+	}
+	for i, f := range out.Findings {
+		if !strings.Contains(f.What, fmt.Sprintf("namespace shop%d", i)) {
+			t.Errorf("finding %d is %q: not in the plan's order", i, f.What)
+		}
+	}
+	if len(out.Findings) != places {
+		t.Errorf("findings %+v", out.Findings)
+	}
+}
+
+func kubeconfig(t *testing.T, url string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "kubeconfig")
+	text := fmt.Sprintf("apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts: [{name: c, context: {cluster: c, user: u}}]\nclusters: [{name: c, cluster: {server: %q}}]\nusers: [{name: u, user: {token: t}}]\n", url)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }

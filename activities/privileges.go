@@ -38,7 +38,7 @@ func (a *Activities) CheckPrivileges(ctx context.Context, in workflows.CheckPriv
 	for _, t := range in.Teams {
 		people.channels(" of team "+t.Name, runbook.Notify{PagerDuty: t.PagerDuty, Webhook: t.Webhook})
 	}
-	check{a: a, out: &out}.workloads(ctx, in.Call.Pair, in.Workloads)
+	check{a: a, out: &out}.workloads(ctx, in.Call.Pair, in.Active, in.Workloads)
 	slices.SortStableFunc(out.Findings, func(a, b workflows.Finding) int {
 		switch {
 		case a.Blocker == b.Blocker:

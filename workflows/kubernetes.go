@@ -162,6 +162,9 @@ func (s *story) tellWorkloads(ctx workflow.Context) error {
 }
 
 func (s *story) startWorkloads(ctx workflow.Context, site runbook.Site) error {
+	for _, text := range s.plan.StandStill(site.Name) {
+		s.find("%s", text)
+	}
 	places := s.plan.Scaled(site.Name)
 	if len(places) == 0 {
 		return nil

@@ -112,6 +112,30 @@ func TestWorkloadsOfALostSiteAreToldAndThoseOfTheSurvivorStarted(t *testing.T) {
 	}
 }
 
+// A group at the lost site only is told of before and behind the failover, which goes on.
+func TestAGroupWhoseWorkloadsRunAtTheLostSiteOnlyIsTold(t *testing.T) {
+	const still = "group g has workloads at east only: while west is active, as after a failover to it, nothing of it is started and it stands still"
+	for _, dry := range []bool{true, false} {
+		w := lost()
+		w.down[home+" kubernetes"] = true
+		w.inKubernetes(scaled(home, "deployment/a"))
+		s := newStage(t, w)
+		in := FailoverInput{Start: request(runbook.OpFailover)}
+		if in.DryRun = dry; dry {
+			s.id(DryID("orders", "1"))
+		}
+		s.react = agree
+		s.run(Failover, in)
+		told := strings.Join(s.res.Report.Findings, "\n")
+		if dry {
+			told = runbook.Render(s.res.Report.Planned)
+		}
+		if s.err != nil || strings.Count(told, still) != 1 || w.count("StartWorkloads") > 0 {
+			t.Errorf("dry %t: error %v, it says %s", dry, s.err, told)
+		}
+	}
+}
+
 func TestFailoverRestartsWorkloadsOfOneKubernetesByScaling(t *testing.T) {
 	w := lost()
 	w.inKubernetes(scaled("", "deployment/a"))
@@ -125,6 +149,14 @@ func TestFailoverRestartsWorkloadsOfOneKubernetesByScaling(t *testing.T) {
 	}
 	if w.pods.text() != "running map[namespace shop deployment/a:3] remembered map[]" {
 		t.Errorf("left %s", w.pods.text())
+	}
+}
+
+func TestReadinessLooksAtPlacesByTheActiveSite(t *testing.T) {
+	w := failedOver()
+	w.inKubernetes(scaled(home, "deployment/a"), scaled(away, "deployment/b"))
+	if look(t, w, nil); w.pods.active != away {
+		t.Errorf("looked at as if %q were active", w.pods.active)
 	}
 }
 

@@ -18,6 +18,7 @@ type cluster struct {
 	broken   []string          // workloads that no restart brings back
 	waves    [][]string
 	told     map[string]TellWorkloadsInput
+	active   string          // the site by which places were looked at
 	by       map[string]bool // operations that marked workloads
 	asked    int             // how often an API server that is down was asked
 }

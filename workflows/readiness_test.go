@@ -57,6 +57,7 @@ func TestWhatWouldFailTodayIsFound(t *testing.T) {
 		"nobody set the pair up":           {func(w *world) { w.consul = map[string]*record.Record{} }, runbook.PartRecord, runbook.CheckBad, "no Consul that answers"},
 		"the standby's engine is down":     {func(w *world) { w.down[away+" engine"] = true }, runbook.PartRecord, runbook.CheckBad, "engine west does not answer"},
 		"the active site's Consul is down": {func(w *world) { w.down[home+" consul"] = true }, runbook.PartRecord, runbook.CheckWarning, "consul east does not answer"},
+		"a group runs at one site only":    {func(w *world) { w.inKubernetes(scaled(home, "deployment/a")) }, runbook.PartKubernetes, runbook.CheckWarning, "group g has workloads at east only: while west is active, as after a failover to it, nothing of it is started and it stands still"},
 		"a mirror has failed":              {func(w *world) { w.mirrors["there"]["a"] = "FAILED" }, runbook.PartMirrors, runbook.CheckBad, "mirror a is FAILED"},
 		"a topic has no mirror":            {func(w *world) { delete(w.mirrors["there"], "b") }, runbook.PartTopics, runbook.CheckBad, "b"},
 		"a task of the link is in error":   {func(w *world) { w.link.Faults = []string{"AclSync: no right"} }, runbook.PartLink, runbook.CheckWarning, "AclSync: no right"},

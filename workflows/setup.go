@@ -69,6 +69,9 @@ func (u *setup) privileges(ctx workflow.Context) error {
 				u.find("%s", text)
 			}
 		}
+		for _, text := range u.plan.OneSided() {
+			u.find("%s", text)
+		}
 		if len(blockers) > 0 {
 			return "", refuse(ErrPrecondition, "%s", strings.Join(blockers, "; "))
 		}

@@ -157,8 +157,10 @@ type CheckPrivilegesInput struct {
 	// Drills of the plan: what they need is looked at too.
 	Drills []runbook.DrillPlan `json:"drills,omitempty"`
 	Teams  []runbook.Team      `json:"teams,omitempty"`
-	// Workloads in Kubernetes that the worker moves.
+	// Workloads in Kubernetes that the worker moves; Active is the site that the record
+	// sends clients to, "" if that is not known.
 	Workloads []runbook.Workloads `json:"workloads,omitempty"`
+	Active    string              `json:"active,omitempty"`
 }
 
 // Finding is one thing that would fail today, or a warning.

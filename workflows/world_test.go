@@ -368,6 +368,9 @@ func (w *world) MeasureRisk(_ context.Context, in MeasureRiskInput) (MeasureRisk
 }
 
 func (w *world) CheckPrivileges(_ context.Context, in CheckPrivilegesInput) (CheckPrivilegesResult, error) {
+	w.mu.Lock()
+	w.pods.active = in.Active
+	w.mu.Unlock()
 	return CheckPrivilegesResult{Findings: w.findings}, w.enter("CheckPrivileges", in.Call)
 }
 

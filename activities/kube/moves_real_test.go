@@ -133,14 +133,14 @@ func forbidden(c *cluster) {
 	if !strings.Contains(err.Error(), who) || !strings.Contains(err.Error(), "--serviceaccount=drawbridge:drawbridge-worker") {
 		c.t.Errorf("it says %v", err)
 	}
-	found := n.Check(c.t.Context(), "orders")
+	found := n.Check(c.t.Context(), "orders", "east")
 	const lacks = "system:serviceaccount:drawbridge:drawbridge-worker may not get deployments/billing, patch deployments/billing, list pods, get configmaps/where, patch configmaps/where"
 	if len(found) != 1 || !found[0].Blocker || !strings.Contains(found[0].What, lacks) || !strings.Contains(found[0].Cure, `resourceNames: ["billing"]`) {
 		c.t.Fatalf("a calm day's look says %+v", found)
 	}
 	c.allow(found[0].Cure)
 	c.allowed(n)
-	if found = n.Check(c.t.Context(), "orders"); len(found) != 1 || !strings.Contains(found[0].What, "kubectl -n theirs create configmap where") {
+	if found = n.Check(c.t.Context(), "orders", "east"); len(found) != 1 || !strings.Contains(found[0].What, "kubectl -n theirs create configmap where") {
 		c.t.Errorf("with the rights it says %+v", found)
 	}
 	list, err := n.Stop(c.t.Context(), now("op-1"), soon)
@@ -213,7 +213,7 @@ func brokenRollout(c *cluster) {
 	if time.Since(began) >= soon {
 		c.t.Error("it waited for what its controllers had given up")
 	}
-	if found := n.Check(c.t.Context(), "orders"); len(found) != 2 {
+	if found := n.Check(c.t.Context(), "orders", "east"); len(found) != 2 {
 		c.t.Errorf("a calm day's look says %+v", found)
 	}
 }
@@ -251,7 +251,7 @@ func standby(c *cluster) {
 	c.deployment("standby", "billing", 0, nil)
 	n := c.place("standby", func(p *runbook.Workloads) { p.Workloads, p.Site = []string{"deployment/billing"}, "west" })
 	const cure = "kubectl -n standby annotate deployment/billing drawbridge.dev/replicas=<n>"
-	if found := n.Check(c.t.Context(), "orders"); len(found) != 1 || found[0].Cure != cure {
+	if found := n.Check(c.t.Context(), "orders", "east"); len(found) != 1 || found[0].Cure != cure {
 		c.t.Errorf("a calm day's look says %+v", found)
 	}
 	list, err := n.Start(c.t.Context(), now("op-1"), nil)
@@ -321,7 +321,7 @@ func deployedRights(c *cluster) {
 		p.Workloads, p.ConfigMap = []string{"deployment/billing", "statefulset/ledger"}, "drawbridge"
 	})
 	c.allowed(n)
-	if found := n.Check(c.t.Context(), "orders"); len(found) != 0 {
+	if found := n.Check(c.t.Context(), "orders", "east"); len(found) != 0 {
 		c.t.Fatalf("with these rights it says %+v", found)
 	}
 	list, err := n.Stop(c.t.Context(), now("op-1"), soon)

@@ -107,8 +107,9 @@ type Finding struct {
 	Blocker    bool // a move would stop there
 }
 
-// Check looks at rights, workloads and ConfigMap, and changes nothing.
-func (n *Namespace) Check(ctx context.Context, pair string) []Finding {
+// Check looks at rights, workloads and ConfigMap, and changes nothing. active is the
+// site that the record sends clients to, "" if that is not known.
+func (n *Namespace) Check(ctx context.Context, pair, active string) []Finding {
 	const plan = "see groups[].kubernetes of the plan"
 	lacks, err := n.lacks(ctx)
 	if err != nil {
@@ -123,7 +124,7 @@ func (n *Namespace) Check(ctx context.Context, pair string) []Finding {
 	}
 	var out []Finding
 	for _, w := range list {
-		out = append(out, n.faults(w)...)
+		out = append(out, n.faults(w, active)...)
 	}
 	if name := n.place.ConfigMap; name != "" {
 		there, err := n.core.ConfigMaps(n.place.Namespace).Get(ctx, name, meta.GetOptions{})
@@ -139,22 +140,33 @@ func (n *Namespace) Check(ctx context.Context, pair string) []Finding {
 	return out
 }
 
-func (n *Namespace) faults(w workload) []Finding {
+func (n *Namespace) faults(w workload, active string) []Finding {
 	var out []Finding
+	where := n.place.Where()
 	if n.place.Way == runbook.WayRollout && w.rollout.never != "" {
-		out = append(out, Finding{w.name() + " in " + n.place.Where() + " cannot be restarted in place", w.rollout.never, true})
+		out = append(out, Finding{w.name() + " in " + where + " cannot be restarted in place", w.rollout.never, true})
 	}
-	if _, ok := w.Annotations[Remembered]; n.place.Site != "" && w.replicas == 0 && !ok {
+	was, remembered := w.Annotations[Remembered]
+	by := w.Annotations[StoppedBy]
+	here := n.place.Site == "" || n.place.Site == active
+	scale := fmt.Sprintf("kubectl -n %s scale %s --replicas=%s", n.place.Namespace, w.name(), was)
+	switch {
+	case w.replicas > 0:
+		if active != "" && !here {
+			out = append(out, Finding{
+				fmt.Sprintf("%s in %s has %d replicas although %s is active: they read mirrors, may not write, and count as members of the group", w.name(), where, w.replicas, active),
+				fmt.Sprintf("kubectl -n %s annotate --overwrite %s %s=%d && kubectl -n %s scale %s --replicas=0", n.place.Namespace, w.name(), Remembered, w.replicas, n.place.Namespace, w.name()), false,
+			})
+		}
+	case n.place.Site != "" && !remembered:
 		out = append(out, Finding{
-			fmt.Sprintf("%s in %s stands at 0 and nobody wrote down how many it should be when %s is active", w.name(), n.place.Where(), n.place.Site),
+			fmt.Sprintf("%s in %s stands at 0 and nobody wrote down how many it should be when %s is active", w.name(), where, n.place.Site),
 			fmt.Sprintf("kubectl -n %s annotate %s %s=<n>", n.place.Namespace, w.name(), Remembered), true,
 		})
-	}
-	if by := w.Annotations[StoppedBy]; n.place.Site == "" && w.replicas == 0 && by != "" {
-		out = append(out, Finding{
-			fmt.Sprintf("%s in %s stands at 0 since %s stopped it", w.name(), n.place.Where(), by),
-			fmt.Sprintf("if that run is over: kubectl -n %s scale %s --replicas=%s", n.place.Namespace, w.name(), w.Annotations[Remembered]), true,
-		})
+	case here && by != "":
+		out = append(out, Finding{fmt.Sprintf("%s in %s stands at 0 since %s stopped it", w.name(), where, by), "if that run is over: " + scale, true})
+	case here && remembered && was != "0":
+		out = append(out, Finding{fmt.Sprintf("%s in %s stands at 0 although its clients are to run now: %s is written on it", w.name(), where, was), "if nobody wants that: " + scale, false})
 	}
 	return out
 }

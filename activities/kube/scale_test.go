@@ -1,7 +1,9 @@
 package kube
 
 import (
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -193,5 +195,63 @@ func TestRequestsAreNotHeldBackByTheClient(t *testing.T) {
 		if api < 100 {
 			t.Errorf("%s: %g requests a second", name, api)
 		}
+	}
+}
+
+func TestWhatStandsOrRunsWhereItShouldNotIsFound(t *testing.T) {
+	for name, c := range map[string]struct {
+		replicas     int
+		marks        map[string]string
+		site, active string
+		what, cure   string
+		blocker      bool
+	}{
+		"runs at both":               {replicas: 3, active: "east"},
+		"runs at the active site":    {replicas: 3, site: "east", active: "east"},
+		"waits at the standby":       {marks: map[string]string{Remembered: "3", StoppedBy: "op"}, site: "west", active: "east"},
+		"who is active is not known": {replicas: 3, site: "west"},
+		"is to stand still":          {marks: map[string]string{Remembered: "0"}, site: "east", active: "east"},
+		"nobody wrote down": {
+			site: "west", active: "east",
+			what: "deployment/billing in namespace shop (west) stands at 0 and nobody wrote down how many it should be when west is active",
+			cure: "kubectl -n shop annotate deployment/billing drawbridge.dev/replicas=<n>", blocker: true,
+		},
+		"stopped at both": {
+			marks: map[string]string{Remembered: "3", StoppedBy: "op"}, active: "east",
+			what: "deployment/billing in namespace shop stands at 0 since op stopped it",
+			cure: "if that run is over: kubectl -n shop scale deployment/billing --replicas=3", blocker: true,
+		},
+		"stopped at the active site": {
+			marks: map[string]string{Remembered: "3", StoppedBy: "op"}, site: "east", active: "east",
+			what: "deployment/billing in namespace shop (east) stands at 0 since op stopped it",
+			cure: "if that run is over: kubectl -n shop scale deployment/billing --replicas=3", blocker: true,
+		},
+		"was never started": {
+			marks: map[string]string{Remembered: "2"}, site: "east", active: "east",
+			what: "deployment/billing in namespace shop (east) stands at 0 although its clients are to run now: 2 is written on it",
+			cure: "if nobody wants that: kubectl -n shop scale deployment/billing --replicas=2",
+		},
+		"runs at the standby": {
+			replicas: 3, site: "west", active: "east",
+			what: "deployment/billing in namespace shop (west) has 3 replicas although east is active: they read mirrors, may not write, and count as members of the group",
+			cure: "kubectl -n shop annotate --overwrite deployment/billing drawbridge.dev/replicas=3 && kubectl -n shop scale deployment/billing --replicas=0",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFake(t, c.replicas)
+			maps.Copy(f.marks, c.marks)
+			f.place.Site = c.site
+			found := f.open().Check(t.Context(), "orders", c.active)
+			var want []Finding
+			if c.what != "" {
+				want = []Finding{{c.what, c.cure, c.blocker}}
+			}
+			if !slices.Equal(found, want) {
+				t.Errorf("found %+v", found)
+			}
+			if len(f.patches) > 0 {
+				t.Errorf("a look changed %q", f.patches)
+			}
+		})
 	}
 }

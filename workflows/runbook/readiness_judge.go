@@ -99,6 +99,9 @@ func (j *readyJudge) record() {
 }
 
 func (j *readyJudge) rights() {
+	for _, text := range j.f.Plan.OneSided() {
+		j.say(PartKubernetes, CheckWarning, "give groups[].kubernetes an entry for that site, or have people told: move page", "%s", text)
+	}
 	if j.blind(PartRights, false) {
 		return
 	}

@@ -133,6 +133,9 @@ func movesOf(p Plan, to string) string {
 	if waves := ClientWaves(p.Groups); len(waves) > 1 {
 		text += fmt.Sprintf(", in %d waves, each as long: %s and more wait for their turn", len(waves), waves[1][0].Name)
 	}
+	for _, still := range p.StandStill(to) {
+		text += "; " + still
+	}
 	return text
 }
 

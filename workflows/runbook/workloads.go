@@ -74,6 +74,28 @@ func Problems(list []Workload) string {
 	return strings.Join(out, "; ")
 }
 
+// OneSided says of groups whose workloads run at one site only what becomes of them.
+func (p Plan) OneSided() []string {
+	var out []string
+	for _, s := range p.Sites {
+		out = append(out, p.StandStill(s.Name)...)
+	}
+	return out
+}
+
+// StandStill says which groups in Kubernetes have no workloads that run while a site is
+// active.
+func (p Plan) StandStill(site string) []string {
+	var out []string
+	for _, g := range p.Groups {
+		runs := func(w Workloads) bool { return w.RunsAt(site) }
+		if len(g.Kubernetes) > 0 && !slices.ContainsFunc(g.Kubernetes, runs) {
+			out = append(out, fmt.Sprintf("group %s has workloads at %s only: while %s is active, as after a failover to it, nothing of it is started and it stands still; its offsets wait for it", g.Name, g.Kubernetes[0].Site, site))
+		}
+	}
+	return out
+}
+
 // LeftStopped names those of the active site that stand at 0 though somebody wrote down
 // that they are more, with what starts them, and those with a problem.
 func LeftStopped(p GroupWorkloads, list []Workload) []string {
