@@ -68,7 +68,7 @@ var rules = []rule{
 
 	// Judgement and story.
 	{room: "workflows/runbook", own: []string{"client/record"}, never: pure},
-	{room: "workflows/plan", own: []string{"client/record"}, direct: []string{yaml}, never: []ban{
+	{room: "workflows/plan", own: []string{"client/record"}, direct: []string{yaml, kubernetes + "/apimachinery" /* the rules of labels and names */}, never: []ban{
 		{"net/http", "reading a plan asks nobody; secrets in it are references"}, noProcess,
 	}},
 	{

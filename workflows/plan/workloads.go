@@ -2,9 +2,11 @@ package plan
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
+
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/validation"
 )
 
 // Workloads are Deployments and StatefulSets of one namespace that run a group's
@@ -73,11 +75,12 @@ func normaliseWorkloads(list []Workloads) []Workloads {
 	return list
 }
 
-var (
-	dnsLabel     = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
-	dnsName      = regexp.MustCompile(`^[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$`)
-	workloadName = regexp.MustCompile(`^(deployment|statefulset)/[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$`)
-)
+// dns holds a name to a rule of the API server's.
+func (c *checker) dns(key, kind, name, v string, rule func(string) []string) {
+	if faults := rule(name); len(faults) > 0 {
+		c.bad(key, v, "no %s can have this name: %s", kind, strings.Join(faults, "; "))
+	}
+}
 
 func (c *checker) workloads(key string, g Group, sites []Site) {
 	key += ".kubernetes"
@@ -90,14 +93,16 @@ func (c *checker) workloads(key string, g Group, sites []Site) {
 		if w.Site != "" && !slices.ContainsFunc(sites, func(s Site) bool { return s.Name == w.Site }) {
 			c.bad(key+".site", w.Site, "no such site: name one of the plan's, or leave it out")
 		}
-		if !dnsLabel.MatchString(w.Namespace) {
+		if w.Namespace == "" {
 			c.bad(key+".namespace", w.Namespace, "name the namespace of the workloads")
+		} else {
+			c.dns(key+".namespace", "namespace", w.Namespace, w.Namespace, validation.IsDNS1123Label)
 		}
 		if w.Context != "" && w.KubeconfigFile == "" {
 			c.bad(key+".context", w.Context, "a context stands in a kubeconfig: name it as kubeconfig_file")
 		}
-		if w.ConfigMap != "" && !dnsName.MatchString(w.ConfigMap) {
-			c.bad(key+".config_map", w.ConfigMap, "no ConfigMap can have this name")
+		if w.ConfigMap != "" {
+			c.dns(key+".config_map", "ConfigMap", w.ConfigMap, w.ConfigMap, validation.IsDNS1123Subdomain)
 		}
 		c.named(key, w, seen)
 		c.way(key, w)
@@ -109,9 +114,21 @@ func (c *checker) named(key string, w Workloads, seen map[string]bool) {
 	if (len(w.Workloads) == 0) == (w.Selector == "") {
 		c.bad(key+".workloads", strings.Join(w.Workloads, ","), "name workloads, or give a selector of their labels: one of both")
 	}
+	if w.Selector != "" {
+		chosen, err := labels.Parse(w.Selector)
+		switch {
+		case err != nil:
+			c.bad(key+".selector", w.Selector, "no selector of labels, as kubectl get -l takes it: %v", err)
+		case chosen.Empty():
+			c.bad(key+".selector", w.Selector, "it chooses every workload of the namespace: name a label, as in app=billing")
+		}
+	}
 	for _, name := range w.Workloads {
-		if !workloadName.MatchString(name) {
+		kind, plain, _ := strings.Cut(name, "/")
+		if plain == "" || kind != "deployment" && kind != "statefulset" {
 			c.bad(key+".workloads", name, "write deployment/<name> or statefulset/<name>")
+		} else {
+			c.dns(key+".workloads", kind, plain, name, validation.IsDNS1123Subdomain)
 		}
 		where := strings.Join([]string{w.KubeconfigFile, w.Context, w.Namespace, name}, " ")
 		if seen[where] {
