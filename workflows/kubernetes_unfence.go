@@ -23,9 +23,9 @@ func (u *unfence) workloads(ctx workflow.Context) error {
 	return u.do(ctx, "start workloads", func(ctx workflow.Context) (string, error) {
 		left, away := 0, map[string]bool{}
 		for _, p := range places {
-			texts, err := u.startLost(ctx, p, away)
+			texts := u.startLost(ctx, p, away)
 			if ctx.Err() != nil {
-				return "", err
+				return "", ctx.Err()
 			}
 			for _, text := range texts {
 				u.find("%s", text)
@@ -36,11 +36,18 @@ func (u *unfence) workloads(ctx workflow.Context) error {
 	})
 }
 
+// workloadsLeft tells of those that a run which is cut off did not come to.
+func (u *unfence) workloadsLeft(err error) {
+	if err != nil && u.changed && len(u.plan.Scaled(u.rec.Active[0])) > 0 {
+		u.find("what the lost run scaled to 0 in Kubernetes may stand there still: drctl readiness %s names it, with the calls to make", u.plan.Pair)
+	}
+}
+
 // startLost returns what is left to a person at one place.
-func (u *unfence) startLost(ctx workflow.Context, p runbook.GroupWorkloads, away map[string]bool) ([]string, error) {
+func (u *unfence) startLost(ctx workflow.Context, p runbook.GroupWorkloads, away map[string]bool) []string {
 	const unknown = "whether the lost run left workloads of group %s in %s at 0 is not known: %s; when it answers again, drctl readiness %s names them"
 	if away[p.Server()] {
-		return []string{fmt.Sprintf(unknown, p.Group, p.Where(), "its API server does not answer", u.plan.Pair)}, nil
+		return []string{fmt.Sprintf(unknown, p.Group, p.Where(), "its API server does not answer", u.plan.Pair)}
 	}
 	do, in := steps.ListWorkloads, WorkloadsInput{Group: p.Group, Place: p.Workloads}
 	if slices.ContainsFunc(u.sites, func(f fenced) bool { return f.active }) {
@@ -49,7 +56,7 @@ func (u *unfence) startLost(ctx workflow.Context, p runbook.GroupWorkloads, away
 	got, err := u.story.workloads(ctx, kindOnce, "start workloads", do, in)
 	if err != nil {
 		away[p.Server()] = ErrorType(err) == ErrUnreachable
-		return []string{fmt.Sprintf(unknown, p.Group, p.Where(), brief(err), u.plan.Pair)}, err
+		return []string{fmt.Sprintf(unknown, p.Group, p.Where(), brief(err), u.plan.Pair)}
 	}
-	return runbook.LeftStopped(p, got.Workloads), nil
+	return runbook.LeftStopped(p, got.Workloads)
 }

@@ -3,6 +3,7 @@ package workflows
 import (
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/drawbridge-dr/drawbridge/client/record"
@@ -112,5 +113,28 @@ func TestTheNextRunStartsWhatATerminatedOneStopped(t *testing.T) {
 				t.Errorf("outcome %s left %s", s.status().Outcome, w.pods.text())
 			}
 		})
+	}
+}
+
+func TestAnUnfenceThatIsCutOffSaysThatWorkloadsMayStandStill(t *testing.T) {
+	for _, at := range []string{"LiftFence", "StartWorkloads"} {
+		w := terminated()
+		second := scaled("", "deployment/b")
+		second.Namespace = "shop2"
+		w.inKubernetes(scaled("", "deployment/a"), second)
+		w.leftAtZero(gone, home)
+		s := newStage(t, w)
+		s.react = agree
+		var once sync.Once
+		w.hook = func(method string, _ Call) {
+			if method == at {
+				once.Do(func() { s.during(func(done func()) { s.env.CancelWorkflow(); done() }) })
+			}
+		}
+		s.run(Unfence, unfencing(runbook.OverrideLock))
+		const want = "what the lost run scaled to 0 in Kubernetes may stand there still: drctl readiness orders names it, with the calls to make"
+		if s.status().Outcome != runbook.Partly || !slices.Contains(s.res.Report.Findings, want) {
+			t.Errorf("cut off at %s: outcome %s, findings %q", at, s.status().Outcome, s.res.Report.Findings)
+		}
 	}
 }

@@ -130,3 +130,14 @@ func (w *world) TellWorkloads(_ context.Context, in TellWorkloadsInput) (TellWor
 }
 
 func (c cluster) text() string { return fmt.Sprint("running ", c.replicas, " remembered ", c.was) }
+
+// at has the replicas of what runs while a site is active and is scaled.
+func (c cluster) at(p runbook.Plan, site string) map[string]int32 {
+	out := map[string]int32{}
+	for _, place := range p.Scaled(site) {
+		for _, name := range place.Workloads.Workloads {
+			out[place.Where()+" "+name] = c.replicas[place.Where()+" "+name]
+		}
+	}
+	return out
+}

@@ -27,9 +27,11 @@ func Unfence(ctx workflow.Context, in UnfenceInput) (Result, error) {
 	}
 	u := &unfence{story: s, lost: operationsOf(in.Operations)}
 	return s.tell(ctx, func(ctx workflow.Context) error {
-		return inOrder(ctx,
+		err := inOrder(ctx,
 			func(workflow.Context) error { return u.orient(in) },
 			u.admit, u.held, u.judge, u.ask, u.lock, u.revokeLost, u.owe, u.lift, u.prove, u.done, u.workloads)
+		u.workloadsLeft(err)
+		return err
 	})
 }
 

@@ -145,3 +145,52 @@ func (w *watcher) paid(*world) {
 		w.err("it ended, and the returned site has no fence")
 	}
 }
+
+// stopsFirst: a planned move ends no mirror while workloads run at the site that it leaves.
+func (w *watcher) stopsFirst(here place, _ any) {
+	w.w.mu.Lock()
+	defer w.w.mu.Unlock()
+	if here.method != "PromoteMirrors" && (here.method != "FenceSite" || w.w.consul[home].Phase != record.Frozen) {
+		return // or it was turned into a failover, which stops them behind its flip
+	}
+	for key, n := range w.w.pods.at(w.w.plan, home) {
+		if n > 0 {
+			w.err("%s (%s) while %s has %d replicas", here.method, here.step, key, n)
+		}
+	}
+}
+
+// inTheirPlaces: workloads run where the record says, and nowhere else, unless people were told or said so.
+func (w *watcher) inTheirPlaces(before *world) {
+	r := w.w.report
+	says := func(text string) bool {
+		return slices.ContainsFunc(r.Findings, func(f string) bool { return strings.Contains(f, text) })
+	}
+	skipped := slices.ContainsFunc(r.Steps, func(l runbook.StepLine) bool { return l.State == runbook.StateSkipped })
+	if w.intruded != "" || skipped || says("there is no way back") {
+		return
+	}
+	if w.tale.op == runbook.OpUnfence && (w.failed != nil || r.Outcome == runbook.NoChange) {
+		if now := w.w.pods.text(); now != before.pods.text() {
+			w.err("a refused run left %s, it was %s", now, before.pods.text())
+		}
+		return
+	}
+	active := w.w.consul[home].Active[0]
+	if b := w.w.consul[away]; b.Epoch > w.w.consul[home].Epoch {
+		active = b.Active[0]
+	}
+	here := w.w.pods.at(w.w.plan, active)
+	for key, n := range here {
+		if n == 0 && !says("deployment/") && !says("to 0 in Kubernetes") && !says("left workloads of group") {
+			w.err("it ended as %q, %v, %s is active and %s stands at 0: %q", r.Outcome, w.failed, active, key, r.Findings)
+		}
+	}
+	for _, site := range []string{home, away} {
+		for key, n := range w.w.pods.at(w.w.plan, site) {
+			if _, ok := here[key]; !ok && n > 0 && !says("are not known to be stopped") {
+				w.err("it ended as %q, %s is active and %s has %d replicas", r.Outcome, active, key, n)
+			}
+		}
+	}
+}

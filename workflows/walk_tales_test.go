@@ -84,10 +84,20 @@ func tales() []tale {
 	return slices.Concat(operationTales(), drillTales(), dutyTales())
 }
 
-// waving is calm with clients that move in two waves.
+// waving is calm with clients that move in two waves, and some in Kubernetes.
 func waving() *world {
 	w := calm()
+	w.inKubernetes(scaled(home, "deployment/a"), scaled(away, "deployment/a"), rolled("deployment/r"))
 	w.plan.Groups = append(w.plan.Groups, runbook.Group{Name: "h", Move: runbook.MoveWatch, Wave: 2})
+	return w
+}
+
+// housed is calm with clients in Kubernetes, at both sites and at each.
+func housed() *world {
+	w := calm()
+	both := scaled("", "deployment/a")
+	both.ConfigMap = "where"
+	w.inKubernetes(both, scaled(home, "deployment/b"), scaled(away, "deployment/b"))
 	return w
 }
 
@@ -95,8 +105,8 @@ func operationTales() []tale {
 	return []tale{
 		{name: "setup", op: runbook.OpSetUp, workflow: SetUp, world: newWorld, input: func() any { return SetUpInput{Start: request(runbook.OpSetUp)} }},
 		{name: "failover, source lost", op: runbook.OpFailover, workflow: Failover, world: lost, asks: true, pivot: "there", source: home, want: runbook.Partly, input: func() any { return FailoverInput{Start: request(runbook.OpFailover)} }},
-		{name: "failover, source alive", op: runbook.OpFailover, workflow: Failover, world: waving, asks: true, pivot: "there", source: home, input: func() any { return FailoverInput{Start: request(runbook.OpFailover)} }},
-		{name: "switchover", op: runbook.OpSwitchover, workflow: Switchover, world: calm, asks: true, pivot: "there", source: home, input: func() any { return planned() }},
+		{name: "failover, source alive", op: runbook.OpFailover, workflow: Failover, world: waving, asks: true, pivot: "there", source: home, holds: (*watcher).inTheirPlaces, input: func() any { return FailoverInput{Start: request(runbook.OpFailover)} }},
+		{name: "switchover", op: runbook.OpSwitchover, workflow: Switchover, world: housed, asks: true, pivot: "there", source: home, each: (*watcher).stopsFirst, holds: (*watcher).inTheirPlaces, input: func() any { return planned() }},
 		{name: "recover", op: runbook.OpRecover, workflow: RecoverLaggedData, world: func() *world { return failedOver() }, choice: runbook.ChooseAppend, input: func() any { return RecoverInput{Start: request(runbook.OpRecover)} }},
 		{name: "failback", op: runbook.OpFailback, workflow: Failback, world: decided, asks: true, pivot: "back", source: away, input: func() any { return FailbackInput{Start: request(runbook.OpFailback)} }},
 		{
@@ -110,9 +120,10 @@ func operationTales() []tale {
 			},
 			never: []string{"FenceSite", "FenceGroups", "PromoteMirrors", "FailoverMirrors", "AwaitClientsMoved"}, holds: (*watcher).restored,
 		},
-		{name: "unfence", op: runbook.OpUnfence, workflow: Unfence, asks: true, input: func() any { return unfencing(runbook.OverrideLock) }, world: func() *world {
-			w := calm()
+		{name: "unfence", op: runbook.OpUnfence, workflow: Unfence, asks: true, holds: (*watcher).inTheirPlaces, input: func() any { return unfencing(runbook.OverrideLock) }, world: func() *world {
+			w := housed()
 			abandon(w)
+			w.leftAtZero(gone, home)
 			return w
 		}},
 	}
