@@ -55,7 +55,7 @@ func (s *story) startClients() error {
 	if err := s.tutorial.limit(s.sys.Home.Name, 5); err != nil {
 		return err
 	}
-	return errors.Join(s.tutorial.start(), s.clicks.start())
+	return errors.Join(s.tutorial.start(), s.clicks.start(), s.chat.startByHand(s.sys.Home))
 }
 
 func numbers(from, to int) []string {
@@ -191,17 +191,20 @@ func (s *story) failOver(ctx context.Context) (string, error) {
 }
 
 func (s *story) onceAway(ctx context.Context) error {
-	err := local.WaitFor(ctx, "the record of truth to name the standby", func(ctx context.Context) error {
-		r, err := s.sys.Record(ctx, s.sys.Standby)
-		if err == nil && r.Active[0] != s.sys.Standby.Name {
+	if err := s.activeAt(ctx, s.sys.Standby); err != nil {
+		return err
+	}
+	return s.tutorial.produce(numbers(11, 15)...)
+}
+
+func (s *story) activeAt(ctx context.Context, site *harness.Site) error {
+	return local.WaitFor(ctx, "the record of truth to name "+site.Name, func(ctx context.Context) error {
+		r, err := s.sys.Record(ctx, site)
+		if err == nil && r.Active[0] != site.Name {
 			err = fmt.Errorf("%v is active", r.Active)
 		}
 		return err
 	})
-	if err != nil {
-		return err
-	}
-	return s.tutorial.produce(numbers(11, 15)...)
 }
 
 func (s *story) goOn(ctx context.Context) (string, error) {
@@ -254,8 +257,12 @@ func (s *story) failBack(ctx context.Context) (string, error) {
 	if err := errors.Join(s.tutorial.limit("", -1), s.clicks.limit("", -1)); err != nil {
 		return "", err
 	}
+	came := s.comeHomeByHand(ctx)
 	got, err := s.operate(ctx, "failback", "--yes="+s.sys.Pair())
 	s.failback = got
+	if cerr := came(); err == nil {
+		err = cerr
+	}
 	return fmt.Sprintf("%d records were copied home; %s is active at epoch %d", got.Report.CopyRecords, joined(got.Active), got.Epoch), err
 }
 

@@ -24,6 +24,7 @@ type chat struct {
 	pager *fakepager.Pager
 	key   string // file of the bot's
 	run   string // the failover's operation id
+	team  *byHand
 }
 
 // People in Slack: the second approver is eve.
@@ -32,9 +33,10 @@ const (
 	third     = "eve"
 )
 
-var slackIDs = map[string]string{harness.Requester: "U0ANN", harness.Approver: "U0BOB", third: "U0EVE"}
+var slackIDs = map[string]string{harness.Requester: "U0ANN", harness.Approver: "U0BOB", third: "U0EVE", teamLead: "U0DANA"}
 
-// inSlack changes the pair to one that is commanded from Slack: a bot, three people with Slack ids, two approvals, a pager.
+// inSlack changes the pair to one that is commanded from Slack: a bot, people with Slack ids, two approvals, a pager, and a team
+// of clients that is told in both.
 func (s *story) inSlack(cfg *harness.Config) error {
 	if s.opts.Story != chatStory {
 		return nil
@@ -56,19 +58,26 @@ func (s *story) inSlack(cfg *harness.Config) error {
 	if err != nil {
 		return err
 	}
-	pager := filepath.Join(cfg.Dir, "keys", "pager.key")
-	if err := writeSecret(pager, "demo0routing0key0of032characters"); err != nil {
+	dana, err := harness.NewKey(filepath.Join(cfg.Dir, "keys", teamLead+".json"), teamLead)
+	if err != nil {
 		return err
 	}
-	cfg.PagerDutyURL = c.pager.URL()
+	pager, token := filepath.Join(cfg.Dir, "keys", "pager.key"), filepath.Join(cfg.Dir, "keys", "slack.token")
+	if err := errors.Join(writeSecret(pager, "demo0routing0key0of032characters"), writeSecret(token, fakeslack.BotToken)); err != nil {
+		return err
+	}
+	cfg.SlackURL, cfg.PagerDutyURL = c.slack.API(), c.pager.URL()
+	withTeam(cfg)
 	cfg.Plan = func(p *plan.Plan) {
-		p.People = append(p.People, plan.Person{Name: third, Roles: []string{"approver"}, PublicKey: eve})
+		p.People = append(p.People, plan.Person{Name: third, Roles: []string{"approver"}, PublicKey: eve}, plan.Person{Name: teamLead, Roles: []string{"reporting"}, PublicKey: dana})
 		for i := range p.People {
 			p.People[i].SlackID = slackIDs[p.People[i].Name]
 		}
 		p.Bot = &plan.Bot{PublicKey: bot, Channel: drChannel}
 		p.Approvals["failover"] = plan.Rule{Count: 2, Roles: []string{"approver"}}
+		p.Notify.Slack = &plan.Slack{Token: "${file:" + token + "}", Channel: opsChannel}
 		p.Notify.PagerDuty = &plan.PagerDuty{RoutingKey: "${file:" + pager + "}"}
+		planTeam(p, *p.Notify.PagerDuty)
 	}
 	return nil
 }
@@ -77,6 +86,7 @@ func (s *story) startChat(ctx context.Context) error {
 	if s.chat == nil {
 		return nil
 	}
+	s.chat.team = newByHand(s.sys)
 	return s.sys.StartBot(ctx, s.chat.key, s.chat.slack)
 }
 
@@ -85,6 +95,9 @@ func (c *chat) stop() error {
 		return nil
 	}
 	var errs []error
+	if c.team != nil {
+		errs = append(errs, c.team.stop())
+	}
 	if c.slack != nil {
 		errs = append(errs, c.slack.Stop())
 	}
@@ -106,22 +119,27 @@ func (s *story) theFailover() act {
 	if s.opts.Story != chatStory {
 		return act{"drctl failover, approved by a second person", s.failOver}
 	}
-	return act{"/dr failover in Slack: a dialog, two approvers, a page, a live thread", s.failOverInSlack}
+	return act{"/dr failover in Slack: a dialog, two approvers, pages, a live thread, a team", s.failOverInSlack}
 }
 
 func (s *story) failOverInSlack(ctx context.Context) (string, error) {
 	ctx, cancel := within(ctx, 10*time.Minute)
 	defer cancel()
 	moved, stop := context.WithCancel(ctx)
-	went := make(chan error, 1)
-	go func() { went <- s.onceAway(moved) }()
+	meanwhile := []func(context.Context) error{s.onceAway, s.moveByHand}
+	went := make(chan error, len(meanwhile))
+	for _, do := range meanwhile {
+		go func() { went <- do(moved) }()
+	}
 	err := inOrder(ctx, s.askInSlack, s.acknowledgeInSlack, s.approveInSlack, s.endInSlack)
 	stop()
-	if werr := <-went; err == nil {
-		err = werr
+	for range meanwhile {
+		if werr := <-went; err == nil {
+			err = werr
+		}
 	}
 	r := s.failover.Report
-	return fmt.Sprintf("approved by %s, acknowledged by %s; RTO %.1f s; %s is active at epoch %d", joined(runbook.Who(r.Approvals, runbook.Approve)), joined(runbook.Who(r.Approvals, runbook.Acknowledge)),
+	return fmt.Sprintf("approved by %s, acknowledged by %s; RTO %.1f s; %s is active at epoch %d", joined(runbook.Who(r.Approvals, runbook.Approve)), joined(acknowledged(r.Approvals)),
 		float64(r.RTOMillis)/1000, joined(r.Active), r.EpochAfter), err
 }
 
@@ -194,16 +212,21 @@ func (s *story) acknowledgeInSlack(ctx context.Context) error {
 	}
 	s.table.printf("      | PagerDuty: %s\n", s.chat.pager.Incidents()[0].Summary)
 	s.says(third, "[I look after it]")
-	return s.press(ctx, third, runbook.Acknowledge, nil)
+	return s.press(ctx, third, runbook.Acknowledge, "", nil)
 }
 
-// press clicks a button of the thread's first message, fills in the dialog and waits for the run's answer.
-func (s *story) press(ctx context.Context, who, decision string, fill func(fakeslack.View) map[string][]string) error {
+// press clicks a button of the thread's first message, fills in the dialog and waits for the run's answer. team: that speaks, ""
+// for none.
+func (s *story) press(ctx context.Context, who, decision, team string, fill func(fakeslack.View) map[string][]string) error {
 	root, err := s.root()
 	if err != nil {
 		return err
 	}
-	if err := s.chat.slack.Click(ctx, slackIDs[who], root, "answer-"+decision); err != nil {
+	action := "answer-" + decision
+	if team != "" {
+		action += "-" + team
+	}
+	if err := s.chat.slack.Click(ctx, slackIDs[who], root, action); err != nil {
 		return err
 	}
 	v, err := s.dialog(ctx, who, strings.ToUpper(decision[:1])+decision[1:], decision)
@@ -264,7 +287,7 @@ func (s *story) approveInSlack(ctx context.Context) error {
 		}
 		for _, who := range []string{harness.Approver, third} {
 			s.says(who, "[Approve] %s", w.Question)
-			if err := s.press(ctx, who, runbook.Approve, approval(w)); err != nil {
+			if err := s.press(ctx, who, runbook.Approve, "", approval(w)); err != nil {
 				return err
 			}
 		}
@@ -285,7 +308,7 @@ func approval(w workflows.Waiting) func(fakeslack.View) map[string][]string {
 // endInSlack waits for the thread's last word and takes the report as anybody would find it.
 func (s *story) endInSlack(ctx context.Context) error {
 	err := s.chat.slack.Await(ctx, "the thread to end, and the page", func() error {
-		if c := s.chat.evidence(); !c.Ended || len(c.Pages) == 0 || c.Pages[len(c.Pages)-1] != fakepager.Resolved {
+		if c := s.chat.evidence(nil); !c.Ended || len(c.Pages) == 0 || c.Pages[len(c.Pages)-1] != fakepager.Resolved {
 			return fmt.Errorf("%+v", c)
 		}
 		return nil
@@ -305,11 +328,15 @@ func (s *story) endInSlack(ctx context.Context) error {
 	if r.Outcome != runbook.Done && r.Outcome != runbook.Partly {
 		return fmt.Errorf("outcome %s: %s", r.Outcome, r.Error)
 	}
+	for _, l := range r.Teams {
+		row := l.Row()
+		s.table.printf("      | report: team %s: told %s; acknowledged %s; moved %s\n", row[0], row[2], row[3], row[4])
+	}
 	return nil
 }
 
-// evidence is what the failover left in Slack and at the pager.
-func (c *chat) evidence() *check.Chat {
+// evidence is what the failover left in Slack, at the pager, and of teams in its report.
+func (c *chat) evidence(teams []runbook.TeamLine) *check.Chat {
 	if c == nil {
 		return nil
 	}
@@ -329,6 +356,9 @@ func (c *chat) evidence() *check.Chat {
 		if strings.HasSuffix(i.Key, "/"+c.run) {
 			out.Pages = i.States
 		}
+	}
+	for _, l := range teams {
+		out.Teams = append(out.Teams, c.teamEvidence(l))
 	}
 	return out
 }

@@ -41,6 +41,13 @@ func played(t *testing.T, opts Options) (ok bool, r check.Report, said string) {
 	return ok, r, out.String()
 }
 
+// toldOf is what people read of a story beside its figures.
+var toldOf = map[string][]string{chatStory: {
+	"Slack, " + teamChannel + ": *team reporting: 1 groups move to west", "PagerDuty, team reporting: team reporting: 1 groups move to west",
+	"dana: [Team reporting: we look after it]", "acknowledged by eve, dana for team reporting",
+	"report: team reporting: told PagerDuty: sent, Slack: sent at ", "; acknowledged by dana at ", "; moved 1 of 1",
+}}
+
 func TestTheTutorialAccountsForEveryRecord(t *testing.T) {
 	for _, tc := range []struct {
 		kind     local.KafkaKind
@@ -59,6 +66,11 @@ func TestTheTutorialAccountsForEveryRecord(t *testing.T) {
 			}
 			if want := (tc.story == chatStory); want != (r.Chat != nil) || len(r.ApprovedBy) == 0 || want != (len(r.AcknowledgedBy) > 0) {
 				t.Errorf("approved by %v, acknowledged by %v, chat %+v", r.ApprovedBy, r.AcknowledgedBy, r.Chat)
+			}
+			for _, line := range toldOf[tc.story] {
+				if !strings.Contains(said, line) {
+					t.Errorf("the story does not tell %q:\n%s", line, said)
+				}
 			}
 			clicks := r.Topics[clicksTopic]
 			if clicks.Acked < 10_000 || clicks.LaggedFound == 0 {

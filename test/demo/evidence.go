@@ -50,8 +50,8 @@ func (s *story) evidence(ctx context.Context) (check.Evidence, error) {
 		FailbackDone: s.failback.Outcome == runbook.Done, Planned: s.planned(),
 	}
 	e.ApprovedBy = runbook.Who(s.failover.Report.Approvals, runbook.Approve)
-	e.AcknowledgedBy = runbook.Who(s.failover.Report.Approvals, runbook.Acknowledge)
-	e.Chat = s.chat.evidence()
+	e.AcknowledgedBy = acknowledged(s.failover.Report.Approvals)
+	e.Chat = s.chat.evidence(s.failover.Report.Teams)
 	var errs []error
 	e.Versions.Kafka = sys.Home.Kafka.Version()
 	version := func(into *string, ask func(context.Context) (string, error)) {

@@ -50,6 +50,8 @@ type Config struct {
 	// Least gives engines, links and the worker no more than they need. Default nil:
 	// they log in as a super user, and the Consuls let everybody do everything.
 	Least *Least
+	// SlackURL is where the worker writes to Slack, for a fake. Default Slack's own, which a plan must name a token for.
+	SlackURL string
 	// PagerDutyURL is where the worker pages, for a fake. Default PagerDuty's own, which a plan must name a key for.
 	PagerDutyURL string
 	// Plan may change the plan before it is written.

@@ -32,7 +32,7 @@ func (s *System) startWorker(ctx context.Context) error {
 	dir := filepath.Join(s.cfg.Dir, "worker")
 	w := &Worker{addr: "127.0.0.1:" + strconv.Itoa(ports[0])}
 	raw, err := yaml.Marshal(map[string]any{
-		"notify": map[string]any{"pagerduty_url": s.cfg.PagerDutyURL},
+		"notify": map[string]any{"slack_url": s.cfg.SlackURL, "pagerduty_url": s.cfg.PagerDutyURL},
 		"listen": w.addr, "plans_dir": filepath.Dir(s.PlanFile), "reports_dir": s.Reports,
 		"temporal": map[string]any{"address": s.Temporal.HostPort(), "namespace": s.Temporal.Namespace()},
 	})

@@ -8,8 +8,11 @@ import (
 func TestAFailoverInSlackLeavesItsTraces(t *testing.T) {
 	inSlack := func() Evidence {
 		e := story()
-		e.ApprovedBy, e.AcknowledgedBy = []string{"bob", "eve"}, []string{"eve"}
-		e.Chat = &Chat{Asked: []string{"bob", "eve"}, Threads: 1, Edits: 4, Replies: 6, Ended: true, Pages: []string{"triggered", "acknowledged", "resolved"}}
+		e.ApprovedBy, e.AcknowledgedBy = []string{"bob", "eve"}, []string{"eve", "dana for team web"}
+		e.Chat = &Chat{
+			Asked: []string{"bob", "eve"}, Threads: 1, Edits: 4, Replies: 6, Ended: true, Pages: []string{"triggered", "acknowledged", "resolved"},
+			Teams: []Team{{Team: "web", Slack: "sent", PagerDuty: "sent", AcknowledgedBy: "dana", Moved: 1, Groups: 1, Messages: 3, Pages: []string{"triggered", "acknowledged", "resolved"}}},
+		}
 		return e
 	}
 	if r := Judge(inSlack()); !r.OK || len(r.ApprovedBy) != 2 || r.Chat == nil {
@@ -23,6 +26,12 @@ func TestAFailoverInSlackLeavesItsTraces(t *testing.T) {
 		"never changed":                                         func(e *Evidence) { e.Chat.Edits = 0 },
 		"does not say how":                                      func(e *Evidence) { e.Chat.Ended = false },
 		"went through [triggered":                               func(e *Evidence) { e.Chat.Pages = []string{"triggered", "resolved"} },
+		"no team of clients":                                    func(e *Evidence) { e.Chat.Teams = nil },
+		"was told: Slack no such channel":                       func(e *Evidence) { e.Chat.Teams[0].Slack = "no such channel" },
+		"the channel of team web has no message":                func(e *Evidence) { e.Chat.Teams[0].Messages = 0 },
+		`"dana for team web" is not among those who`:            func(e *Evidence) { e.AcknowledgedBy = []string{"eve", "dana"} },
+		"0 of 1 groups of team web":                             func(e *Evidence) { e.Chat.Teams[0].Moved = 0 },
+		"the page of team web went":                             func(e *Evidence) { e.Chat.Teams[0].Pages = nil },
 		"refused: too long":                                     func(e *Evidence) { e.Chat.Refused = []string{"too long"} },
 	} {
 		e := inSlack()
