@@ -47,9 +47,15 @@ type stage struct {
 
 func newStage(t *testing.T) *stage {
 	t.Helper()
+	return newStageOf(t, "", func(blind *sightless.Steps) any { return blind })
+}
+
+// newStageOf is newStage with teams in its plan, and with what seeing makes of the steps.
+func newStageOf(t *testing.T, teams string, seeing func(*sightless.Steps) any) *stage {
+	t.Helper()
 	s := &stage{T: t, slack: fakeslack.ForTest(t), dir: t.TempDir(), keys: map[string]operator.Signer{}}
 	s.server = local.TemporalForTest(t, local.TemporalConfig{SearchAttributes: workflows.SearchAttributeKeys()})
-	s.writePlan()
+	s.writePlan(teams)
 	steps, err := sightless.New(s.plan)
 	s.must(err)
 	sdk, err := client.Dial(client.Options{HostPort: s.server.HostPort(), Logger: log.NewStructuredLogger(slog.New(slog.DiscardHandler))})
@@ -58,7 +64,7 @@ func newStage(t *testing.T) *stage {
 	s.op = operator.New(sdk)
 	w := worker.New(sdk, workflows.TaskQueue, worker.Options{DisableRegistrationAliasing: true})
 	workflows.Register(w)
-	w.RegisterActivityWithOptions(steps, activity.RegisterOptions{})
+	w.RegisterActivityWithOptions(seeing(steps), activity.RegisterOptions{})
 	s.must(w.Start())
 	t.Cleanup(w.Stop)
 	return s
@@ -71,8 +77,8 @@ func (s *stage) must(err error) {
 	}
 }
 
-// writePlan makes the example plan this stage's.
-func (s *stage) writePlan() {
+// writePlan makes the example plan this stage's, with other teams: the channels of its own are gone below.
+func (s *stage) writePlan(teams string) {
 	s.Helper()
 	text := plan.Example()
 	for name, id := range map[string]string{"ann": ann, "bob": bob, "eve": eve} {
@@ -85,7 +91,7 @@ func (s *stage) writePlan() {
 		}
 		text = person.ReplaceAllString(text, "${1}    public_key: "+signer.Public()+"\n    slack_id: "+id+"\n")
 	}
-	text = regexp.MustCompile(`(?s)\nteams:.*?\nprobes:`).ReplaceAllString(text, "\nprobes:") // their channels are gone below
+	text = regexp.MustCompile(`(?s)\nteams:.*?\nprobes:`).ReplaceAllLiteralString(text, "\n"+teams+"\nprobes:")
 	var err error
 	s.bot, err = operator.NewKeyFile(filepath.Join(s.dir, "drbot.json"), "drbot")
 	s.must(err)
