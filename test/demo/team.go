@@ -99,7 +99,7 @@ func (s *story) moveByHand(ctx context.Context) error {
 			}
 		}
 		if said == "" || page == "" {
-			return fmt.Errorf("Slack %q, PagerDuty %q", said, page)
+			return fmt.Errorf("said in Slack %q, paged %q", said, page)
 		}
 		root, err := s.root()
 		if err == nil && !strings.Contains(fakeslack.Text(root.Blocks), "team "+teamName+": told ") {
