@@ -22,6 +22,9 @@ type Activities struct {
 	http    *http.Client
 	clients clients
 	threads threads
+	pace    pace
+	// notifies is how long a notification may take, 0 for notifyWithin.
+	notifies time.Duration
 }
 
 var _ workflows.Steps = (*Activities)(nil)

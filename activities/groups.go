@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -141,10 +143,42 @@ func (a *Activities) groupOffsets(ctx context.Context, in workflows.LinkGroupsIn
 }
 
 // baseline is what the new site looked like when the wait for clients began. It
-// goes with each heartbeat, so that a later attempt compares with the first.
+// goes with each heartbeat, so that a later attempt compares with the first; that of
+// ten thousand groups must fit into one, so it has a sum for each, not the offsets.
 type baseline struct {
-	Ends    map[string]map[int32]int64            `json:"ends"`
-	Commits map[string]map[string]map[int32]int64 `json:"commits"` // group → topic → partition
+	Topics []uint32 `json:"topics"` // of log ends, in the input's order
+	Groups []uint32 `json:"groups"` // of commits, likewise
+}
+
+// unknown is the sum of what could not be read whole.
+const unknown = 0
+
+// learn takes over what was unknown.
+func (b *baseline) learn(now baseline) {
+	for i, s := range now.Groups {
+		if b.Groups[i] == unknown {
+			b.Groups[i] = s
+		}
+	}
+	for i, s := range now.Topics {
+		if b.Topics[i] == unknown {
+			b.Topics[i] = s
+		}
+	}
+}
+
+// changed tells whether offsets differ (commits may be set back), as far as is known.
+func changed(before, now uint32) bool { return before != unknown && now != unknown && before != now }
+
+// sum of offsets by topic and partition.
+func sum(offsets map[string]map[int32]int64) uint32 {
+	h := crc32.NewIEEE()
+	for _, t := range slices.Sorted(maps.Keys(offsets)) {
+		for _, p := range slices.Sorted(maps.Keys(offsets[t])) {
+			fmt.Fprintf(h, "%s %d %d\n", t, p, offsets[t][p]) // a hash takes everything
+		}
+	}
+	return max(h.Sum32(), unknown+1)
 }
 
 // AwaitClientsMoved waits for Kafka's own evidence: no member on the old side
@@ -160,17 +194,16 @@ func (a *Activities) AwaitClientsMoved(ctx context.Context, in workflows.AwaitCl
 		return out, settle(err)
 	}
 	past := oldSite{kafka: old}
-	names := make([]string, 0, len(in.Groups))
-	for _, g := range in.Groups {
-		names = append(names, g.Name)
-	}
+	names := in.Groups
 	var base baseline
-	if !activity.IsActivity(ctx) || !activity.HasHeartbeatDetails(ctx) || activity.GetHeartbeatDetails(ctx, &base) != nil {
+	if !activity.IsActivity(ctx) || !activity.HasHeartbeatDetails(ctx) || activity.GetHeartbeatDetails(ctx, &base) != nil || len(base.Groups) != len(names) || len(base.Topics) != len(in.Topics) {
 		if base, err = fresh.look(ctx, names, in.Topics); err != nil {
 			return out, settle(err)
 		}
 	}
 	defer a.beat(ctx, base)()
+	base.Groups, base.Topics = slices.Clone(base.Groups), slices.Clone(base.Topics) // heartbeats have the first
+	var moves []runbook.ClientMove
 	out.Complete, err = poll(ctx, in.Within, func(ctx context.Context) (bool, error) {
 		there, err := fresh.members(ctx, names)
 		if err != nil {
@@ -180,23 +213,26 @@ func (a *Activities) AwaitClientsMoved(ctx context.Context, in workflows.AwaitCl
 		if err != nil {
 			return false, err
 		}
+		base.learn(now)
 		here := past.members(ctx, names)
 		out.OldReachable = past.reachable
-		out.Groups, out.Producing = []runbook.ClientMove{}, 0
+		moves, out.Producing = make([]runbook.ClientMove, 0, len(names)), 0
 		complete := true
-		for _, g := range names {
-			m := runbook.ClientMove{Group: g, MembersOld: here[g], MembersNew: there[g], Committed: rose(base.Commits[g], now.Commits[g])}
+		for i, g := range names {
+			m := runbook.ClientMove{Group: g, MembersOld: here[g], MembersNew: there[g], Committed: changed(base.Groups[i], now.Groups[i])}
 			m.Moved = m.MembersOld == 0 && (m.MembersNew > 0 || m.Committed)
 			complete = complete && m.Moved
-			out.Groups = append(out.Groups, m)
+			moves = append(moves, m)
 		}
-		for _, t := range in.Topics {
-			if rose(map[string]map[int32]int64{t: base.Ends[t]}, map[string]map[int32]int64{t: now.Ends[t]}) {
+		for i := range in.Topics {
+			if changed(base.Topics[i], now.Topics[i]) {
 				out.Producing++
 			}
 		}
 		return complete, nil
 	})
+	kept := runbook.CondenseMoves(moves, runbook.ClientRows)
+	out.Groups, out.Moved, out.Left = append(out.Groups, kept.Rows...), kept.Moved, kept.Left
 	return out, settle(err)
 }
 
@@ -228,29 +264,33 @@ func (o *oldSite) members(ctx context.Context, groups []string) map[string]int {
 	return out
 }
 
-// rose tells whether any value differs from before (commits may be set back).
-func rose(before, now map[string]map[int32]int64) bool {
-	for t, ps := range now {
-		for p, n := range ps {
-			if was, ok := before[t][p]; !ok || was != n {
-				return true
-			}
-		}
-	}
-	return false
-}
-
+// look reads log ends of topics and commits of groups on them. A partition that did not
+// answer leaves its topic or group unknown: a missing number is no movement.
 func (k *kafka) look(ctx context.Context, groups, topics []string) (baseline, error) {
-	out := baseline{Ends: map[string]map[int32]int64{}, Commits: map[string]map[string]map[int32]int64{}}
+	out := baseline{Topics: make([]uint32, len(topics)), Groups: make([]uint32, len(groups))}
 	parts, err := k.topics(ctx, topics...)
 	if err != nil {
 		return out, err
 	}
 	if len(parts) > 0 {
 		const latest = -1
-		if out.Ends, err = k.offsets(ctx, parts, latest, asConsumer, 0); err != nil {
+		ends, err := k.offsets(ctx, parts, latest, asConsumer, 0)
+		if err != nil {
 			return out, err
 		}
+		for i, t := range topics {
+			if len(ends[t]) == len(parts[t]) {
+				out.Topics[i] = sum(map[string]map[int32]int64{t: ends[t]})
+			}
+		}
+	}
+	ours := make(map[string]bool, len(topics))
+	for _, t := range topics {
+		ours[t] = true
+	}
+	at := make(map[string]int, len(groups))
+	for i, g := range groups {
+		at[g] = i
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -258,17 +298,20 @@ func (k *kafka) look(ctx context.Context, groups, topics []string) (baseline, er
 		if r.Err != nil && !errors.Is(r.Err, kerr.GroupIDNotFound) {
 			return out, fmt.Errorf("offsets of group %s at site %s: %w", g, k.site, r.Err)
 		}
-		out.Commits[g] = map[string]map[int32]int64{}
+		whole, commits := true, map[string]map[int32]int64{}
 		for t, ps := range r.Fetched {
-			if !slices.Contains(topics, t) {
+			if !ours[t] {
 				continue
 			}
-			out.Commits[g][t] = map[int32]int64{}
+			commits[t] = map[int32]int64{}
 			for p, o := range ps {
-				if o.Err == nil && o.At >= 0 {
-					out.Commits[g][t][p] = o.At
+				if whole = whole && o.Err == nil; o.At >= 0 {
+					commits[t][p] = o.At
 				}
 			}
+		}
+		if whole {
+			out.Groups[at[g]] = sum(commits)
 		}
 	}
 	return out, nil

@@ -194,7 +194,7 @@ func TestClientsHaveMovedOnKafkasEvidenceOnly(t *testing.T) {
 	west.Name = "west"
 	leave := consume(t, old, "billing")
 	in := workflows.AwaitClientsMovedInput{
-		Call: call("move"), Old: east, New: west, Groups: []runbook.Group{{Name: "billing"}}, Topics: []string{"orders"}, Since: time.Now(), Within: 500 * time.Millisecond,
+		Call: call("move"), Old: east, New: west, Groups: []string{"billing"}, Topics: []string{"orders"}, Since: time.Now(), Within: 500 * time.Millisecond,
 	}
 	empty := workflows.AwaitGroupsEmptyInput{Call: call("empty"), Site: east, Groups: []string{"billing", "nobody"}}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
@@ -239,7 +239,7 @@ func TestALongStepHeartbeatsAndKeepsItsBaselineOverAttempts(t *testing.T) {
 	var suite testsuite.WorkflowTestSuite
 	env := suite.NewTestActivityEnvironment()
 	env.RegisterActivity(a)
-	env.SetHeartbeatDetails(baseline{Ends: map[string]map[int32]int64{"orders": {0: 41}}})
+	env.SetHeartbeatDetails(baseline{Topics: []uint32{41}})
 	in := workflows.AwaitClientsMovedInput{Call: call("move"), Old: east, New: east, Topics: []string{"orders"}, Within: 0}
 	val, err := env.ExecuteActivity("AwaitClientsMoved", in)
 	if err != nil {

@@ -1,6 +1,7 @@
 package activities
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -58,7 +59,7 @@ func (t *threads) put(run string, th thread) {
 // Notify tells all channels at the same time. It never fails: what went wrong
 // is its result.
 func (a *Activities) Notify(ctx context.Context, in workflows.NotifyInput) (workflows.NotifyResult, error) {
-	ctx, cancel := context.WithTimeout(ctx, notifyWithin)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(a.notifies, notifyWithin))
 	defer cancel()
 	var out workflows.NotifyResult
 	var wg sync.WaitGroup
@@ -128,18 +129,30 @@ const problemLimit = 500
 
 // again tries a second time where the server names a pause that fits.
 func again(ctx context.Context, try func() (wait time.Duration, err error)) error {
-	wait, err := try()
-	deadline, ok := ctx.Deadline()
-	if err == nil || wait <= 0 || ok && time.Until(deadline) < wait+time.Second {
-		return err
+	tries := 0
+	return patiently(ctx, func() (time.Duration, error) {
+		wait, err := try()
+		if tries++; tries == 2 {
+			wait = 0
+		}
+		return wait, err
+	})
+}
+
+// patiently tries until it is done, as long as the server only names pauses that fit.
+func patiently(ctx context.Context, try func() (wait time.Duration, err error)) error {
+	for {
+		wait, err := try()
+		deadline, ok := ctx.Deadline()
+		if err == nil || wait <= 0 || ok && time.Until(deadline) < wait+time.Second {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(wait):
+		}
 	}
-	select {
-	case <-ctx.Done():
-		return err
-	case <-time.After(wait):
-	}
-	_, err = try()
-	return err
 }
 
 func (a *Activities) tellSlack(ctx context.Context, in workflows.NotifyInput) error {
@@ -166,7 +179,11 @@ func (a *Activities) tellSlack(ctx context.Context, in workflows.NotifyInput) er
 		opts = append(opts, slack.OptionAPIURL(strings.TrimSuffix(a.opts.SlackAPI, "/")+"/"))
 	}
 	c := slack.New(token, opts...)
-	return a.hide(token, again(ctx, func() (time.Duration, error) { return limited(a.post(ctx, c, cfg.Channel, in)) }))
+	return a.hide(token, patiently(ctx, func() (time.Duration, error) {
+		wait, err := limited(a.post(ctx, c, cfg.Channel, in))
+		a.pace.rest(cfg.Channel, wait)
+		return wait, err
+	}))
 }
 
 // post writes the run's first message, or into its thread; the end of a run
@@ -174,8 +191,14 @@ func (a *Activities) tellSlack(ctx context.Context, in workflows.NotifyInput) er
 func (a *Activities) post(ctx context.Context, c *slack.Client, channel string, in workflows.NotifyInput) error {
 	text := slack.MsgOptionText(slackText(in), false)
 	run := incident(in)
-	if in.Team == "" {
+	switch {
+	case in.Thread != "":
+		run = in.Call.OperationID + "/" + in.Thread
+	case in.Team == "":
 		run = in.Call.OperationID
+	}
+	if err := a.pace.turn(ctx, channel); err != nil {
+		return err
 	}
 	first, ok := a.threads.get(run)
 	if workflows.OfNoRun(in.Kind) {
@@ -192,10 +215,16 @@ func (a *Activities) post(ctx context.Context, c *slack.Client, channel string, 
 	if _, _, err := c.PostMessageContext(ctx, first.channel, text, slack.MsgOptionTS(first.ts)); err != nil {
 		return err
 	}
-	if in.Kind != workflows.NotifyFinished && in.Kind != workflows.NotifyMoved {
+	if in.Kind != workflows.NotifyFinished && in.Kind != workflows.NotifyMoved || in.Thread != "" {
 		return nil
 	}
-	_, _, _, err := c.UpdateMessageContext(ctx, first.channel, first.ts, text)
+	err := patiently(ctx, func() (time.Duration, error) {
+		_, _, _, err := c.UpdateMessageContext(ctx, first.channel, first.ts, text)
+		return limited(err)
+	})
+	if wait, _ := limited(err); wait > 0 {
+		return errors.New("the reply is there, the first message was not changed: " + err.Error()) // a limit would have all of it written again
+	}
 	return err
 }
 

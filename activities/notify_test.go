@@ -104,6 +104,7 @@ func notifying(t *testing.T) *notified {
 	t.Cleanup(s.Close)
 	t.Cleanup(p.Close)
 	n.Activities = newActivities(t, Options{SlackAPI: s.URL + "/api", PagerDutyAPI: p.URL})
+	n.pace.every = time.Millisecond // Slack's own is TestAChannelGetsAMessageASecond's
 	n.to = runbook.Notify{
 		Slack:     &runbook.Slack{Token: secretFileFor(t, "xoxb-secret"), Channel: "#dr"},
 		PagerDuty: &runbook.PagerDuty{RoutingKey: secretFileFor(t, "routing-key")},

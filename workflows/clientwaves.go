@@ -24,14 +24,9 @@ func (s *story) moveClients(ctx workflow.Context, old, site runbook.Site) error 
 // moveWave moves the groups of one wave. Clients that have not moved are a finding,
 // not a failure, unless more wait for this wave than may go on without it.
 func (s *story) moveWave(ctx workflow.Context, name string, old, site runbook.Site, groups []runbook.Group, more bool) error {
-	since, before := workflow.Now(ctx), s.report.Clients
+	since, before := workflow.Now(ctx), s.report
 	s.tellTeams(ctx, site, groups)
-	for _, g := range groups {
-		if g.Move == runbook.MovePage && s.plan.TeamOf(g.Name) == "" {
-			s.notify(ctx, NotifyMove, fmt.Sprintf("move group %s to %s", g.Name, site.Name),
-				fmt.Sprintf("pair %s is active at %s since epoch %d; group %s moves by hand: bootstrap %s", s.status.Pair, site.Name, s.rec.Epoch, g.Name, strings.Join(site.Kafka.Bootstrap, ",")), true)
-		}
-	}
+	s.tellByHand(ctx, site, groups)
 	// Behind those who are told: workloads may have to be waited for.
 	if err := s.moveWorkloads(ctx, old, site, groups); err != nil {
 		return err
@@ -39,25 +34,20 @@ func (s *story) moveWave(ctx workflow.Context, name string, old, site runbook.Si
 	within := runbook.Seconds(s.plan.Limits.ClientsSeconds)
 	return s.do(ctx, name, func(ctx workflow.Context) (string, error) {
 		got, err := run(with(ctx, kindWait(within), "clients on "+site.Name), steps.AwaitClientsMoved, AwaitClientsMovedInput{
-			Call: s.call(name), Old: old, New: site, Groups: groups, Topics: s.topics, Since: since, Within: within,
+			Call: s.call(name), Old: old, New: site, Groups: runbook.NamesOf(groups), Topics: s.topics, Since: since, Within: within,
 		})
 		if err != nil {
 			return "", err
 		}
-		s.report.Clients = append(slices.Clone(before), got.Groups...)
+		moves := runbook.Moves{Rows: got.Groups, Moved: got.Moved, Left: got.Left}
+		moves.Note(s.teams.moved, groups)
+		s.report.Clients = append(slices.Clone(before.Clients), moves.Rows...)
+		s.report.ClientsMoved, s.report.ClientsLeft = before.ClientsMoved+moves.Moved, append(slices.Clone(before.ClientsLeft), moves.Left...)
 		s.countTeams(ctx, site)
-		if v := runbook.HaltClients(got.Groups, s.plan.Limits.HaltPercent); more && !v.OK {
+		if v := runbook.HaltClients(moves, s.plan.Limits.HaltPercent); more && !v.OK {
 			return "", refuse(ErrHalted, "%s", v.Text())
 		}
-		for _, g := range got.Groups {
-			if !g.Moved {
-				team := ""
-				if name := s.plan.TeamOf(g.Group); name != "" {
-					team = " of team " + name
-				}
-				s.find("group %s%s has not moved: %d members on %s, %d on %s", g.Group, team, g.MembersOld, old.Name, g.MembersNew, site.Name)
-			}
-		}
+		s.findUnmoved(moves, old, site)
 		return fmt.Sprintf("complete %t; %d of %d topics are written to", got.Complete, got.Producing, got.Topics), nil
 	})
 }
@@ -93,4 +83,50 @@ func (s *story) letMove(ctx workflow.Context, wave int, groups []runbook.Group) 
 	return s.must(ctx, name, func(ctx workflow.Context) (string, error) {
 		return fmt.Sprintf("%d groups may start", len(groups)), s.settle(ctx, WriteWave, name, runbook.Released(s.rec, groups, s.by(ctx)))
 	})
+}
+
+// byHandAlone is how many groups that belong to no team and move by hand have a page each.
+const byHandAlone = 20
+
+// tellByHand tells the pair's people of the groups that move by hand and are no team's.
+func (s *story) tellByHand(ctx workflow.Context, site runbook.Site, groups []runbook.Group) {
+	var names []string
+	for _, g := range groups {
+		if g.Move == runbook.MovePage && s.teams.of[g.Name] == "" {
+			names = append(names, g.Name)
+		}
+	}
+	since := fmt.Sprintf("pair %s is active at %s since epoch %d; ", s.status.Pair, site.Name, s.rec.Epoch)
+	bootstrap := ": bootstrap " + strings.Join(site.Kafka.Bootstrap, ",")
+	if len(names) > byHandAlone {
+		s.notify(ctx, NotifyMove, fmt.Sprintf("move %d groups to %s", len(names), site.Name),
+			since+fmt.Sprintf("%s and %d more move by hand (the plan's groups of no team)", strings.Join(names[:byHandAlone], ", "), len(names)-byHandAlone)+bootstrap, true)
+		return
+	}
+	for _, name := range names {
+		s.notify(ctx, NotifyMove, fmt.Sprintf("move group %s to %s", name, site.Name), since+"group "+name+" moves by hand"+bootstrap, true)
+	}
+}
+
+// foundUnmoved groups of a wave have a finding each; the report's clients have all.
+const foundUnmoved = 50
+
+func (s *story) findUnmoved(m runbook.Moves, old, site runbook.Site) {
+	n := len(m.Left)
+	for _, g := range m.Rows {
+		if g.Moved {
+			continue
+		}
+		if n++; n-len(m.Left) > foundUnmoved {
+			continue
+		}
+		team := ""
+		if name := s.teams.of[g.Group]; name != "" {
+			team = " of team " + name
+		}
+		s.find("group %s%s has not moved: %d members on %s, %d on %s", g.Group, team, g.MembersOld, old.Name, g.MembersNew, site.Name)
+	}
+	if n > foundUnmoved {
+		s.find("and %d groups more have not moved to %s: the report's clients name them", n-foundUnmoved, site.Name)
+	}
 }

@@ -29,11 +29,11 @@ func (f *flock) AwaitClientsMoved(_ context.Context, in AwaitClientsMovedInput) 
 	out := AwaitClientsMovedResult{Complete: true}
 	var names []string
 	for _, g := range in.Groups {
-		moved := r.MayStart(g.Name) && f.ill[g.Name] == 0
-		f.ill[g.Name] = max(f.ill[g.Name]-1, 0)
+		moved := r.MayStart(g) && f.ill[g] == 0
+		f.ill[g] = max(f.ill[g]-1, 0)
 		out.Complete = out.Complete && moved
-		out.Groups = append(out.Groups, runbook.ClientMove{Group: g.Name, Moved: moved, MembersOld: map[bool]int{false: 1}[moved]})
-		names = append(names, g.Name)
+		out.Groups = append(out.Groups, runbook.ClientMove{Group: g, Moved: moved, MembersOld: map[bool]int{false: 1}[moved]})
+		names = append(names, g)
 	}
 	f.looks = append(f.looks, [2][]string{names, r.Waits})
 	return out, nil

@@ -194,7 +194,7 @@ func (s *story) command(ctx workflow.Context, name string, c runbook.Command) (A
 		return Ack{}, err
 	}
 	free, _ := workflow.NewDisconnectedContext(ctx)
-	got, err := run(with(free, kindProbe, "signature of "+c.By), steps.VerifySignature, VerifySignatureInput{Call: s.call("verify " + name), Command: c, People: s.plan.People, Bot: s.plan.Bot})
+	got, err := run(with(free, kindProbe, "signature of "+c.By), steps.VerifySignature, VerifySignatureInput{Call: s.call("verify " + name), Command: c, People: s.plan.Called(c.By), Bot: s.plan.Bot})
 	if err != nil {
 		return Ack{}, err
 	}

@@ -155,13 +155,13 @@ type SyncGroupsResult struct {
 
 // AwaitClientsMovedInput: Old may be unreachable; Since is the flip.
 type AwaitClientsMovedInput struct {
-	Call   Call            `json:"call"`
-	Old    runbook.Site    `json:"old"`
-	New    runbook.Site    `json:"new"`
-	Groups []runbook.Group `json:"groups"`
-	Topics []string        `json:"topics"`
-	Since  time.Time       `json:"since"`
-	Within time.Duration   `json:"within"`
+	Call   Call          `json:"call"`
+	Old    runbook.Site  `json:"old"`
+	New    runbook.Site  `json:"new"`
+	Groups []string      `json:"groups"`
+	Topics []string      `json:"topics"`
+	Since  time.Time     `json:"since"`
+	Within time.Duration `json:"within"`
 }
 
 // AwaitClientsMovedResult: Complete when every group moved. Producing counts
@@ -170,6 +170,10 @@ type AwaitClientsMovedResult struct {
 	Complete     bool                 `json:"complete"`
 	OldReachable bool                 `json:"old_reachable"`
 	Groups       []runbook.ClientMove `json:"groups"`
-	Producing    int                  `json:"producing"`
-	Topics       int                  `json:"topics"`
+	// Moved groups, and those Left behind, that have no row in Groups: of more than
+	// runbook.ClientRows groups only those that have not moved have one.
+	Moved     int      `json:"moved,omitempty"`
+	Left      []string `json:"left,omitempty"`
+	Producing int      `json:"producing"`
+	Topics    int      `json:"topics"`
 }

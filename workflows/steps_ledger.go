@@ -181,6 +181,8 @@ type NotifyInput struct {
 	// Quietly ends what may be open under its key, by PagerDuty and the webhook; people
 	// are told nothing, since there may have been nothing.
 	Quietly bool `json:"quietly,omitempty"`
+	// Thread of the run in Slack that it belongs to; "": the team's, or the run's own.
+	Thread string `json:"thread,omitempty"`
 }
 
 // NotifyResult says what happened per channel: "sent", "not configured" or the

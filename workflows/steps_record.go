@@ -21,7 +21,8 @@ type LoadPlanResult struct {
 	Hash string       `json:"hash"`
 }
 
-// VerifySignatureInput is a command with the people it may come from.
+// VerifySignatureInput is a command with the person it says it comes from, nobody if the
+// plan lists none of that name: a plan may list thousands.
 type VerifySignatureInput struct {
 	Call    Call             `json:"call"`
 	Command runbook.Command  `json:"command"`

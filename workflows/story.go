@@ -71,24 +71,23 @@ type story struct {
 	ended     bool
 	ready     bool // commands can be judged
 
-	telling int              // notifications under way
-	paging  int              // those of them that page the pair's own people
-	turns   []workflow.Mutex // of teams, once they are told
-	// patience ends when the run waits for clients no longer.
-	patience workflow.Context
-	mu       workflow.Mutex
-	cancel   workflow.CancelFunc
-	gate     *gate
-	glass    *runbook.Signed    // the request, if it broke the glass
-	granted  []string           // overrides taken by breaking it, by path
-	asked    int                // questions so far
-	taken    map[string]Ack     // what was answered to commands, by their content
-	held     *runbook.PauseLine // asked for by a person, or under way
-	within   int                // steps that have begun and not ended: no pause in there
-	kept     bool               // retention is held, and not put back
-	thaws    time.Time          // when the freeze expires, if there is one
-	aborted  *runbook.Signed
-	expired  bool
+	telling int // notifications under way
+	paging  int // those of them that page the pair's own people
+	tellers workflow.Semaphore
+	teams   clientTeams
+	mu      workflow.Mutex
+	cancel  workflow.CancelFunc
+	gate    *gate
+	glass   *runbook.Signed    // the request, if it broke the glass
+	granted []string           // overrides taken by breaking it, by path
+	asked   int                // questions so far
+	taken   map[string]Ack     // what was answered to commands, by their content
+	held    *runbook.PauseLine // asked for by a person, or under way
+	within  int                // steps that have begun and not ended: no pause in there
+	kept    bool               // retention is held, and not put back
+	thaws   time.Time          // when the freeze expires, if there is one
+	aborted *runbook.Signed
+	expired bool
 
 	turned *runbook.Signed // the command that made a failover of a switchover
 	noTurn string          // why the run cannot be turned into one now, "" if it can
@@ -250,7 +249,7 @@ func (s *story) verifyRequest(ctx workflow.Context, in Start) error {
 		if kind := cmp.Or(s.report.Drill, runbook.DrillCanary); want.Operation == runbook.OpDrill && c.Choices[runbook.OpDrill] != kind {
 			return "", refuse(ErrCommandStale, "the request by %s is signed for a drill of the kind %q, not %q: ask with drctl drill %s --kind %s", c.By, c.Choices[runbook.OpDrill], kind, in.Pair, kind)
 		}
-		got, err := run(with(ctx, kindProbe, "signature of "+c.By), steps.VerifySignature, VerifySignatureInput{Call: s.call("verify request"), Command: *c, People: s.plan.People, Bot: s.plan.Bot})
+		got, err := run(with(ctx, kindProbe, "signature of "+c.By), steps.VerifySignature, VerifySignatureInput{Call: s.call("verify request"), Command: *c, People: s.plan.Called(c.By), Bot: s.plan.Bot})
 		if err != nil {
 			return "", err
 		}

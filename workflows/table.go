@@ -167,6 +167,10 @@ func (s *story) search(ctx workflow.Context) {
 // shownFindings bounds the live details, as people's eyes do.
 const shownFindings = 30
 
+// shownTeams, likewise: each of hundreds of messages shows the table anew, and a replay
+// does all of it at once.
+const shownTeams = 30
+
 // expect is the estimate as of now, nil where there is none.
 func (s *story) expect(ctx workflow.Context) *runbook.ETA {
 	if s.eta == nil || s.status.DryRun {
@@ -192,7 +196,10 @@ func (s *story) show(ctx workflow.Context) {
 	}
 	text += runbook.Table(s.status.Steps)
 	if len(s.status.Teams) > 0 {
-		text += "\n" + runbook.TeamTable(s.status.Teams)
+		text += "\n" + runbook.TeamTable(s.status.Teams[:min(shownTeams, len(s.status.Teams))])
+		if more := len(s.status.Teams) - shownTeams; more > 0 {
+			text += fmt.Sprintf("\nand %d teams more: drctl status %s\n", more, s.status.Pair)
+		}
 	}
 	for i, f := range s.status.Findings {
 		if i == shownFindings {

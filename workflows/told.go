@@ -95,6 +95,7 @@ func (s *story) send(ctx workflow.Context, in NotifyInput, turn workflow.Mutex, 
 		if turn == nil && EndsPage(in.Kind) && workflow.Await(ctx, func() bool { return s.paging == 0 }) != nil {
 			return
 		}
+		defer s.teller(ctx)()
 		got, err := run(with(ctx, kindPaper, summary), steps.Notify, in)
 		if in.Page {
 			keep(cameOf(ctx, in, got, err))
@@ -105,4 +106,16 @@ func (s *story) send(ctx workflow.Context, in NotifyInput, turn workflow.Mutex, 
 		}
 		workflow.GetLogger(ctx).Info("notified", "kind", in.Kind, "team", in.Team, "slack", got.Slack, "pagerduty", got.PagerDuty, "webhook", got.Webhook, "email", got.Email)
 	})
+}
+
+// teller waits for a place among those notifications that are under way, and returns what
+// gives it back.
+func (s *story) teller(ctx workflow.Context) (done func()) {
+	if s.tellers == nil {
+		s.tellers = workflow.NewSemaphore(ctx, mostTelling)
+	}
+	if s.tellers.Acquire(ctx, 1) != nil {
+		return func() {}
+	}
+	return func() { s.tellers.Release(1) }
 }

@@ -113,7 +113,7 @@ func (a *acting) AwaitClientsMoved(ctx context.Context, in workflows.AwaitClient
 	}
 	out.Complete = true
 	for _, g := range in.Groups {
-		out.Groups = append(out.Groups, runbook.ClientMove{Group: g.Name, MembersNew: 1, Moved: true})
+		out.Groups = append(out.Groups, runbook.ClientMove{Group: g, MembersNew: 1, Moved: true})
 	}
 	return out, nil
 }

@@ -13,6 +13,9 @@ import (
 // perMinute is how often a method may be called for one channel.
 var perMinute = map[string]int{"chat.postMessage": 60, "chat.update": 50, "views.open": 100, "views.update": 100, "chat.postEphemeral": 100}
 
+// paceOf is a second on the way: two calls that leave so far apart arrive with less between them.
+const paceOf = 900 * time.Millisecond
+
 // What comes of what users do is no fault of the app's.
 const (
 	closed  = "not_found: the user has closed it"
@@ -120,6 +123,13 @@ func (s *Slack) turnedAway(w http.ResponseWriter, c call) bool {
 		s.limits[c.method]--
 		wait = time.Second
 	}
+	if last, now := s.paced[c.text("channel")], time.Now(); s.paced != nil && c.method == "chat.postMessage" && wait == 0 {
+		if now.Sub(last) < paceOf {
+			wait = time.Second / 2 // Retry-After is told in whole seconds, and rounded up
+		} else {
+			s.paced[c.text("channel")] = now
+		}
+	}
 	if most := perMinute[c.method]; most > 0 && wait == 0 {
 		key, now := c.method+" "+c.text("channel"), time.Now()
 		recent := s.calls[key]
@@ -134,6 +144,7 @@ func (s *Slack) turnedAway(w http.ResponseWriter, c call) bool {
 		s.calls[key] = recent
 	}
 	if wait > 0 {
+		s.refused[c.method]++
 		w.Header().Set("Retry-After", fmt.Sprint(int(wait.Seconds()+1)))
 		w.WriteHeader(http.StatusTooManyRequests)
 		return true

@@ -41,6 +41,8 @@ type Slack struct {
 	counted  map[string]int
 	down     bool
 	twice    bool
+	paced    map[string]time.Time // channel → its last message, where each has its second; nil: as a rule
+	refused  map[string]int       // calls that were turned away for the limits, by method
 }
 
 // Message of a channel.
@@ -73,7 +75,7 @@ type hook struct {
 func Start() (*Slack, error) {
 	s := &Slack{
 		views: map[string]*View{}, triggers: map[string]trigger{}, hooks: map[string]*hook{},
-		limits: map[string]int{}, calls: map[string][]time.Time{}, counted: map[string]int{},
+		limits: map[string]int{}, calls: map[string][]time.Time{}, counted: map[string]int{}, refused: map[string]int{},
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /api/{method}", s.api)
@@ -149,6 +151,21 @@ func (s *Slack) Limit(method string, n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.limits[method] = n
+}
+
+// EachSecond takes one message a second for each channel from now on and never two at once: Slack's own word for its limit, which it
+// lets bursts pass for a while.
+func (s *Slack) EachSecond() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.paced = map[string]time.Time{}
+}
+
+// Refused counts the calls of a method that came too often.
+func (s *Slack) Refused(method string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.refused[method]
 }
 
 // Twice delivers each envelope two times from now on, as Slack does when an acknowledgement is lost.

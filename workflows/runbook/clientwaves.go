@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/drawbridge-dr/drawbridge/client/record"
 )
@@ -40,25 +39,25 @@ func waiting(waves [][]Group) []string {
 
 // Released is r with a wave's groups let go; same epoch.
 func Released(r record.Record, wave []Group, by By) record.Record {
-	r.Waits = slices.DeleteFunc(slices.Clone(r.Waits), func(name string) bool {
-		return slices.ContainsFunc(wave, func(g Group) bool { return g.Name == name })
-	})
+	free := WaysOf(wave)
+	r.Waits = slices.DeleteFunc(slices.Clone(r.Waits), func(name string) bool { return free[name] != "" })
 	return changed(r, by)
 }
 
 // HaltClients judges a wave of clients that others wait for: too many that were not
 // seen at the new site need a person.
-func HaltClients(moves []ClientMove, percent int) Verdict {
+func HaltClients(m Moves, percent int) Verdict {
 	v := Verdict{OK: true}
 	var missing []string
-	for _, m := range moves {
+	for _, m := range m.Rows {
 		if !m.Moved {
 			missing = append(missing, fmt.Sprintf("%s (%d members at the old site, %d at the new one)", m.Group, m.MembersOld, m.MembersNew))
 		}
 	}
-	if len(missing)*100 > percent*len(moves) {
+	missing = append(missing, m.Left...)
+	if all := len(m.Rows) + len(m.Left) + m.Moved; len(missing)*100 > percent*all {
 		v.need("", "%d of %d groups of this wave have not moved, more than %d %%: %s; the groups of later waves stand still until then. Retry looks again, skip with a reason lets the next wave go",
-			len(missing), len(moves), percent, strings.Join(missing, ", "))
+			len(missing), all, percent, groupList(missing))
 	}
 	return v
 }

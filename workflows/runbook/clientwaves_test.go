@@ -67,16 +67,16 @@ func TestAWaveOfClientsHaltsAboveItsThreshold(t *testing.T) {
 		moves[i] = ClientMove{Group: string(rune('a' + i)), Moved: i > 1}
 	}
 	moves[0].MembersOld = 3
-	if v := HaltClients(moves, 20); !v.OK {
+	if v := HaltClients(Moves{Rows: moves}, 20); !v.OK {
 		t.Errorf("20 of 20 %% halt: %v", v.Reasons)
 	}
-	v := HaltClients(moves, 19)
+	v := HaltClients(Moves{Rows: moves}, 19)
 	if v.OK || !slices.ContainsFunc(v.Reasons, func(s string) bool {
 		return strings.Contains(s, "2 of 10 groups") && strings.Contains(s, "a (3 members at the old site, 0 at the new one), b (0")
 	}) {
 		t.Errorf("%+v", v)
 	}
-	if !HaltClients(nil, 1).OK {
+	if !HaltClients(Moves{}, 1).OK {
 		t.Error("a wave of nobody halts")
 	}
 }

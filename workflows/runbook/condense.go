@@ -10,6 +10,10 @@ package runbook
 // each: about half a megabyte.
 const RowLimit = 2000
 
+// ClientRows are how many groups have a row each of what was seen of their clients: of
+// ten thousand that do not move their names alone are a third of a megabyte.
+const ClientRows = 500
+
 // GroupSum is what a condensed row of a group says in the place of offsets.
 type GroupSum struct {
 	Partitions int   `json:"partitions"`

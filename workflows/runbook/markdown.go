@@ -159,10 +159,16 @@ func (r Report) evidence(line func(string, ...any)) {
 	if len(r.Teams) > 0 {
 		line("\n## Teams\n\n%s", TeamTable(r.Teams))
 	}
-	if len(r.Clients) > 0 {
+	if len(r.Clients)+r.ClientsMoved > 0 {
 		line("\n## Clients\n\n| group | on the old site | on the new site | moved |\n|---|---|---|---|")
 		for _, c := range r.Clients {
 			line("| %s | %d | %d | %t |", cell(c.Group), c.MembersOld, c.MembersNew, c.Moved)
+		}
+		for _, g := range r.ClientsLeft {
+			line("| %s | | | false |", cell(g))
+		}
+		if r.ClientsMoved > 0 {
+			line("\n%d groups more have moved.", r.ClientsMoved)
 		}
 	}
 	r.wasAway(line)

@@ -79,10 +79,15 @@ type Report struct {
 	// appended.
 	RecoveryForecast []GroupForecast `json:"recovery_forecast,omitempty"`
 	// Export is the topic that lagged records were archived in.
-	Export    string            `json:"export,omitempty"`
-	Offsets   []GroupRisk       `json:"group_offsets,omitempty"`
-	Pipelines []Placement       `json:"pipelines,omitempty"`
-	Clients   []ClientMove      `json:"clients,omitempty"`
+	Export    string       `json:"export,omitempty"`
+	Offsets   []GroupRisk  `json:"group_offsets,omitempty"`
+	Pipelines []Placement  `json:"pipelines,omitempty"`
+	Clients   []ClientMove `json:"clients,omitempty"`
+	// ClientsMoved are groups that have moved, ClientsLeft those that have not, which have
+	// no row in Clients: there are thousands.
+	ClientsMoved int      `json:"clients_moved,omitempty"`
+	ClientsLeft  []string `json:"clients_left,omitempty"`
+
 	EndedTxns []OpenTransaction `json:"ended_transactions,omitempty"`
 	Stops     []PartitionRisk   `json:"stop_offsets,omitempty"`
 	// Copied is what a rebuild had to copy, in records and bytes, and how long it

@@ -79,16 +79,6 @@ func (p Plan) Channels(t Team) Notify {
 	return out
 }
 
-// TeamOf is the team that a group belongs to, "" for none.
-func (p Plan) TeamOf(group string) string {
-	for _, t := range p.Teams {
-		if slices.Contains(t.Groups, group) {
-			return t.Name
-		}
-	}
-	return ""
-}
-
 // TeamLine is how a team stands in a run that moves its clients.
 type TeamLine struct {
 	Team   string   `json:"team"`
@@ -102,16 +92,15 @@ type TeamLine struct {
 	AcknowledgedAt time.Time `json:"acknowledged_at,omitzero"`
 	// EscalatedAt is when it was told again, since nobody had acknowledged.
 	EscalatedAt time.Time `json:"escalated_at,omitzero"`
-	// Moved groups, on Kafka's evidence; nil: not looked at yet. Left have not.
+	// Moved groups, on Kafka's evidence; nil: not looked at yet. Left have not, the first
+	// few of them: the report's clients have all.
 	Moved *int     `json:"moved,omitempty"`
 	Left  []string `json:"left,omitempty"`
 }
 
 // TeamsTurn are a team's groups in a wave.
-func TeamsTurn(t Team, wave []Group) []string {
-	return slices.DeleteFunc(slices.Clone(t.Groups), func(name string) bool {
-		return !slices.ContainsFunc(wave, func(g Group) bool { return g.Name == name })
-	})
+func TeamsTurn(t Team, wave Ways) []string {
+	return slices.DeleteFunc(slices.Clone(t.Groups), func(name string) bool { return wave[name] == "" })
 }
 
 // TeamLines are those of a run that begins to move clients, in the plan's order.
@@ -123,19 +112,22 @@ func TeamLines(p Plan) []TeamLine {
 	return out
 }
 
-// Count takes over what Kafka shows of the team's groups.
-func (l *TeamLine) Count(seen []ClientMove) {
+// Count takes over what Kafka shows of the team's groups: those that have moved.
+func (l *TeamLine) Count(seen map[string]bool) {
 	moved := 0
 	l.Left = nil
 	for _, g := range l.Groups {
-		if slices.ContainsFunc(seen, func(m ClientMove) bool { return m.Group == g && m.Moved }) {
+		if seen[g] {
 			moved++
-		} else {
+		} else if len(l.Left) < leftShown {
 			l.Left = append(l.Left, g)
 		}
 	}
 	l.Moved = &moved
 }
+
+// leftShown of a team's groups that have not moved are named in its line.
+const leftShown = 5
 
 // AllMoved: nothing is left for the team to do.
 func (l TeamLine) AllMoved() bool { return l.Moved != nil && *l.Moved == len(l.Groups) }
@@ -182,13 +174,9 @@ func groupList(names []string) string {
 
 // TeamMessage is what a team is told when its clients move to a site; over: by a run
 // that takes no acknowledgement any more.
-func TeamMessage(p Plan, t Team, to Site, operation, drill string, epoch int64, over bool) (title, text string) {
-	why := operation
-	if drill != "" {
-		why = drill + " drill, " + operation
-	}
-	title = fmt.Sprintf("team %s: %d groups move to %s (%s of %s)", t.Name, len(t.Groups), to.Name, why, p.Pair)
-	byHand, byName, byThemselves := p.byWay(t)
+func TeamMessage(p Plan, ways Ways, t Team, to Site, operation, drill string, epoch int64, over bool) (title, text string) {
+	title = fmt.Sprintf("team %s: %d groups move to %s (%s of %s)", t.Name, len(t.Groups), to.Name, why(operation, drill), p.Pair)
+	byHand, byName, byThemselves := ways.split(t)
 	lines := []string{fmt.Sprintf("pair %s is active at %s since epoch %d", p.Pair, to.Name, epoch)}
 	if len(byHand) > 0 {
 		lines = append(lines, fmt.Sprintf("to be moved by you: %s; stop their members on the old site, start them with the bootstrap servers %s", groupList(byHand), strings.Join(to.Kafka.Bootstrap, ",")))
@@ -204,36 +192,17 @@ func TeamMessage(p Plan, t Team, to Site, operation, drill string, epoch int64, 
 	}
 	switch {
 	case !over:
-		lines = append(lines, fmt.Sprintf("whoever looks after it: drctl acknowledge %s --team %s", p.Pair, t.Name))
+		said := fmt.Sprintf("whoever looks after it: drctl acknowledge %s --team %s", p.Pair, t.Name)
+		if p.Channels(t).PagerDuty != nil {
+			said += "; an acknowledgement in PagerDuty alone is not seen here"
+		}
+		lines = append(lines, said)
 	case p.Channels(t).PagerDuty != nil:
 		lines = append(lines, "the run ends now, and nobody can acknowledge it here any more: whoever looks after it resolves it in PagerDuty")
 	default:
 		lines = append(lines, "the run ends now, and nobody can acknowledge it here any more")
 	}
 	return title, strings.Join(lines, "\n")
-}
-
-// Mild tells whether a team need not be woken: the move is planned, and its clients
-// move by themselves.
-func (p Plan) Mild(t Team, operation string) bool {
-	byHand, byName, _ := p.byWay(t)
-	return operation != OpFailover && len(byHand)+len(byName) == 0
-}
-
-// byWay are a team's groups by who moves them.
-func (p Plan) byWay(t Team) (byHand, byName, byThemselves []string) {
-	for _, g := range p.Groups {
-		switch {
-		case !slices.Contains(t.Groups, g.Name):
-		case g.Move == MovePage:
-			byHand = append(byHand, g.Name)
-		case g.Move == MoveRebootstrap:
-			byName = append(byName, g.Name)
-		default:
-			byThemselves = append(byThemselves, g.Name)
-		}
-	}
-	return byHand, byName, byThemselves
 }
 
 // Row says a line for people: team, groups, told, acknowledged, moved.
@@ -257,7 +226,10 @@ func (l TeamLine) Row() []string {
 	if l.Moved != nil {
 		moved = fmt.Sprintf("%d of %d", *l.Moved, len(l.Groups))
 		if len(l.Left) > 0 {
-			moved += ", not " + groupList(l.Left)
+			moved += ", not " + strings.Join(l.Left, ", ")
+		}
+		if more := len(l.Groups) - *l.Moved - len(l.Left); more > 0 {
+			moved += fmt.Sprintf(" and %d more", more)
 		}
 	}
 	return []string{l.Team, groupList(l.Groups), told, acked, moved}

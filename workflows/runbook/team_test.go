@@ -59,7 +59,7 @@ func TestATeamIsToldWhatItHasToDo(t *testing.T) {
 	p.Groups = append(p.Groups, Group{Name: "hand", Move: MovePage}, Group{Name: "dns", Move: MoveRebootstrap}, Group{Name: "others", Move: MovePage})
 	team := Team{Name: "web", Groups: slices.DeleteFunc(p.GroupNames(), func(g string) bool { return g == "others" })}
 	to := Site{Name: "west", Kafka: Kafka{Bootstrap: []string{"w1:9092", "w2:9092"}}}
-	title, text := TeamMessage(p, team, to, OpFailover, "", 7, false)
+	title, text := TeamMessage(p, WaysOf(p.Groups), team, to, OpFailover, "", 7, false)
 	if title != "team web: 27 groups move to west (failover of orders)" {
 		t.Errorf("title %q", title)
 	}
@@ -74,13 +74,13 @@ func TestATeamIsToldWhatItHasToDo(t *testing.T) {
 	if strings.Contains(text, "others") {
 		t.Errorf("another team's group:\n%s", text)
 	}
-	title, text = TeamMessage(p, Team{Name: "web", Groups: []string{"dns"}}, to, OpSwitchover, "full", 8, false)
+	title, text = TeamMessage(p, WaysOf(p.Groups), Team{Name: "web", Groups: []string{"dns"}}, to, OpSwitchover, "full", 8, false)
 	if !strings.Contains(title, "full drill, switchover") || strings.Contains(text, "by you") || strings.Contains(text, "come again") {
 		t.Errorf("a drill's planned move: %q\n%s", title, text)
 	}
-	_, text = TeamMessage(p, team, to, OpFailover, "", 7, true)
+	_, text = TeamMessage(p, WaysOf(p.Groups), team, to, OpFailover, "", 7, true)
 	team.PagerDuty = &PagerDuty{RoutingKey: "${env:WEB}"}
-	_, paged := TeamMessage(p, team, to, OpFailover, "", 7, true)
+	_, paged := TeamMessage(p, WaysOf(p.Groups), team, to, OpFailover, "", 7, true)
 	if !strings.HasSuffix(text, "the run ends now, and nobody can acknowledge it here any more") || !strings.HasSuffix(paged, "resolves it in PagerDuty") || strings.Contains(text+paged, "drctl acknowledge") {
 		t.Errorf("at the end of the run:\n%s\n%s", text, paged)
 	}
@@ -100,11 +100,11 @@ func TestATeamThatHasMovedOrIsLookedAfterIsNotEscalated(t *testing.T) {
 		if got := c.line.Escalates(); got != c.want {
 			t.Errorf("%+v escalates: %t", c.line, got)
 		}
-		c.line.Count([]ClientMove{{Group: "a", MembersOld: 1}, {Group: "b", Moved: true}})
+		c.line.Count(map[string]bool{"b": true})
 		if got := c.line.Escalates(); got != c.want || c.line.AllMoved() || c.line.Row()[4] != "0 of 1, not a" {
 			t.Errorf("%+v escalates: %t", c.line, got)
 		}
-		c.line.Count([]ClientMove{{Group: "a", Moved: true}})
+		c.line.Count(map[string]bool{"a": true})
 		if c.line.Escalates() || !c.line.AllMoved() || c.line.Row()[4] != "1 of 1" {
 			t.Errorf("%+v has moved", c.line)
 		}
