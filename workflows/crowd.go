@@ -114,15 +114,15 @@ func (s *story) tellRound(ctx workflow.Context, site runbook.Site, r round) {
 // expectTold makes the row of a page whose channels answer one by one.
 func (s *story) expectTold(ctx workflow.Context, n teamNote) int {
 	to := n.in.Notify
-	said := func(has bool) string {
+	said := func(has bool, not string) string {
 		if has {
 			return onItsWay
 		}
-		return runbook.NotConfigured
+		return not
 	}
 	t := runbook.Told{
 		At: workflow.Now(ctx), Kind: n.in.Kind, Title: n.in.Title, Mention: n.in.Mention,
-		Slack: onItsWay, PagerDuty: said(to.PagerDuty != nil), Webhook: said(to.Webhook != nil), Email: said(to.SMTP != nil),
+		Slack: onItsWay, PagerDuty: said(to.PagerDuty != nil, runbook.NotConfigured), Webhook: said(to.Webhook != nil, ""), Email: said(to.SMTP != nil, ""),
 	}
 	l := &s.status.Teams[n.i]
 	l.Told = append(l.Told, t)
@@ -139,8 +139,10 @@ func (s *story) tellCrowds(ctx workflow.Context, channel string, crowds []runboo
 	turn := s.teams.rooms[channel]
 	free, _ := workflow.NewDisconnectedContext(ctx)
 	s.telling++
+	kept := s.keeping(true)
 	workflow.Go(free, func(ctx workflow.Context) {
 		defer func() { s.telling-- }()
+		defer kept()
 		if turn.Lock(ctx) == nil {
 			defer turn.Unlock()
 		}

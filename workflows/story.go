@@ -73,6 +73,7 @@ type story struct {
 
 	telling int // notifications under way
 	paging  int // those of them that page the pair's own people
+	unkept  int // those of them that page anybody, whose outcome the report is to have
 	tellers workflow.Semaphore
 	teams   clientTeams
 	mu      workflow.Mutex
@@ -356,12 +357,11 @@ func (s *story) close(ctx workflow.Context, err error) (Result, error) {
 		r.EpochAfter, r.Active, r.DebtsOpen = s.rec.Epoch, s.rec.Active, s.rec.FenceDebt
 	}
 	res := Result{OpID: s.id, Outcome: outcome, Epoch: r.EpochAfter, Active: r.Active}
-	if len(s.status.Teams) > 0 { // the report tells whom each channel reached: tellings have their bounded time
-		if terr := workflow.Await(ctx, func() bool { return s.telling == 0 }); terr != nil {
-			return res, terr
-		}
-		r.Teams = s.status.Teams
+	// The report tells whom each channel reached: pages have their bounded time.
+	if terr := workflow.Await(ctx, func() bool { return s.unkept == 0 }); terr != nil {
+		return res, terr
 	}
+	r.Teams = s.status.Teams
 	if !s.status.DryRun {
 		saved, serr := run(with(ctx, kindPaper, "report"), steps.SaveReport, SaveReportInput{Call: s.call("save report"), Folder: s.plan.Reports, Report: *r, Offsets: s.offsets})
 		if serr != nil {

@@ -84,8 +84,10 @@ func (s *story) send(ctx workflow.Context, in NotifyInput, turn workflow.Mutex, 
 	if pages {
 		s.paging++
 	}
+	kept := s.keeping(in.Page)
 	workflow.Go(free, func(ctx workflow.Context) {
 		defer func() { s.telling-- }()
+		defer kept()
 		if turn != nil && turn.Lock(ctx) == nil {
 			defer turn.Unlock()
 		}
@@ -95,7 +97,9 @@ func (s *story) send(ctx workflow.Context, in NotifyInput, turn workflow.Mutex, 
 		if turn == nil && EndsPage(in.Kind) && workflow.Await(ctx, func() bool { return s.paging == 0 }) != nil {
 			return
 		}
-		defer s.teller(ctx)()
+		if in.Team != "" { // the pair's own people wait for nobody
+			defer s.teller(ctx)()
+		}
 		got, err := run(with(ctx, kindPaper, summary), steps.Notify, in)
 		if in.Page {
 			keep(cameOf(ctx, in, got, err))
@@ -118,4 +122,14 @@ func (s *story) teller(ctx workflow.Context) (done func()) {
 		return func() {}
 	}
 	return func() { s.tellers.Release(1) }
+}
+
+// keeping notes a page whose outcome the report is to have, until what it returns is
+// called.
+func (s *story) keeping(page bool) (kept func()) {
+	if !page {
+		return func() {}
+	}
+	s.unkept++
+	return func() { s.unkept-- }
 }

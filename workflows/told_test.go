@@ -1,12 +1,14 @@
 package workflows
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
 
+	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/temporal"
 
 	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
@@ -131,4 +133,35 @@ func TestTheEndOfARunIsToldInAsManyWordsAsAPageHas(t *testing.T) {
 	if n := utf8.RuneCountInString(last.Text); last.Kind != NotifyFinished || n != mostSaid+2 {
 		t.Errorf("%s: %d characters", last.Kind, n)
 	}
+}
+
+// A page that is still on its way when the run ends is in the report all the same: whoever reads it must see whom nobody reached.
+func TestAPageThatHangsAtTheEndIsInTheKeptReport(t *testing.T) {
+	w := lost()
+	w.plan.Groups = append(w.plan.Groups, runbook.Group{Name: "loose", Move: runbook.MovePage})
+	slow := &slowPager{world: w}
+	s := newStageOf(t, w, slow)
+	s.react = agree
+	s.run(Failover, FailoverInput{Start: request(runbook.OpFailover)})
+	s.outcome(runbook.Partly)
+	for what, told := range map[string][]runbook.Told{"kept": w.report.Told, "returned": s.res.Report.Told} {
+		i := slices.IndexFunc(told, func(o runbook.Told) bool { return o.Kind == NotifyMove })
+		if i < 0 || told[i].Webhook != "the webhook did not answer" {
+			t.Errorf("the %s report tells of %+v", what, told)
+		}
+	}
+}
+
+// slowPager takes its time over by-hand groups, and then says that it reached nobody.
+type slowPager struct{ *world }
+
+func (p *slowPager) Notify(ctx context.Context, in NotifyInput) (NotifyResult, error) {
+	out, err := p.world.Notify(ctx, in)
+	if in.Kind != NotifyMove {
+		return out, err
+	}
+	if activity.GetInfo(ctx).Attempt < 3 {
+		return out, temporal.NewApplicationError("later", ErrUnreachable)
+	}
+	return NotifyResult{Slack: runbook.NotConfigured, PagerDuty: runbook.NotConfigured, Webhook: "the webhook did not answer"}, nil
 }
