@@ -115,9 +115,15 @@ type fakeEngine struct {
 // startEngine serves e and gives the site's engine.
 func startEngine(t *testing.T, e *fakeEngine) runbook.Engine {
 	t.Helper()
+	return serveEngine(t, e, e)
+}
+
+// serveEngine is startEngine for a fake that knows more than e.
+func serveEngine(t *testing.T, e *fakeEngine, links rest.Links) runbook.Engine {
+	t.Helper()
 	e.fences, e.mirrors = map[string]api.Fence{}, map[string]string{}
 	admin := rest.Access{Tokens: []rest.Token{{Name: "worker", Role: rest.RoleAdmin, Secret: "a-token-of-sixteen"}}}
-	srv := httptest.NewTLSServer(rest.New(rest.Options{Links: e, Access: admin, Version: "test", Ready: func() error { return nil }, Logger: discard}))
+	srv := httptest.NewTLSServer(rest.New(rest.Options{Links: links, Access: admin, Version: "test", Ready: func() error { return nil }, Logger: discard}))
 	t.Cleanup(srv.Close)
 	path, ca := filepath.Join(t.TempDir(), "token"), filepath.Join(t.TempDir(), "ca.pem")
 	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw}), 0o600); err != nil {

@@ -107,11 +107,21 @@ func (a *Activities) SyncGroups(ctx context.Context, in workflows.LinkGroupsInpu
 	return a.groupOffsets(ctx, in, func(e *api.Client) (api.GroupSync, error) { return e.SyncGroups(ctx, in.Link.Name) })
 }
 
-// OwnGroups has the engine take the offsets on its destination for its own.
-func (a *Activities) OwnGroups(ctx context.Context, in workflows.LinkGroupsInput) (workflows.SyncGroupsResult, error) {
-	return a.groupOffsets(ctx, in, func(e *api.Client) (api.GroupSync, error) {
-		return e.OwnGroups(ctx, in.Link.Name, api.TakeOwnership{Groups: in.Groups})
+// ownWithin is how long what is amiss with groups that are owned may take to go by itself.
+const ownWithin = 5 * time.Second
+
+// OwnGroups has the engine take the offsets on its destination for its own. A mirror that
+// has rejoined a moment ago does not know its position, and the engine says so of each of
+// its groups: it is asked again, since only what stays is for people.
+func (a *Activities) OwnGroups(ctx context.Context, in workflows.LinkGroupsInput) (out workflows.SyncGroupsResult, err error) {
+	_, err = poll(ctx, ownWithin, func(ctx context.Context) (bool, error) {
+		var err error
+		out, err = a.groupOffsets(ctx, in, func(e *api.Client) (api.GroupSync, error) {
+			return e.OwnGroups(ctx, in.Link.Name, api.TakeOwnership{Groups: in.Groups})
+		})
+		return len(out.Problems) == 0, err
 	})
+	return out, err
 }
 
 func (a *Activities) groupOffsets(ctx context.Context, in workflows.LinkGroupsInput, do func(*api.Client) (api.GroupSync, error)) (workflows.SyncGroupsResult, error) {
