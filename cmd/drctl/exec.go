@@ -40,6 +40,7 @@ type execFlags struct {
 	vaultToken         string
 	killTimeout, splay time.Duration
 	restart            bool
+	pass               []string
 }
 
 const execLong = `exec runs a command so that it follows the pair's record of truth in Consul.
@@ -63,6 +64,10 @@ leaves behind when it ends is stopped too (on Linux also what made itself a daem
 A --credentials file holds KEY=VALUE lines; ${file:/path}, ${file:/path:key}, ${env:NAME} and, with --vault-token-file,
 ${vault:mount/path#key} in a value are put in at each start, so that rotated secrets are taken. What is wrong is said by its
 key, never with a value.
+
+The child inherits the environment without what drctl itself logs in with: CONSUL_HTTP_TOKEN(_FILE), CONSUL_HTTP_AUTH,
+CONSUL_CLIENT_CERT and _KEY, TEMPORAL_API_KEY and Temporal's client certificate and key, and all of DRCTL_. An application that
+needs one of them gets it by --pass-env, or better one of its own by --credentials.
 
 Consul's token and TLS settings come from CONSUL_HTTP_TOKEN(_FILE), CONSUL_CACERT and so on; it needs to read
 drawbridge/<pair>/active and to write drawbridge/<pair>/acks/.`
@@ -90,6 +95,7 @@ func (a *app) execCommand() *cobra.Command {
 	f.StringVar(&x.instance, "instance", "", "name of this instance in its group's acknowledgements (default: host name and process id)")
 	f.StringToStringVar(&x.credentials, "credentials", nil, "SITE=FILE with KEY=VALUE lines that are given to the child at that site; may be repeated")
 	f.StringVar(&x.vaultToken, "vault-token-file", "", "file with a token of Vault that its agent renews, for ${vault:…} in credentials; VAULT_ADDR says where Vault is")
+	f.StringSliceVar(&x.pass, "pass-env", nil, "NAME of a variable with a credential of drctl's own (CONSUL_HTTP_TOKEN, …) that the child shall have too; may be repeated")
 	f.DurationVar(&x.killTimeout, "kill-timeout", 30*time.Second, "between SIGTERM and SIGKILL; more than producers need to flush")
 	f.DurationVar(&x.splay, "splay", 0, "bound of a random pause before a start that the record causes")
 	f.BoolVar(&x.restart, "restart", false, "start a child that ended by itself again, after 1 s doubling to 30 s")
@@ -126,7 +132,7 @@ func (a *app) exec(signalled context.Context, x execFlags, command []string) err
 	stderr, _ := a.stderr.(*os.File)
 	cfg := supervise.Config{
 		Pair: x.pair, Group: x.group, Instance: x.instance, Command: command, Credentials: x.credentials,
-		KillTimeout: x.killTimeout, Splay: x.splay, Restart: x.restart,
+		KillTimeout: x.killTimeout, Splay: x.splay, Restart: x.restart, Pass: x.pass,
 		Stdin: stdin, Stdout: stdout, Stderr: stderr, Log: a.logger(),
 	}
 	watch := x.config(a)

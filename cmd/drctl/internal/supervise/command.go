@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"text/template"
@@ -26,11 +25,12 @@ type command struct {
 	credentials map[string]string // env file by site
 	resolve     func(string) (string, error)
 	pair, group string
+	pass        []string // see Config
 }
 
 // newCommand parses all arguments, so that a mistyped placeholder is found at the start and not in a failover.
 func newCommand(cfg Config) (command, error) {
-	c := command{credentials: cfg.Credentials, resolve: cfg.Resolve, pair: cfg.Pair, group: cfg.Group}
+	c := command{credentials: cfg.Credentials, resolve: cfg.Resolve, pair: cfg.Pair, group: cfg.Group, pass: cfg.Pass}
 	var faults []error
 	for i, arg := range cfg.Command {
 		t, err := template.New(fmt.Sprintf("argument %d", i)).Option("missingkey=error").Parse(arg)
@@ -62,7 +62,7 @@ func (c command) forTarget(t target) (argv, env []string, err error) {
 		}
 		argv = append(argv, b.String())
 	}
-	env = slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, ownPrefix) })
+	env = inherited(os.Environ(), c.pass)
 	if len(c.credentials) > 0 {
 		file, ok := c.credentials[t.place.Site]
 		if !ok {

@@ -29,6 +29,8 @@ type Config struct {
 	// Resolve puts secrets in the place of references in the values of those files, at each start; nil: values are as
 	// they stand there.
 	Resolve func(value string) (string, error)
+	// Pass names variables of drctl's own credentials that the child gets all the same.
+	Pass []string
 	// KillTimeout is how long the child has between SIGTERM and SIGKILL. It should exceed what a producer needs to flush
 	// (delivery.timeout.ms), and a freeze waits for it.
 	KillTimeout time.Duration
@@ -59,7 +61,7 @@ func (c Config) Validate() error {
 			faults = append(faults, fmt.Errorf("site %s: %w", site, err))
 		}
 	}
-	return errors.Join(faults...)
+	return errors.Join(append(faults, mayPass(c.Pass)...)...)
 }
 
 // Run follows updates until the command has ended for good, and returns the exit code to end with: the child's own, 128 + n
