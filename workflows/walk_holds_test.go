@@ -167,8 +167,8 @@ func (w *watcher) inTheirPlaces(before *world) {
 		return slices.ContainsFunc(r.Findings, func(f string) bool { return strings.Contains(f, text) })
 	}
 	skipped := slices.ContainsFunc(r.Steps, func(l runbook.StepLine) bool { return l.State == runbook.StateSkipped })
-	if w.intruded != "" || skipped || says("there is no way back") {
-		return
+	if r.Operation == "" || w.intruded != "" || skipped || says("there is no way back") {
+		return // without a report nobody has been told of anything
 	}
 	if w.tale.op == runbook.OpUnfence && (w.failed != nil || r.Outcome == runbook.NoChange) {
 		if now := w.w.pods.text(); now != before.pods.text() {
