@@ -62,6 +62,7 @@ test-long: ground java-ground fuzz servers readers kubernetes ## fuzzing (FUZZTI
 # `make test` has all of it that takes no minutes. What it prints last is what nothing here can try: see deploy/README.md.
 deploy-check: ground java-ground servers readers kubernetes ## what deploy/ holds: read by those who will read it, started without a container engine
 	go test -count=1 -timeout 20m -tags $(TAGS_DEPLOY) ./test/deploy ./activities/kube
+	go test -count=1 -timeout 20m -tags $(TAGS_DEPLOY) -run 'InKubernetes' ./workflows
 	@sed -n '/^## Not tried/,$$p' deploy/README.md
 
 docs: ground ## write docs/plan.md anew from the code

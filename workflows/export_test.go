@@ -164,6 +164,17 @@ func (w World) Abandoned() World {
 // AskUnfence is ann's request to take what Abandon left.
 func AskUnfence() UnfenceInput { return unfencing(runbook.OverrideLock) }
 
+// AskUnfenceOf is ann's request to take what an operation left at its home.
+func AskUnfenceOf(operation string) UnfenceInput {
+	return unfencingAt([]string{operation}, []string{home}, runbook.OverrideLock)
+}
+
+// InKubernetes gives the pair's group workloads.
+func (w World) InKubernetes(places ...runbook.Workloads) World {
+	w.w.inKubernetes(places...)
+	return w
+}
+
 func (w World) set(site string, down bool) {
 	w.w.mu.Lock()
 	defer w.w.mu.Unlock()
