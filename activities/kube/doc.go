@@ -5,7 +5,12 @@
 //
 // What must outlive a worker stands in annotations of the workload itself, written
 // by the same patch as the change that they belong to. Every call looks first, so
-// that it may be made any number of times.
+// that it may be made any number of times, and leaves alone what was asked for later:
+// see Request.
+//
+// No pod is left when a workload's controller has seen that it is to have none, counts
+// none, and then none is listed. ReplicaSets in between are not looked at: the worker
+// would need a right on them.
 //
 // Not looked at: a HorizontalPodAutoscaler (Kubernetes has it rest while a workload
 // has 0 replicas, and go on afterwards) and a PodDisruptionBudget (it binds

@@ -178,6 +178,11 @@ func rolloutInPlace(c *cluster) {
 	if !maps.Equal(after, c.uids("roll")) {
 		c.t.Error("the same operation restarted pods twice")
 	}
+	// A step of an earlier run that comes late.
+	list, err = n.Restart(c.t.Context(), Request{Operation: "op-0", Epoch: 1, At: time.Now().Add(-time.Hour)}, names, soon)
+	if bad := runbook.Troubled(list); err != nil || len(bad) != 2 || !strings.Contains(bad[0].Problem, "after this was asked") || !maps.Equal(after, c.uids("roll")) {
+		c.t.Errorf("a late restart said %v, error %v", list, err)
+	}
 }
 
 func (c *cluster) uids(ns string) map[string]bool {

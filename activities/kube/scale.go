@@ -60,7 +60,9 @@ func (n *Namespace) stop(ctx context.Context, w workload, r Request) (line runbo
 	case by != "" && r.news(w):
 		// What an earlier request stopped is ours now, so that nobody starts it for that one.
 		err = n.patch(ctx, w, map[string]any{"metadata": map[string]any{"annotations": map[string]any{StoppedBy: r.Operation, Asked: r.text()}}})
-		line.Problem = "it was being marked as stopped by " + r.Operation
+		if isConflict(err) {
+			line.Problem = "it was being marked as stopped by " + r.Operation
+		}
 	}
 	if err != nil && !isConflict(err) {
 		return line, false, err
