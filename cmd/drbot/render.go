@@ -53,6 +53,9 @@ func runView(p *planned, st workflows.Status, end string) message {
 		blocks = append(blocks, slack.NewActionBlock("answers", buttons...))
 		if teams := teamButtons(st); len(teams) > 0 {
 			blocks = append(blocks, slack.NewActionBlock("teams", teams...))
+			if more := len(waitingTeams(st)) - len(teams); more > 0 {
+				blocks = append(blocks, small(safe(fmt.Sprintf("… and %d teams more that nobody looks after: drctl acknowledge %s --team TEAM", more, st.Pair), 300)))
+			}
 		}
 	}
 	return message{text: safe(title, maxHeader), blocks: blocks}
@@ -256,12 +259,17 @@ func clientTeams(teams []runbook.TeamLine) []string {
 // mostTeams have a button; for the rest there is drctl acknowledge --team.
 const mostTeams = 25
 
+// waitingTeams have been told, or will be, and nobody looks after them.
+func waitingTeams(st workflows.Status) []runbook.TeamLine {
+	return slices.DeleteFunc(slices.Clone(st.Teams), func(l runbook.TeamLine) bool { return l.AcknowledgedBy != "" })
+}
+
 // teamButtons acknowledge for teams that nobody looks after yet.
 func teamButtons(st workflows.Status) []slack.BlockElement {
 	var out []slack.BlockElement
-	for _, l := range st.Teams {
-		if l.AcknowledgedBy != "" || len(out) == mostTeams {
-			continue
+	for _, l := range waitingTeams(st) {
+		if len(out) == mostTeams {
+			break
 		}
 		raw, err := json.Marshal(press{Pair: st.Pair, OpID: st.OpID, Decision: runbook.Acknowledge, Team: l.Team})
 		if err == nil {

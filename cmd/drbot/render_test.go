@@ -168,6 +168,13 @@ func TestTenThousandTopicsFit(t *testing.T) {
 	st.Waiting.Commands = []string{runbook.Approve, runbook.Deny, runbook.Abort, runbook.Decide, runbook.Retry, runbook.Skip, runbook.Pause, runbook.Resume, runbook.IntoFailover}
 	m := runView(p, st, "")
 	checked(t, "a run", m.blocks)
+	shown, err := json.Marshal(m.blocks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(shown), "… and 9975 teams more that nobody looks after: drctl acknowledge orders --team TEAM") {
+		t.Error("nothing says that there are teams without a button")
+	}
 	checked(t, "an ended run", runView(p, st, long+long+long+long).blocks)
 	began := time.Now()
 	start, err := startView(meta{Pair: "orders", Operation: runbook.OpFailover, PlanHash: st.PlanHash}, facts(p, runbook.Report{Forecast: f, Findings: st.Findings, Planned: make([]runbook.PlannedStep, 10_000)})...)

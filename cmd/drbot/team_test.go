@@ -168,7 +168,7 @@ func TestATeamIsAcknowledgedForByItsButton(t *testing.T) {
 		s.submit(s.dialog(who, "approve"), map[string][]string{"reason": {"read"}, "overrides": {runbook.OverrideFence}})
 		s.dialog(who, fmt.Sprintf("Taken: approved, %d of 2", i+1))
 	}
-	called := s.root("team payments: told webhook: sent", "acknowledged by nobody; moved not known, of 1", "team insights: told ", "Team payments: we look after it", "Team insights: we look after it")
+	called := s.root("team payments: told webhook: sent", "acknowledged by nobody here; moved not known, of 1", "team insights: told ", "Team payments: we look after it", "Team insights: we look after it")
 
 	team := func(name string) string { return runbook.Acknowledge + "-" + name }
 	s.click(mallory, called, team("payments"))
