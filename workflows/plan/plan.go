@@ -264,7 +264,8 @@ type Slack struct {
 
 // PagerDuty Events v2, routing keys by reference. EscalationRoutingKey is of the
 // service whose people are paged too when something is escalated or the glass is
-// broken.
+// broken. Events v2 takes events and tells nothing: who acknowledges an incident in
+// PagerDuty alone quiets it there, and for the run nobody has.
 type PagerDuty struct {
 	RoutingKey           string `json:"routing_key"`
 	EscalationRoutingKey string `json:"escalation_routing_key,omitempty"`

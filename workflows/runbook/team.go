@@ -215,7 +215,7 @@ func (l TeamLine) Row() []string {
 		}
 		told += " at " + stamp(l.Told[n-1].At)
 	}
-	acked := "by nobody"
+	acked := "by nobody here" // PagerDuty's own acknowledgements are not seen
 	if l.AcknowledgedBy != "" {
 		acked = fmt.Sprintf("by %s at %s", l.AcknowledgedBy, stamp(l.AcknowledgedAt))
 	}

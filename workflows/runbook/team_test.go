@@ -80,6 +80,10 @@ func TestATeamIsToldWhatItHasToDo(t *testing.T) {
 	}
 	_, text = TeamMessage(p, WaysOf(p.Groups), team, to, OpFailover, "", 7, true)
 	team.PagerDuty = &PagerDuty{RoutingKey: "${env:WEB}"}
+	_, told := TeamMessage(p, WaysOf(p.Groups), team, to, OpFailover, "", 7, false)
+	if !strings.Contains(told, "an acknowledgement in PagerDuty alone is not seen here") || strings.Contains(text, "PagerDuty") {
+		t.Errorf("with a pager:\n%s\nwithout:\n%s", told, text)
+	}
 	_, paged := TeamMessage(p, WaysOf(p.Groups), team, to, OpFailover, "", 7, true)
 	if !strings.HasSuffix(text, "the run ends now, and nobody can acknowledge it here any more") || !strings.HasSuffix(paged, "resolves it in PagerDuty") || strings.Contains(text+paged, "drctl acknowledge") {
 		t.Errorf("at the end of the run:\n%s\n%s", text, paged)
