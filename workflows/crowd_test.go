@@ -185,10 +185,23 @@ func (m *meter) ToPayloads(values ...any) (*commonpb.Payloads, error) {
 	return out, err
 }
 
-// Temporal takes 2 MiB in one piece and warns from 512 KiB on; the plan itself, and the report with all that it tells, may be
-// between the two.
-func TestFiveHundredTeamsAndTenThousandGroupsFit(t *testing.T) {
+// fits: Temporal takes 2 MiB in one piece and warns from 512 KiB on; the plan itself, and the report with all that it tells, may
+// be between the two.
+func (m *meter) fits(t *testing.T) {
+	t.Helper()
 	const warns, refuses = 512 << 10, 2 << 20
+	for kind, n := range m.most {
+		whole := slices.Contains([]string{"workflows.LoadPlanResult", "workflows.Result", "workflows.SaveReportInput", "workflows.Status"}, kind)
+		if n > refuses*7/10 || n > warns && !whole {
+			t.Errorf("%s: %d bytes", kind, n)
+		}
+		if n > 100<<10 {
+			t.Logf("%s: %d bytes", kind, n)
+		}
+	}
+}
+
+func TestFiveHundredTeamsAndTenThousandGroupsFit(t *testing.T) {
 	for _, c := range []struct {
 		name         string
 		still, pages bool
@@ -219,13 +232,8 @@ func TestFiveHundredTeamsAndTenThousandGroupsFit(t *testing.T) {
 			began := time.Now()
 			s.run(Failover, FailoverInput{Start: request(runbook.OpFailover)})
 			s.outcome(runbook.Partly)
-			t.Logf("%s, %d notifications, %v", time.Since(began).Round(time.Millisecond), len(h.notes), m.most)
-			for kind, n := range m.most {
-				whole := slices.Contains([]string{"workflows.LoadPlanResult", "workflows.Result", "workflows.SaveReportInput", "workflows.Status"}, kind)
-				if n > refuses*7/10 || n > warns && !whole {
-					t.Errorf("%s: %d bytes", kind, n)
-				}
-			}
+			t.Logf("%s, %d notifications", time.Since(began).Round(time.Millisecond), len(h.notes))
+			m.fits(t)
 			if n := len(s.res.Report.Findings); n > 100 {
 				t.Errorf("%d findings", n)
 			}
@@ -242,6 +250,36 @@ func TestFiveHundredTeamsAndTenThousandGroupsFit(t *testing.T) {
 			if r := s.res.Report; len(r.ClientsLeft)+len(r.Clients)+r.ClientsMoved != 10_000 {
 				t.Errorf("%d rows, %d left, %d moved", len(r.Clients), len(r.ClientsLeft), r.ClientsMoved)
 			}
+		})
+	}
+}
+
+// What looks at the pair as a whole passes on no more, and a planned move neither.
+func TestOtherOperationsOnManyTeamsAndGroupsFit(t *testing.T) {
+	for name, play := range map[string]func(*stage){
+		"switchover": func(s *stage) { s.run(Switchover, planned()) },
+		"set up":     func(s *stage) { s.run(SetUp, SetUpInput{Start: request(runbook.OpSetUp)}) },
+		"readiness": func(s *stage) {
+			s.id(ReadyID("orders") + "-2026-11-22T10:00:00Z")
+			s.env.ExecuteWorkflow(Readiness, ReadinessInput{Pair: "orders"})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := herdOf(500, 20)
+			groups, teams, notify := h.plan.Groups, h.plan.Teams, h.plan.Notify
+			h.world = calm()
+			h.plan.Groups, h.plan.Teams, h.plan.Notify = groups, teams, notify
+			for i := range h.plan.Teams {
+				h.plan.Teams[i].PagerDuty = nil
+			}
+			s := h.stand(t)
+			m := &meter{DataConverter: converter.GetDefaultDataConverter(), most: map[string]int{}}
+			s.env.SetDataConverter(m)
+			play(s)
+			if err := s.env.GetWorkflowError(); err != nil {
+				t.Fatal(err)
+			}
+			m.fits(t)
 		})
 	}
 }

@@ -170,7 +170,7 @@ func (l *readyLook) rest(ctx workflow.Context) {
 
 func (l *readyLook) rights(ctx workflow.Context) error {
 	p := l.facts.Plan
-	in := CheckPrivilegesInput{Call: l.call("check privileges"), Sites: p.Sites, Topics: p.Topics, Groups: p.GroupNames(), Notify: p.Notify, Drills: p.Drills, Teams: p.Teams, Workloads: p.Workloads()}
+	in := CheckPrivilegesInput{Call: l.call("check privileges"), Sites: p.Sites, Topics: p.Topics, Groups: p.GroupNames(), Notify: p.Notify, Drills: p.Drills, Teams: p.TeamChannels(), Workloads: p.Workloads()}
 	if t := l.facts.Truth; t != nil && t.Record != nil && len(t.Record.Active) > 0 {
 		in.Active = t.Record.Active[0]
 	}

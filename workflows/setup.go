@@ -56,7 +56,7 @@ func (u *setup) orient(workflow.Context) error {
 func (u *setup) privileges(ctx workflow.Context) error {
 	return u.do(ctx, "check privileges", func(ctx workflow.Context) (string, error) {
 		got, err := run(with(ctx, kindLong, "privileges on both sites"), steps.CheckPrivileges,
-			CheckPrivilegesInput{Call: u.call("check privileges"), Sites: u.plan.Sites, Topics: u.plan.Topics, Groups: u.plan.GroupNames(), Notify: u.plan.Notify, Drills: u.plan.Drills, Teams: u.plan.Teams, Workloads: u.plan.Workloads()})
+			CheckPrivilegesInput{Call: u.call("check privileges"), Sites: u.plan.Sites, Topics: u.plan.Topics, Groups: u.plan.GroupNames(), Notify: u.plan.Notify, Drills: u.plan.Drills, Teams: u.plan.TeamChannels(), Workloads: u.plan.Workloads()})
 		if err != nil {
 			return "", err
 		}

@@ -157,7 +157,8 @@ type CheckPrivilegesInput struct {
 	Notify runbook.Notify `json:"notify,omitzero"`
 	// Drills of the plan: what they need is looked at too.
 	Drills []runbook.DrillPlan `json:"drills,omitempty"`
-	Teams  []runbook.Team      `json:"teams,omitempty"`
+	// Teams are looked at for their channels' credentials; their groups are left out.
+	Teams []runbook.Team `json:"teams,omitempty"`
 	// Workloads in Kubernetes that the worker moves; Active is the site that the record
 	// sends clients to, "" if that is not known.
 	Workloads []runbook.Workloads `json:"workloads,omitempty"`

@@ -248,3 +248,12 @@ func NamesOf(groups []Group) []string {
 func (p Plan) Called(name string) []Person {
 	return slices.DeleteFunc(slices.Clone(p.People), func(w Person) bool { return w.Name != name })
 }
+
+// TeamChannels are the teams with nothing but how they are told.
+func (p Plan) TeamChannels() []Team {
+	out := slices.Clone(p.Teams)
+	for i := range out {
+		out[i].Groups, out[i].People = nil, nil
+	}
+	return out
+}
