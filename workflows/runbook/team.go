@@ -162,14 +162,23 @@ func MayAcknowledge(p Plan, lines []TeamLine, team string, who Person) *Refusal 
 	return nil
 }
 
-// groupsShown of a list are named in a message.
-const groupsShown = 20
+// groupsShown of a list are named in a message, and no more than fit into so many
+// characters: a name may have 249, and Slack shows 4,000 of a message.
+const (
+	groupsShown = 20
+	groupsLong  = 900
+)
 
 func groupList(names []string) string {
-	if len(names) <= groupsShown {
+	n, length := 0, 0
+	for n < min(len(names), groupsShown) && (n == 0 || length+len(names[n]) <= groupsLong) {
+		length += len(names[n]) + 2
+		n++
+	}
+	if n == len(names) {
 		return strings.Join(names, ", ")
 	}
-	return fmt.Sprintf("%s and %d more", strings.Join(names[:groupsShown], ", "), len(names)-groupsShown)
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:n], ", "), len(names)-n)
 }
 
 // TeamMessage is what a team is told when its clients move to a site; over: by a run

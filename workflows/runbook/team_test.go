@@ -114,3 +114,58 @@ func TestATeamThatHasMovedOrIsLookedAfterIsNotEscalated(t *testing.T) {
 		}
 	}
 }
+
+// However long names are, a team's message is one that Slack shows whole.
+func TestATeamsMessageIsShownWhole(t *testing.T) {
+	p, team := Plan{Pair: "orders"}, Team{Name: strings.Repeat("t", 100), PagerDuty: &PagerDuty{RoutingKey: "${env:A}"}}
+	for i, move := range []string{MovePage, MoveRebootstrap, MoveWatch} {
+		for j := range 50 {
+			name := fmt.Sprintf("%s-%d-%d", strings.Repeat("g", 240), i, j)
+			p.Groups, team.Groups = append(p.Groups, Group{Name: name, Move: move}), append(team.Groups, name)
+		}
+	}
+	title, text := TeamMessage(p, WaysOf(p.Groups), team, Site{Name: "west", Kafka: Kafka{Bootstrap: []string{"w1:9092"}}}, OpFailover, "full", 7, false)
+	if n := len(title) + len(text); n > 3800 || !strings.Contains(text, "drctl acknowledge") || strings.Count(text, " and 47 more") != 3 {
+		t.Errorf("%d characters:\n%s\n%s", n, title, text)
+	}
+	var lines []CrowdLine
+	for i := range 30 {
+		lines = append(lines, CrowdLineOf(i, team, WaysOf(p.Groups)))
+	}
+	crowds, left := Crowds("orders", slices.Concat(lines, lines, lines))
+	named := len(left)
+	for i, c := range crowds {
+		if named += len(c.Teams); len(c.Text) > mostCrowd+100 {
+			t.Errorf("message %d has %d characters", i, len(c.Text))
+		}
+	}
+	if len(crowds) != mostCrowds || named != 90 || !strings.HasSuffix(crowds[mostCrowds-1].Text, fmt.Sprintf("… and %d teams more: drctl status orders", len(left))) {
+		t.Errorf("%d messages, %d teams, %d left", len(crowds), named, len(left))
+	}
+}
+
+func TestThousandsOfClientsAreCondensedToThoseThatHaveNotMoved(t *testing.T) {
+	var all []ClientMove
+	var wave []Group
+	for i := range 100 {
+		name := fmt.Sprintf("g%02d", i)
+		all, wave = append(all, ClientMove{Group: name, Moved: i >= 10}), append(wave, Group{Name: name})
+	}
+	if m := CondenseMoves(all, 100); len(m.Rows) != 100 || m.Moved+len(m.Left) > 0 {
+		t.Errorf("%+v", m)
+	}
+	m := CondenseMoves(all, 4)
+	if len(m.Rows) != 4 || len(m.Left) != 6 || m.Moved != 90 {
+		t.Errorf("%+v", m)
+	}
+	moved := map[string]bool{"g05": true, "of another wave": true}
+	m.Note(moved, wave)
+	for i := range 100 {
+		if name := fmt.Sprintf("g%02d", i); moved[name] != (i >= 10) {
+			t.Errorf("%s moved: %t", name, moved[name])
+		}
+	}
+	if !moved["of another wave"] || HaltClients(m, 9).OK || !HaltClients(m, 10).OK {
+		t.Errorf("%+v, %+v", moved, HaltClients(m, 10))
+	}
+}
