@@ -144,6 +144,9 @@ func TestAPageThatHangsAtTheEndIsInTheKeptReport(t *testing.T) {
 	s.react = agree
 	s.run(Failover, FailoverInput{Start: request(runbook.OpFailover)})
 	s.outcome(runbook.Partly)
+	if !slow.unlocked {
+		t.Error("the pair stood locked until the page was through")
+	}
 	for what, told := range map[string][]runbook.Told{"kept": w.report.Told, "returned": s.res.Report.Told} {
 		i := slices.IndexFunc(told, func(o runbook.Told) bool { return o.Kind == NotifyMove })
 		if i < 0 || told[i].Webhook != "the webhook did not answer" {
@@ -153,7 +156,10 @@ func TestAPageThatHangsAtTheEndIsInTheKeptReport(t *testing.T) {
 }
 
 // slowPager takes its time over by-hand groups, and then says that it reached nobody.
-type slowPager struct{ *world }
+type slowPager struct {
+	*world
+	unlocked bool // the pair, while people were being told
+}
 
 func (p *slowPager) Notify(ctx context.Context, in NotifyInput) (NotifyResult, error) {
 	out, err := p.world.Notify(ctx, in)
@@ -163,5 +169,6 @@ func (p *slowPager) Notify(ctx context.Context, in NotifyInput) (NotifyResult, e
 	if activity.GetInfo(ctx).Attempt < 3 {
 		return out, temporal.NewApplicationError("later", ErrUnreachable)
 	}
+	p.unlocked = p.count("EngineUnlock") > 0
 	return NotifyResult{Slack: runbook.NotConfigured, PagerDuty: runbook.NotConfigured, Webhook: "the webhook did not answer"}, nil
 }
