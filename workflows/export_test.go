@@ -226,3 +226,16 @@ func SignedBy(st Status, who, decision string) runbook.Command {
 
 // Agree approves, as bob, whatever is asked.
 func Agree(st Status) []runbook.Command { return agree(st) }
+
+// Crowded is a pair whose home is lost, with that many teams of a channel, a pager each, of that many groups each, and as many
+// groups again that are no team's and move by hand. No client moves.
+func Crowded(teams, groups int) World {
+	h := herdOf(teams, groups)
+	for i := range teams * groups {
+		h.plan.Groups = append(h.plan.Groups, runbook.Group{Name: fmt.Sprintf("some-group-of-nobody-%05d", i), Move: runbook.MovePage})
+	}
+	for _, g := range h.plan.Groups[:runbook.ClientRows] {
+		h.moves = append(h.moves, runbook.ClientMove{Group: g.Name, MembersOld: 1})
+	}
+	return worldOf(h.world)
+}

@@ -3,6 +3,7 @@
 package workflows_test
 
 import (
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -49,5 +50,32 @@ func TestFailoverOfTwoThousandTopicsFitsIntoAHistory(t *testing.T) {
 	}
 	if slices.ContainsFunc(res.Report.Steps, func(s runbook.StepLine) bool { return s.State == runbook.StateFailed }) {
 		t.Errorf("steps failed:\n%s", runbook.Table(res.Report.Steps))
+	}
+}
+
+// Of groups and teams likewise; Temporal also takes no more than 2,000 activities of a run at a time.
+func TestFailoverOfFiveHundredTeamsEndsOnARealTemporal(t *testing.T) {
+	if os.Getenv("DRAWBRIDGE_LONG") == "" {
+		return // each of its thousand notifications replays the run
+	}
+	l := start(t, workflows.Crowded(500, 10))
+	l.every, l.unkept = 5*time.Second, true
+	began := time.Now()
+	res := l.play("crowded", workflows.NameFailover, workflows.FailoverInput{Start: workflows.RequestBy("ann", runbook.OpFailover)}, workflows.Agree)
+	if res.Active[0] != "west" || len(res.Report.Teams) != 500 || res.Report.Error != "" {
+		t.Fatalf("%s: %s, %d teams", res.Outcome, res.Report.Error, len(res.Report.Teams))
+	}
+	events, bytes, piece := 0, 0, 0
+	for it := l.c.GetWorkflowHistory(t.Context(), workflows.ID("orders"), "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT); it.HasNext(); {
+		e, err := it.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := proto.Size(e)
+		events, bytes, piece = events+1, bytes+n, max(piece, n)
+	}
+	t.Logf("500 teams, 10,000 groups: %d events, %d bytes, the largest event %d; %s", events, bytes, piece, time.Since(began).Round(time.Second))
+	if events > 10_240 || bytes > mostBytes || piece > 2<<20 {
+		t.Errorf("%d events, %d bytes, the largest %d", events, bytes, piece)
 	}
 }
