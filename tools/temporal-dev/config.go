@@ -27,7 +27,9 @@ func openStore(o options) (*config.SQL, error) {
 		sql.ConnectAttributes = map[string]string{"mode": "memory", "cache": "shared"}
 		sql.DatabaseName = strconv.FormatInt(time.Now().UnixNano(), 10)
 	} else {
-		sql.ConnectAttributes = map[string]string{"mode": "rwc"}
+		// No waiting for the disk at each write: what a killed server has written is there all the same, since the machine
+		// goes on, and beside other work on the disk a wait may take the ten seconds that a workflow task has.
+		sql.ConnectAttributes = map[string]string{"mode": "rwc", "journal_mode": "wal", "synchronous": "off"}
 		sql.DatabaseName = o.dbFile
 		if _, err := os.Stat(o.dbFile); errors.Is(err, os.ErrNotExist) {
 			if err := sqliteschema.SetupSchema(sql); err != nil {
