@@ -2,7 +2,6 @@ package workflows
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 
 	"go.temporal.io/sdk/workflow"
@@ -62,7 +61,7 @@ func (s *story) tellTeams(ctx workflow.Context, site runbook.Site, wave []runboo
 		}
 	}
 	s.tellEach(ctx, site, notes)
-	for _, seconds := range slices.Sorted(maps.Keys(late)) {
+	for _, seconds := range workflow.DeterministicKeys(late) {
 		workflow.Go(s.teams.patience, func(ctx workflow.Context) {
 			if workflow.Sleep(ctx, runbook.Seconds(seconds)) == nil {
 				s.tellEach(ctx, site, s.escalating(ctx, late[seconds], site, false))
