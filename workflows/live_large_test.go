@@ -62,7 +62,7 @@ func TestFailoverOfFiveHundredTeamsEndsOnARealTemporal(t *testing.T) {
 	l.every, l.unkept = 5*time.Second, true
 	began := time.Now()
 	res := l.play("crowded", workflows.NameFailover, workflows.FailoverInput{Start: workflows.RequestBy("ann", runbook.OpFailover)}, workflows.Agree)
-	if res.Active[0] != "west" || len(res.Report.Teams) != 500 || res.Report.Error != "" {
+	if len(res.Active) == 0 || res.Active[0] != "west" || len(res.Report.Teams) != 500 || res.Report.Error != "" {
 		t.Fatalf("%s: %s, %d teams", res.Outcome, res.Report.Error, len(res.Report.Teams))
 	}
 	events, bytes, piece := 0, 0, 0
