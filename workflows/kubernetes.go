@@ -110,8 +110,11 @@ func (s *story) stopPlace(ctx workflow.Context, step string, p runbook.GroupWork
 		return 0, err
 	}
 	if bad := runbook.Problems(got.Workloads); bad != "" {
-		if within < runbook.Seconds(p.WaitSeconds) {
+		switch whole := runbook.Seconds(p.WaitSeconds); {
+		case within < whole && s.pastPivot:
 			return 0, refuse(ErrHalted, "%s", runbook.CutShort(p, step, within, got.Workloads))
+		case within < whole:
+			return 0, refuse(ErrHalted, "workloads of group %s in %s do not stand still after %s, a quarter of limits.freeze_seconds, which is less than their wait_seconds (%s): %s", p.Group, p.Where(), within, whole, bad)
 		}
 		return 0, refuse(ErrHalted, "workloads of group %s in %s do not stand still after %s: %s", p.Group, p.Where(), within, bad)
 	}

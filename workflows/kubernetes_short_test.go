@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -36,6 +37,33 @@ func TestAPlaceThatWasCutShortBehindThePivotSaysSo(t *testing.T) {
 		}
 		if strings.Contains(told, c.not) {
 			t.Errorf("%s: it says %q:\n%s", name, c.not, told)
+		}
+	}
+}
+
+// In a freeze the wait is a quarter of what the plan gives the freeze: nothing of one site or of a pivot has to do with it.
+func TestAPlaceThatWasCutShortInAFreezeSaysSo(t *testing.T) {
+	for _, site := range []string{"", home} {
+		w := calm()
+		p := scaled(site, "deployment/a")
+		p.WaitSeconds = 300
+		w.inKubernetes(p)
+		w.pods.stuck[p.Where()] = "2 of its pods still run"
+		w.plan.Limits.FreezeSeconds = 120
+		s := newStage(t, w)
+		s.react = agree
+		s.run(Switchover, planned())
+		told := fmt.Sprint(s.err)
+		if s.status().Outcome != runbook.NoChange {
+			t.Errorf("outcome %s", s.status().Outcome)
+		}
+		for _, text := range []string{"do not stand still after 30s", "limits.freeze_seconds", "wait_seconds (5m0s)", "2 of its pods still run"} {
+			if !strings.Contains(told, text) {
+				t.Errorf("site %q: it does not say %q: %s", site, text, told)
+			}
+		}
+		if strings.Contains(told, "alone") || strings.Contains(told, "--replicas=0") {
+			t.Errorf("site %q: it says what is true behind a pivot only: %s", site, told)
 		}
 	}
 }
