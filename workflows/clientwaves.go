@@ -85,8 +85,14 @@ func (s *story) letMove(ctx workflow.Context, wave int, groups []runbook.Group) 
 	})
 }
 
-// byHandAlone is how many groups that belong to no team and move by hand have a page each.
-const byHandAlone = 20
+const (
+	// byHandAlone is how many groups that belong to no team and move by hand have a page
+	// each: Slack takes one message a second in a channel, a notification waits eight,
+	// and others are told there too.
+	byHandAlone = 4
+	// byHandShown of more are named in their one page.
+	byHandShown = 20
+)
 
 // tellByHand tells the pair's people of the groups that move by hand and are no team's.
 func (s *story) tellByHand(ctx workflow.Context, site runbook.Site, groups []runbook.Group) {
@@ -99,8 +105,11 @@ func (s *story) tellByHand(ctx workflow.Context, site runbook.Site, groups []run
 	since := fmt.Sprintf("pair %s is active at %s since epoch %d; ", s.status.Pair, site.Name, s.rec.Epoch)
 	bootstrap := ": bootstrap " + strings.Join(site.Kafka.Bootstrap, ",")
 	if len(names) > byHandAlone {
-		s.notify(ctx, NotifyMove, fmt.Sprintf("move %d groups to %s", len(names), site.Name),
-			since+fmt.Sprintf("%s and %d more move by hand (the plan's groups of no team)", strings.Join(names[:byHandAlone], ", "), len(names)-byHandAlone)+bootstrap, true)
+		shown := strings.Join(names[:min(byHandShown, len(names))], ", ")
+		if more := len(names) - byHandShown; more > 0 {
+			shown += fmt.Sprintf(" and %d more", more)
+		}
+		s.notify(ctx, NotifyMove, fmt.Sprintf("move group %s and %d more to %s", names[0], len(names)-1, site.Name), since+shown+" move by hand (the plan's groups of no team)"+bootstrap, true)
 		return
 	}
 	for _, name := range names {

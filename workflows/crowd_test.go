@@ -142,6 +142,45 @@ func TestAFewTeamsOfAChannelAreToldOneByOne(t *testing.T) {
 	}
 }
 
+// Groups of no team have a message each while a channel takes them all in a notification's time, and else one of all.
+func TestGroupsThatMoveByHandAreNotMoreMessagesThanAChannelTakes(t *testing.T) {
+	for n, want := range map[int]int{4: 4, 5: 1, 20: 1} {
+		h := herdOf(1, 3*n)
+		h.plan.Teams = nil
+		s := h.stand(t)
+		s.run(Failover, FailoverInput{Start: request(runbook.OpFailover)})
+		s.outcome(runbook.Partly)
+		said := h.inSlack("#dr")[NotifyMove]
+		named := 0
+		for _, m := range said {
+			for _, g := range h.plan.Groups {
+				if strings.Contains(m.Text, g.Name) {
+					named++
+				}
+			}
+		}
+		if len(said) != want || named != n {
+			t.Errorf("%d groups: %d messages that name %d of them", n, len(said), named)
+		}
+	}
+}
+
+// PagerDuty takes a page of the same title for the one that somebody has acknowledged already.
+func TestAWaveOfManyGroupsThatMoveByHandIsAPageOfItsOwn(t *testing.T) {
+	h := herdOf(1, 30)
+	h.plan.Teams = nil
+	for i := range h.plan.Groups {
+		h.plan.Groups[i].Wave = 1 + i/15
+	}
+	s := h.stand(t)
+	s.run(Failover, FailoverInput{Start: request(runbook.OpFailover)})
+	s.outcome(runbook.Partly)
+	said := h.inSlack("#dr")[NotifyMove]
+	if len(said) != 2 || said[0].Title == said[1].Title {
+		t.Errorf("%+v", said)
+	}
+}
+
 // Where a message was not taken those behind it are not tried: a Slack that hangs costs one wait. Each team's row says so.
 func TestACrowdedChannelThatIsDeadCostsOneWait(t *testing.T) {
 	h := herdOf(60, 3)
