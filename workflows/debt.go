@@ -159,7 +159,11 @@ func (d *duty) ask(ctx workflow.Context, f *runbook.DebtFacts) error {
 	if len(seen.Vantages) > 0 && seen.Vantages[0].Known && seen.Vantages[0].Reachable {
 		f.Answers = append(f.Answers, old.Name)
 	}
-	if site, lagged := runbook.LaggedSite(*f.Truth.Record); lagged && runbook.LedgerReadable(*f, site) {
+	site, lagged := runbook.LaggedSite(*f.Truth.Record)
+	if slices.ContainsFunc(f.Truth.Record.FenceDebt, func(o record.FenceDebt) bool { return o.Kind == record.DebtFence && o.Site == site }) {
+		d.countedOf = "" // clients may write there: what was counted is not all
+	}
+	if lagged && runbook.LedgerReadable(*f, site) {
 		d.ledger(ctx, LedgerInput{Call: d.call("ledger decided?"), Site: active, Link: link, IfLink: true}, f)
 	}
 	return nil

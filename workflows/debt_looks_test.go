@@ -89,3 +89,32 @@ func TestARunThatFindsAHoldOfALostRunWakesDebt(t *testing.T) {
 		t.Errorf("held %t, Debt was woken %d times", w.held, w.count("WakeDebt"))
 	}
 }
+
+// Somebody lifts the fence of the site that was left: its clients may write there until it is fenced again, so that what was
+// decided is not all.
+func TestASiteThatWasOpenIsCountedAnew(t *testing.T) {
+	w := failedOver(record.FenceDebt{Kind: record.DebtRecord, Site: home, OpID: "failover-0", Since: time.Unix(2000, 0), Reason: "no answer"})
+	w.ledger = []runbook.LedgerLine{{Topic: "a", Decision: runbook.LedgerDiscarded}}
+	w.down[home+" consul"] = true
+	w.plan.Debts.EverySeconds = 60
+	s := newStage(t, w)
+	_, err := s.debts(func(look int) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		switch look {
+		case 5:
+			r := runbook.WithDebt(*w.consul[away], record.FenceDebt{Kind: record.DebtFence, Site: home, OpID: "unfence-1", Since: time.Unix(3000, 0), Level: runbook.LevelOverridden, Reason: "its fence was lifted by drctl unfence"}, runbook.By{OpID: "unfence-1"})
+			w.consul[away] = &r
+			w.ledger[0].Decision = runbook.LedgerUndecided
+		case 12:
+			if len(w.consul[away].Debts(record.DebtFence)) > 0 || len(w.ledgerAsked) < 2 {
+				t.Errorf("debts %v; nobody asked about what was written meanwhile: %v", w.consul[away].FenceDebt, w.ledgerAsked)
+			}
+			w.ledger[0].Decision = runbook.LedgerDiscarded
+			w.down = map[string]bool{}
+		}
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
