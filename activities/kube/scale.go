@@ -57,7 +57,7 @@ func (n *Namespace) stop(ctx context.Context, w workload, r Request) (line runbo
 		if by == r.Operation {
 			line.Problem = "something scales it up again and again: hold KEDA, Argo CD, Flux or whoever sets its replicas"
 		}
-	case by != "" && r.news(w):
+	case by != "" && by != r.Operation && r.news(w):
 		// What an earlier request stopped is ours now, so that nobody starts it for that one.
 		err = n.patch(ctx, w, map[string]any{"metadata": map[string]any{"annotations": map[string]any{StoppedBy: r.Operation, Asked: r.text()}}})
 		if isConflict(err) {

@@ -255,3 +255,23 @@ func TestWhatStandsOrRunsWhereItShouldNotIsFound(t *testing.T) {
 		})
 	}
 }
+
+// A planned move asks a place for its stop up to three times, one place after the other while clients stand still: what stands
+// already costs one look.
+func TestAStopOfWhatItsOwnRunHasStoppedIsOneLook(t *testing.T) {
+	f := newFake(t, 3)
+	n := f.open()
+	f.stopped(n, asks("op", 1))
+	patches := len(f.patches)
+	for minute := range 3 {
+		list, err := n.Stop(t.Context(), asks("op", 2+minute), 0)
+		if err != nil || list[0].Problem != "" {
+			t.Errorf("it said %q, error %v", list[0].Problem, err)
+		}
+	}
+	if len(f.patches) != patches {
+		t.Errorf("patches %q", f.patches)
+	}
+	f.started(n, asks("op", 9))
+	f.holds(3, "")
+}
