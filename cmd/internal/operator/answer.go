@@ -62,7 +62,7 @@ func (o *Operator) Answer(ctx context.Context, pair string, a Answer, by Signer)
 	if a.Reason == "" && slices.Contains([]string{runbook.Deny, runbook.Skip, runbook.Abort, runbook.IntoFailover, runbook.Pause, runbook.BreakGlass}, a.Decision) {
 		return workflows.Ack{}, &RefusedError{Text: a.Decision + " needs a reason, it is kept in the report"}
 	}
-	st, err := o.Status(ctx, pair)
+	st, err := o.status(ctx, pair, patientTimeout)
 	switch {
 	case err != nil:
 		return workflows.Ack{}, err

@@ -15,10 +15,13 @@ import (
 
 // How long the calls may take; each is one round trip, an answer also one of the worker's.
 const (
-	dialTimeout   = 10 * time.Second
-	callTimeout   = 10 * time.Second
-	queryTimeout  = 5 * time.Second
-	answerTimeout = 30 * time.Second
+	dialTimeout  = 10 * time.Second
+	callTimeout  = 10 * time.Second
+	queryTimeout = 5 * time.Second
+	// patientTimeout is for the question that an answer begins with: longer than the ten seconds after which Temporal
+	// gives what a worker has lost to the next one, so that nobody has to approve twice.
+	patientTimeout = 15 * time.Second
+	answerTimeout  = 30 * time.Second
 )
 
 // Operator talks to one Temporal namespace. Its methods may be called from several goroutines.

@@ -54,6 +54,11 @@ type RunInfo struct {
 
 // Status describes the open or last run of a pair. No run at all is no error.
 func (o *Operator) Status(ctx context.Context, pair string) (Status, error) {
+	return o.status(ctx, pair, queryTimeout)
+}
+
+// status gives the run's worker as long as within.
+func (o *Operator) status(ctx context.Context, pair string, within time.Duration) (Status, error) {
 	st := Status{Pair: pair}
 	info, err := o.describe(ctx, pair, workflows.ID(pair), "")
 	var none *serviceerror.NotFound
@@ -64,7 +69,7 @@ func (o *Operator) Status(ctx context.Context, pair string) (Status, error) {
 		return st, reached("status of pair "+pair, err)
 	}
 	st.Run = &info
-	detail, err := o.Ask(ctx, info.Run)
+	detail, err := o.ask(ctx, info.Run, within)
 	if err != nil {
 		st.Problem = err.Error()
 	} else {
@@ -88,7 +93,11 @@ func (o *Operator) Last(ctx context.Context, pair string) (*RunInfo, error) {
 
 // Ask queries a run for its status; closed runs answer too, if a worker runs.
 func (o *Operator) Ask(ctx context.Context, run Run) (workflows.Status, error) {
-	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	return o.ask(ctx, run, queryTimeout)
+}
+
+func (o *Operator) ask(ctx context.Context, run Run, within time.Duration) (workflows.Status, error) {
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	var st workflows.Status
 	what := "query of " + run.ID
