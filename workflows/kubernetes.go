@@ -22,7 +22,8 @@ import (
 func (m *plannedMove) restartable(workflow.Context) error {
 	if places := m.plan.Scaled(m.source.Name); len(places) > 0 {
 		m.undo.add("stop workloads", func(ctx workflow.Context) error {
-			return m.startAll(ctx, kindUndo, "undo stop workloads", places)
+			// No others': a run that has passed this one may have stopped them for good.
+			return m.startAll(ctx, kindUndo, "undo stop workloads", places, m.id)
 		})
 	}
 	return nil
@@ -179,12 +180,17 @@ func (s *story) startWorkloads(ctx workflow.Context, site runbook.Site) error {
 
 // startAll starts workloads of all places, whatever one of them says. What stood at 0
 // before is told; at a place of one site it is a failure, because there it means that
-// nobody works.
-func (s *story) startAll(ctx workflow.Context, k kind, step string, places []runbook.GroupWorkloads) error {
+// nobody works. If operations are given, only what they stopped is started.
+func (s *story) startAll(ctx workflow.Context, k kind, step string, places []runbook.GroupWorkloads, of ...string) error {
 	var failed []string
 	for _, p := range places {
-		got, err := s.workloads(ctx, k, step, steps.StartWorkloads, WorkloadsInput{Group: p.Group, Place: p.Workloads})
+		got, err := s.workloads(ctx, k, step, steps.StartWorkloads, WorkloadsInput{Group: p.Group, Place: p.Workloads, Of: of})
 		bad := runbook.Problems(got.Workloads)
+		if len(of) > 0 {
+			for _, text := range runbook.NotOurs(s.plan.Pair, p, got.Workloads) {
+				s.find("%s", text)
+			}
+		}
 		switch {
 		case err != nil && ctx.Err() != nil:
 			return err

@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -103,6 +104,44 @@ func TestASetUpThatRaisedTheEpochHasChangedSomething(t *testing.T) {
 		s.failed(ErrHalted)
 		if got := s.status().Outcome; got != want || (w.consul[home].Epoch > epoch) != elsewhere {
 			t.Errorf("elsewhere %t: outcome %s, epoch %d became %d", elsewhere, got, epoch, w.consul[home].Epoch)
+		}
+	}
+}
+
+// A failover of the other site's Temporal has passed a planned move that was cut off, and stopped the clients for good: the undo
+// of that move is none of theirs. Nor does it start what nobody says it stopped.
+func TestAnUndoStartsWhatItsOwnRunHasStoppedAndNamesTheRest(t *testing.T) {
+	for name, c := range map[string]struct {
+		since func(*world, string)
+		want  string
+	}{
+		"a later run": {
+			func(w *world, key string) { w.pods.stopped[key] = "failover-9" },
+			"deployment/a of group g in namespace shop (east) stays at 0: by its marks this run has not stopped it, failover-9 has; drctl readiness orders says whether it is to run",
+		},
+		"marks that somebody took away": {
+			func(w *world, key string) { delete(w.pods.stopped, key); delete(w.pods.was, key) },
+			"deployment/a of group g in namespace shop (east) stays at 0: by its marks this run has not stopped it; drctl readiness orders says whether it is to run",
+		},
+	} {
+		w := calm()
+		w.inKubernetes(scaled(home, "deployment/a"), scaled(away, "deployment/a"))
+		w.fail["FenceSite"] = []error{no(ErrRefused, "no right to")}
+		w.hook = func(method string, _ Call) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if method == "FenceSite" {
+				c.since(w, "namespace shop (east) deployment/a")
+			}
+		}
+		s := newStage(t, w)
+		s.react = agree
+		s.run(Switchover, planned())
+		if n := w.pods.replicas["namespace shop (east) deployment/a"]; s.status().Outcome != runbook.NoChange || n != 0 {
+			t.Errorf("%s: outcome %s, %d replicas run", name, s.status().Outcome, n)
+		}
+		if !slices.Contains(s.status().Findings, c.want) {
+			t.Errorf("%s: findings %q", name, s.status().Findings)
 		}
 	}
 }

@@ -115,6 +115,23 @@ func LeftStopped(p GroupWorkloads, list []Workload) []string {
 	return out
 }
 
+// NotOurs names those that an undo left at 0, since by their marks its run has not
+// stopped them.
+func NotOurs(pair string, p GroupWorkloads, list []Workload) []string {
+	var out []string
+	for _, w := range list {
+		if w.Problem != "" || w.Replicas > 0 || w.Was == "0" {
+			continue
+		}
+		who := ""
+		if w.StoppedBy != "" {
+			who = ", " + w.StoppedBy + " has"
+		}
+		out = append(out, fmt.Sprintf("%s of group %s in %s stays at 0: by its marks this run has not stopped it%s; drctl readiness %s says whether it is to run", w.Name, p.Group, p.Where(), who, pair))
+	}
+	return out
+}
+
 // HaltWorkloads judges a wave of restarts: more than percent failed means that a
 // person looks before the next wave.
 func HaltWorkloads(wave []Workload, percent int) Verdict {
