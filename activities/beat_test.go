@@ -27,12 +27,15 @@ func TestShortStepsHeartbeatToo(t *testing.T) {
 	nobody := l.Addr().String()
 	l.Close()
 	site := runbook.Site{Name: "east", Engine: runbook.Engine{URL: "http://" + nobody}, Consul: runbook.Consul{Address: nobody}}
+	site.Kafka.Bootstrap = []string{nobody}
 	link := runbook.Link{Name: "there", Source: "west", Destination: "east"}
 	in := map[string]any{
 		"EngineUnlock": workflows.EngineLockInput{Call: call("unlock"), Site: site},
 		"ReadRecord":   workflows.ReadRecordInput{Call: call("read"), Sites: []runbook.Site{site}},
 		"WriteRecord":  workflows.WriteRecordInput{Call: call("write"), Kind: workflows.WriteLock, Site: site, Record: aRecord(2, "x", "east")},
 		"MeasureRisk":  workflows.MeasureRiskInput{Call: call("risk"), Site: site, Link: link},
+		// Its first look, at ten thousand groups or a slow cluster, takes longer than a heartbeat may stay away.
+		"AwaitClientsMoved": workflows.AwaitClientsMovedInput{Call: call("clients"), Old: site, New: site, Groups: []string{"g"}, Topics: []string{"orders"}},
 	}
 	for name, in := range in {
 		t.Run(name, func(t *testing.T) {

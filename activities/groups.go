@@ -207,7 +207,9 @@ func (a *Activities) AwaitClientsMoved(ctx context.Context, in workflows.AwaitCl
 	names := in.Groups
 	var base baseline
 	if !activity.IsActivity(ctx) || !activity.HasHeartbeatDetails(ctx) || activity.GetHeartbeatDetails(ctx, &base) != nil || len(base.Groups) != len(names) || len(base.Topics) != len(in.Topics) {
-		if base, err = fresh.look(ctx, names, in.Topics); err != nil {
+		stop := a.beat(ctx) // of many groups the first look alone may be long
+		base, err = fresh.look(ctx, names, in.Topics)
+		if stop(); err != nil {
 			return out, settle(err)
 		}
 	}
