@@ -19,7 +19,7 @@ var examples = map[string]string{
   drctl failover orders --yes=orders --detach -o json   # from a script; drctl watch orders follows it`,
 	"drctl recover": `  drctl recover orders                            # asks topic by topic: drctl decide
   drctl recover orders --append '*' --discard scratch
-  drctl recover orders --debts-only               # only fence the returned site and write its Consul`,
+  drctl recover orders --debts-only               # only pay what is owed to the returned site: fence, record, retention`,
 	"drctl approve": `  drctl approve orders
   drctl approve orders --override unproven-fence --reason "its racks have no power"`,
 	"drctl deny": `  drctl deny orders --reason "east answers again"`,

@@ -109,7 +109,7 @@ func (a *app) recoverCommand() *cobra.Command {
 			}
 			return s.run(cmd.Context(), operator.Request{Operation: runbook.OpRecover, Pair: pair, DebtsOnly: debtsOnly, Decisions: decisions}, "")
 		})
-	cmd.Flags().BoolVar(&debtsOnly, "debts-only", false, "only pay what is owed: fence the returned site, write its Consul")
+	cmd.Flags().BoolVar(&debtsOnly, "debts-only", false, "only pay what is owed: fence the returned site, write its Consul, put back retention that a lost recovery held")
 	choices.addLagged(cmd)
 	return cmd
 }

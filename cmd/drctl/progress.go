@@ -112,7 +112,7 @@ func resultTable(w io.Writer, r workflows.Result) {
 		if n == nil {
 			return ""
 		}
-		return strconv.FormatInt(*n, 10)
+		return strconv.FormatInt(*n, 10) + " records"
 	}
 	rto := millis(rep.RTOMillis) + runbook.Against(rep.RTOMillis, rep.RTOSeconds)
 	if rep.DryRun {
@@ -130,7 +130,7 @@ func resultTable(w io.Writer, r workflows.Result) {
 	}
 	if rep.Forecast != nil {
 		fmt.Fprintln(w)
-		forecastTable(w, *rep.Forecast)
+		forecastTable(w, *rep.Forecast, rep.DryRun || rep.Operation == runbook.OpDrill)
 	}
 	if len(rep.Ledger) > 0 {
 		fmt.Fprintln(w)
@@ -194,8 +194,13 @@ func planChanged(yes bool) string {
 	return ""
 }
 
-func forecastTable(w io.Writer, f runbook.Forecast) {
-	fmt.Fprintln(w, "a failover now:", f.Text())
+// forecastTable: ahead says that the failover has not been, so that it is no history yet.
+func forecastTable(w io.Writer, f runbook.Forecast, ahead bool) {
+	title := "the forecast was:"
+	if ahead {
+		title = "a failover now:"
+	}
+	fmt.Fprintln(w, title, f.Text())
 	f = f.Top(forecastRows)
 	lines := [][]string{{"TOPIC", "AT RISK", "KNOWN", "BLIND", "LAG S", "REDELIVERED"}}
 	for _, t := range f.Topics {

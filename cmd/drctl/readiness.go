@@ -17,9 +17,10 @@ func (a *app) readinessCommand() *cobra.Command {
 	var within time.Duration
 	cmd := &cobra.Command{
 		Use: "readiness PAIR", Short: "what would fail today: a look at everything that a failover needs; changes nothing", Args: exactly(1),
-		Long: "readiness has a worker look at record, rights, mirrors, lag, link, guards, topics, transactions and people, and says what a\n" +
-			"failover or a planned move would stumble over, with what to do about each. It takes no lock and changes nothing. drctl setup\n" +
-			"makes a Schedule that looks every readiness.every_seconds of the plan; --last shows what that found last.\n\n" +
+		Long: "readiness has a worker look at record, rights, credentials, mirrors, lag, group offsets, link, guards, topics, transactions,\n" +
+			"workloads in Kubernetes, drills and people, and says what a failover or a planned move would stumble over, with what to do\n" +
+			"about each. It takes no lock and changes nothing. drctl setup makes a Schedule that looks every readiness.every_seconds of the\n" +
+			"plan; --last shows what that found last.\n\n" +
 			"Code 7 says that the pair is not ready.",
 		Example: "  drctl readiness orders\n  drctl readiness orders --last -o json",
 		RunE: func(cmd *cobra.Command, args []string) error {

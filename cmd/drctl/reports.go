@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/drawbridge-dr/drawbridge/cmd/internal/operator"
+	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
 )
 
 func (a *app) reportsCommand() *cobra.Command {
@@ -64,13 +65,15 @@ func reportsTable(w io.Writer, lines []operator.ReportLine) {
 		if outcome == "" {
 			outcome = l.State
 		}
-		if l.RTOMillis > 0 {
+		if l.RTOMillis > 0 && !l.DryRun { // of a dry run it would be its own time
 			rto = fmt.Sprintf("%.1f s", float64(l.RTOMillis)/1000)
 		}
 		lost := ""
 		switch {
 		case l.RPOExact != nil:
 			lost = strconv.FormatInt(*l.RPOExact, 10)
+		case l.RPOEstimate != nil && (l.DryRun || l.Drill == runbook.DrillTabletop):
+			lost = fmt.Sprintf("would be about %d", *l.RPOEstimate)
 		case l.RPOEstimate != nil:
 			lost = fmt.Sprintf("about %d", *l.RPOEstimate)
 		}

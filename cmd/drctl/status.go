@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -42,6 +43,8 @@ type fenceLine struct {
 	api.Fence
 	// Lost: no open operation made it and no mirror's guard took it over. It stops producers until it is lifted.
 	Lost bool `json:"lost"`
+	// Kept: as lost, but at a site that the record does not call active: it keeps clients from what a move has left.
+	Kept bool `json:"kept"`
 }
 
 func (a *app) statusCommand() *cobra.Command {
@@ -51,7 +54,8 @@ func (a *app) statusCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "status PAIR", Short: "show a pair: the open or last run, what it waits for, the record's copies, fences", Args: exactly(1),
 		Long: "status asks Temporal for the pair's open or last run. With --plan it also asks each site's Consul for its copy of the\n" +
-			"record and each site's engine for fences, and names those whose run is lost.",
+			"record and each site's engine for fences, and names those whose run is lost. A fence at a site that is not active is none:\n" +
+			"it stands until the pair is restored or goes home.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p, err := ownPlan(planFile, args[0])
 			if err != nil {
@@ -103,6 +107,28 @@ func (st *pairStatus) ask(ctx context.Context, p *hashed, tokens tokenFlags, kno
 	all.Go(func() { st.Holds = pairHolds(ctx, p) })
 	all.Go(func() { st.Fences = readFences(ctx, p, tokens, st.Status, known) })
 	all.Wait()
+	keepFences(st.Fences, st.Copies)
+}
+
+// keepFences takes the fences of sites that were left from the lost ones, as far as a copy of the record tells which
+// those are: after a failover the fence of the old primary stands for as long as nobody has restored the pair.
+func keepFences(sites []siteFences, copies []recordCopy) {
+	var rules *record.Record
+	for _, c := range copies {
+		if c.Record != nil && (rules == nil || c.Record.Epoch > rules.Epoch) {
+			rules = c.Record
+		}
+	}
+	if rules == nil || len(rules.Active) == 0 || splitBrain(copies) != nil {
+		return
+	}
+	for _, s := range sites {
+		for i := range s.Fences {
+			if f := &s.Fences[i]; f.Lost && !slices.Contains(rules.Active, f.Site) {
+				f.Lost, f.Kept = false, true
+			}
+		}
+	}
 }
 
 // tokenFlags are the engines' tokens on this machine, by site.
@@ -220,15 +246,17 @@ func statusTable(w io.Writer, st pairStatus) {
 			fmt.Fprintf(w, "\nfences: engine of %s: %s\n", site.Engine, site.Error)
 		}
 		for _, f := range site.Fences {
-			fmt.Fprintf(w, "\nfence of site %s by operation %s: %d entries%s\n", f.Site, f.OperationID, len(f.Entries), fenceState(f))
+			fmt.Fprintf(w, "\nfence of site %s by operation %s: %d entries%s\n", f.Site, f.OperationID, len(f.Entries), fenceState(f, st.Pair))
 		}
 	}
 }
 
-func fenceState(f fenceLine) string {
+func fenceState(f fenceLine, pair string) string {
 	switch {
 	case f.Lost:
-		return "; its run is lost: `drctl unfence` lifts it"
+		return "; its run is lost: `drctl unfence " + pair + "` lifts it"
+	case f.Kept:
+		return "; " + f.Site + " is not active: it keeps clients out until the pair is restored or goes home; do not lift it"
 	case f.HandedOver:
 		return "; handed over to the mirrors' guards"
 	default:
@@ -300,7 +328,7 @@ func runTable(w io.Writer, st operator.Status) {
 	moveLines(w, d.Move, d.Turned)
 	if d.Forecast != nil {
 		fmt.Fprintln(w)
-		forecastTable(w, *d.Forecast)
+		forecastTable(w, *d.Forecast, st.Open() || run.DryRun)
 	}
 	for _, f := range d.Fences {
 		fmt.Fprintf(w, "fence of %s: %s%s\n", f.Site, f.Level, because(f.Reason))

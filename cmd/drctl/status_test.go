@@ -1,14 +1,17 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/drawbridge-dr/drawbridge/client/record"
 	"github.com/drawbridge-dr/drawbridge/cmd/internal/operator"
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
 	"github.com/drawbridge-dr/drawbridge/workflows/plan"
@@ -36,5 +39,32 @@ func TestFencesOfOneSiteAreShownWhileTheOthersEngineIsSilent(t *testing.T) {
 	got := readFences(ctx, p, tokenFlags{}, operator.Status{}, true)
 	if got[0].Error == "" || got[1].Error != "" || len(got[1].Fences) != 1 {
 		t.Errorf("%+v", got)
+	}
+}
+
+// What keeps clients out of the old primary looks like what a lost run left: nobody may be told to lift it.
+func TestFencesOfASiteThatWasLeftAreNotCalledLost(t *testing.T) {
+	west := recordCopy{Site: "west", Record: &record.Record{Epoch: 2, Active: []string{"west"}}}
+	stale := recordCopy{Site: "east", Record: &record.Record{Epoch: 1, Active: []string{"east"}}}
+	for name, c := range map[string]struct {
+		site   string
+		copies []recordCopy
+		want   string
+		never  string
+	}{
+		"the old primary's": {"east", []recordCopy{stale, west}, "east is not active", "unfence"},
+		"the active site's": {"west", []recordCopy{stale, west}, "`drctl unfence orders` lifts it", "not active"},
+		"no record answers": {"east", []recordCopy{{Site: "west", Error: "no answer"}}, "`drctl unfence orders` lifts it", "not active"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			st := pairStatus{Copies: c.copies, Fences: []siteFences{{Engine: "west", Fences: []fenceLine{{Fence: api.Fence{Site: c.site, OperationID: "failover-1"}, Lost: true}}}}}
+			st.Pair = "orders"
+			keepFences(st.Fences, st.Copies)
+			var b bytes.Buffer
+			statusTable(&b, st)
+			if got := b.String(); !strings.Contains(got, c.want) || strings.Contains(got, c.never) {
+				t.Error(got)
+			}
+		})
 	}
 }

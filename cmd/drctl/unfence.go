@@ -20,10 +20,12 @@ func (a *app) unfenceCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "unfence PAIR", Short: "lift fences whose run is lost (terminated, or its Temporal is gone)", Args: exactly(1),
 		Long: "unfence reads the fence registers of both engines and lifts the entries of operations that are no longer open.\n" +
-			"Producers can then write to that site again: be sure that it is the active one, or that nobody is to be kept off it.\n" +
+			"Producers can then write to that site again. What --list calls kept stands at a site that is not active, as after a failover,\n" +
+			"and is left alone: drctl restore and drctl failback take it over. Only the override two-writers has it lifted too.\n" +
 			"It is refused while any operation is open; where the lost one still holds the pair's lock the request must name the\n" +
 			"override break-lock, and two-writers where clients would then write at two sites. It needs an approval. The worker does\n" +
-			"it, entry by entry, and removes only what Drawbridge made.",
+			"it, entry by entry, and removes only what Drawbridge made. Workloads in Kubernetes that the lost run left at 0 at the\n" +
+			"active site are started behind it.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return s.unfence(cmd.Context(), args[0], list, tokens)
 		},
@@ -67,6 +69,7 @@ func (s *start) unfence(ctx context.Context, pair string, list bool, tokens toke
 		return err
 	}
 	sites := readFences(ctx, p, tokens, st, true)
+	keepFences(sites, readCopies(ctx, p))
 	if list || s.output == asTable {
 		if err := s.print(sites, func(w io.Writer) { fenceTable(w, sites) }); err != nil {
 			return err
@@ -75,26 +78,18 @@ func (s *start) unfence(ctx context.Context, pair string, list bool, tokens toke
 	if list {
 		return nil
 	}
-	var lost, at []string
 	for _, site := range sites {
 		if site.Error != "" {
 			fmt.Fprintf(s.stderr, "drctl: engine of %s: %s: its fences are not known\n", site.Engine, site.Error)
 		}
-		for _, f := range site.Fences {
-			if !f.Lost {
-				continue
-			}
-			if op := runbook.FencingOperation(f.OperationID); !slices.Contains(lost, op) {
-				lost = append(lost, op)
-			}
-			if !slices.Contains(at, f.Site) {
-				at = append(at, f.Site)
-			}
-		}
 	}
+	lost, at, kept := liftable(sites, s.overrides)
 	switch {
 	case st.Open():
 		return &operator.BusyError{Pair: pair, ID: st.Run.ID, RunID: st.Run.RunID, Operation: st.Run.Operation, Requester: st.Run.Requester, Started: st.Run.Started}
+	case len(lost) == 0 && len(kept) > 0:
+		return refusedf("no fence of a lost run is known but what keeps clients out of %s, which is not active: it stands until drctl restore %s or drctl failback %s takes it over; "+
+			"who wants clients to write there all the same names the override %s", joined(kept), pair, pair, runbook.OverrideWriters)
 	case len(lost) == 0:
 		return refusedf("no engine that answered knows a fence of a lost run")
 	}
@@ -119,6 +114,30 @@ func (s *start) unfence(ctx context.Context, pair string, list bool, tokens toke
 	return s.followToEnd(ctx, op, run, nil)
 }
 
+// liftable are the operations whose fences a request with these overrides lifts, and where they stand; kept are the sites
+// with a fence that it leaves.
+func liftable(sites []siteFences, overrides []string) (lost, at, kept []string) {
+	everywhere := slices.Contains(overrides, runbook.OverrideWriters)
+	for _, site := range sites {
+		for _, f := range site.Fences {
+			switch {
+			case f.Lost, f.Kept && everywhere:
+				lost = append(lost, runbook.FencingOperation(f.OperationID))
+				at = append(at, f.Site)
+			case f.Kept:
+				kept = append(kept, f.Site)
+			}
+		}
+	}
+	return once(lost), once(at), once(kept)
+}
+
+// once sorts names and leaves each in once.
+func once(names []string) []string {
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
 func fenceTable(w io.Writer, sites []siteFences) {
 	lines := [][]string{{"SITE", "OPERATION", "STATE", "PERMISSION", "OPERATION", "RESOURCE", "PRINCIPAL", "MADE BY US"}}
 	for _, site := range sites {
@@ -127,6 +146,8 @@ func fenceTable(w io.Writer, sites []siteFences) {
 			switch {
 			case f.Lost:
 				state = "lost"
+			case f.Kept:
+				state = "kept"
 			case f.HandedOver:
 				state = "guard"
 			}

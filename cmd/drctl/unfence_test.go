@@ -63,6 +63,25 @@ func TestUnfenceListsLostFencesAndLeavesThePairFreeWhenNoWorkerCanLiftThem(t *te
 	}
 }
 
+func TestUnfenceLeavesTheFenceOfASiteThatIsNotActive(t *testing.T) {
+	line := func(site, op string, lost, kept bool) fenceLine {
+		return fenceLine{Fence: api.Fence{Site: site, OperationID: op}, Lost: lost, Kept: kept}
+	}
+	sites := []siteFences{
+		{Engine: "east", Fences: []fenceLine{line("west", "switchover-2", true, false), line("west", "switchover-2.groups", true, false), line("west", "setup-1", false, false)}},
+		{Engine: "west", Fences: []fenceLine{line("east", "failover-1", false, true), line("east", "failover-1.groups", false, true)}},
+	}
+	for _, c := range []struct{ overrides, lost, at, kept []string }{
+		{nil, []string{"switchover-2"}, []string{"west"}, []string{"east"}},
+		{[]string{"break-lock", "two-writers"}, []string{"failover-1", "switchover-2"}, []string{"east", "west"}, nil},
+	} {
+		lost, at, kept := liftable(sites, c.overrides)
+		if diff := cmp.Diff([][]string{c.lost, c.at, c.kept}, [][]string{lost, at, kept}); diff != "" {
+			t.Errorf("with %v (-want +got):\n%s", c.overrides, diff)
+		}
+	}
+}
+
 // fenced is a pair whose failover was lost behind its fence: a workflow that no worker has any more made entries at east,
 // which west's engine registers, and left its lock there.
 type fenced struct {

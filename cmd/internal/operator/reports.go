@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -89,15 +90,15 @@ func (o *Operator) line(ctx context.Context, w *workflowpb.WorkflowExecutionInfo
 		DryRun: strings.HasPrefix(id, "dr-dry/"), State: states[w.GetStatus()],
 		Started: w.GetStartTime().AsTime(), Ended: w.GetCloseTime().AsTime(),
 	}
-	if l.Operation == "" { // started by hand, without our memo
-		l.Operation = w.GetType().GetName()
+	if l.Operation == "" {
+		l.Operation = operationOf(w.GetType().GetName())
 	}
 	r, err := o.result(ctx, id, l.RunID)
 	if err != nil {
 		l.Error = err.Error()
 		return l
 	}
-	l.OpID, l.Amends = r.OpID, r.Report.Amends
+	l.OpID, l.Amends, l.Requester = r.OpID, r.Report.Amends, cmp.Or(l.Requester, r.Report.Requester)
 	l.Drill, l.Outcome, l.Error, l.RTOMillis, l.RPOEstimate, l.RPOExact = r.Report.Drill, r.Outcome, r.Report.Error, r.Report.RTOMillis, r.Report.RPOEstimate, r.Report.RPOExact
 	return l
 }

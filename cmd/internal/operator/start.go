@@ -180,6 +180,16 @@ func (r Request) workflow() (string, error) {
 	return "", fmt.Errorf("no operation is called %q", r.Operation)
 }
 
+// operationOf is what people call a run of this type, for those that were started without our memo: by hand, or to pay debts.
+func operationOf(workflowType string) string {
+	for _, op := range []string{runbook.OpSetUp, runbook.OpFailover, runbook.OpSwitchover, runbook.OpRecover, runbook.OpFailback, runbook.OpRestore} {
+		if name, err := (Request{Pair: "any", Operation: op}).workflow(); err == nil && name == workflowType {
+			return op
+		}
+	}
+	return workflowType
+}
+
 func (r Request) input(start workflows.Start) any {
 	switch r.Operation {
 	case runbook.OpFailover:

@@ -83,3 +83,14 @@ func TestAStartWhoseAnswerIsLostIsFoundAgain(t *testing.T) {
 		t.Errorf("a server that drops every start: %+v", run)
 	}
 }
+
+// A run that pays debts has no memo of ours: its list and status name it as people do all the same.
+func TestARunWithoutAMemoHasTheNameOfItsOperation(t *testing.T) {
+	for workflowType, want := range map[string]string{
+		workflows.NameRecoverLaggedData: runbook.OpRecover, workflows.NameRestoreDR: runbook.OpRestore, workflows.NameSetUp: runbook.OpSetUp, "Other": "Other",
+	} {
+		if got := operationOf(workflowType); got != want {
+			t.Errorf("%s is called %q, want %q", workflowType, got, want)
+		}
+	}
+}

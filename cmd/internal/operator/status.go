@@ -130,8 +130,8 @@ func (o *Operator) describe(ctx context.Context, pair, id, runID string) (RunInf
 		Phase: keyword(workflows.SearchPhase), Outcome: keyword(workflows.SearchOutcome),
 		Started: d.WorkflowStartTime, Closed: d.WorkflowCloseTime,
 	}
-	if info.Operation == "" { // started by hand, without our memo
-		info.Operation = d.WorkflowType.Name
+	if info.Operation == "" {
+		info.Operation = operationOf(d.WorkflowType.Name)
 	}
 	if info.Requester == "" {
 		info.Requester = runbook.Unsigned
