@@ -57,7 +57,7 @@ func (n *Namespace) explain(err error, verb, kind, name string) error {
 	case apierrors.IsForbidden(err):
 		return &Forbidden{fmt.Sprintf("%s may not %s %s in %s: nothing more was done there; give the right: %s", n.me(), verb, what, n.place.Where(), n.cure())}
 	case apierrors.IsNotFound(err) && kind == "configmap":
-		return &Missing{fmt.Sprintf("there is no ConfigMap %s in %s: kubectl -n %s create configmap %s", name, n.place.Where(), n.place.Namespace, name)}
+		return &Missing{fmt.Sprintf("there is no ConfigMap %s in %s: %s create configmap %[1]s", name, n.place.Where(), n.place.Kubectl())}
 	case apierrors.IsNotFound(err):
 		return &Missing{fmt.Sprintf("there is no %s in %s: correct groups[].kubernetes[].workloads of the plan, or deploy it", what, n.place.Where())}
 	case apierrors.IsUnauthorized(err):

@@ -53,6 +53,6 @@ func asked(w workload) (Request, bool) {
 // lateFor is what a person reads who waits for a late request.
 func (n *Namespace) lateFor(w workload) string {
 	last, _ := asked(w)
-	return fmt.Sprintf("a run has stopped or started it at epoch %d after this was asked (%s by its Temporal's clock), so it is left as it is; if that is wrong, because a clock was: kubectl -n %s annotate %s %s- , and retry",
-		last.Epoch, last.At.Format("2006-01-02 15:04:05.000Z"), n.place.Namespace, w.name(), Asked)
+	return fmt.Sprintf("a run has stopped or started it at epoch %d after this was asked (%s by its Temporal's clock), so it is left as it is; if that is wrong, because a clock was: %s annotate %s %s- , and retry",
+		last.Epoch, last.At.Format("2006-01-02 15:04:05.000Z"), n.place.Kubectl(), w.name(), Asked)
 }

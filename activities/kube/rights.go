@@ -97,8 +97,8 @@ func (n *Namespace) cure() string {
 	} else if user != "" {
 		subject = "--user=" + user
 	}
-	return fmt.Sprintf("echo '{apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {name: %s, namespace: %s}, rules: [%s]}' | kubectl apply -f - ; kubectl -n %s create rolebinding %s --role=%s %s",
-		roleName, n.place.Namespace, strings.Join(rules, ", "), n.place.Namespace, roleName, roleName, subject)
+	return fmt.Sprintf("echo '{apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {name: %s, namespace: %s}, rules: [%s]}' | %[4]s apply -f - ; %[4]s create rolebinding %[1]s --role=%[1]s %[5]s",
+		roleName, n.place.Namespace, strings.Join(rules, ", "), n.place.Kubectl(), subject)
 }
 
 // Finding is what would go wrong with a place today.
@@ -149,19 +149,19 @@ func (n *Namespace) faults(w workload, active string) []Finding {
 	was, remembered := w.Annotations[Remembered]
 	by := w.Annotations[StoppedBy]
 	here := n.place.Site == "" || n.place.Site == active
-	scale := fmt.Sprintf("kubectl -n %s scale %s --replicas=%s", n.place.Namespace, w.name(), was)
+	scale := fmt.Sprintf("%s scale %s --replicas=%s", n.place.Kubectl(), w.name(), was)
 	switch {
 	case w.replicas > 0:
 		if active != "" && !here {
 			out = append(out, Finding{
 				fmt.Sprintf("%s in %s has %d replicas although %s is active: they read mirrors, may not write, and count as members of the group", w.name(), where, w.replicas, active),
-				fmt.Sprintf("kubectl -n %s annotate --overwrite %s %s=%d && kubectl -n %s scale %s --replicas=0", n.place.Namespace, w.name(), Remembered, w.replicas, n.place.Namespace, w.name()), false,
+				fmt.Sprintf("%s annotate --overwrite %s %s=%d && %[1]s scale %[2]s --replicas=0", n.place.Kubectl(), w.name(), Remembered, w.replicas), false,
 			})
 		}
 	case n.place.Site != "" && !remembered:
 		out = append(out, Finding{
 			fmt.Sprintf("%s in %s stands at 0 and nobody wrote down how many it should be when %s is active", w.name(), where, n.place.Site),
-			fmt.Sprintf("kubectl -n %s annotate %s %s=<n>", n.place.Namespace, w.name(), Remembered), true,
+			fmt.Sprintf("%s annotate %s %s=<n>", n.place.Kubectl(), w.name(), Remembered), true,
 		})
 	case here && by != "":
 		out = append(out, Finding{fmt.Sprintf("%s in %s stands at 0 since %s stopped it", w.name(), where, by), "if that run is over: " + scale, true})

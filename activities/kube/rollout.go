@@ -89,5 +89,5 @@ func (n *Namespace) restart(ctx context.Context, w workload, r Request) (problem
 }
 
 func (n *Namespace) advice(w workload) string {
-	return fmt.Sprintf("kubectl -n %s rollout status %s, kubectl -n %s describe pods", n.place.Namespace, w.name(), n.place.Namespace)
+	return fmt.Sprintf("%s rollout status %s, %[1]s describe pods", n.place.Kubectl(), w.name())
 }

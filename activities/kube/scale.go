@@ -81,7 +81,7 @@ func (n *Namespace) stop(ctx context.Context, w workload, r Request) (line runbo
 func (n *Namespace) stirs(w workload, pods int) string {
 	switch {
 	case pods > 0:
-		return fmt.Sprintf("%d of its pods still run: see kubectl -n %s get pods; they may need longer to end than wait_seconds, or hang on a lost node", pods, n.place.Namespace)
+		return fmt.Sprintf("%d of its pods still run: see %s get pods; they may need longer to end than wait_seconds, or hang on a lost node", pods, n.place.Kubectl())
 	case !w.rollout.seen:
 		return "it has no pod, but its controller has not seen that it is to have none and may make one: is the controller manager of this Kubernetes up?"
 	case w.rollout.all > 0:
@@ -126,8 +126,8 @@ func (n *Namespace) start(ctx context.Context, w workload, r Request, of []strin
 	case len(of) > 0 && !slices.Contains(of, by) && (marked || w.replicas == 0):
 		return line, false, nil
 	case !marked && w.replicas == 0:
-		line.Problem = fmt.Sprintf("it stands at 0 and nobody wrote down how many it should be: kubectl -n %s scale %s --replicas=<n>, and for the next time kubectl -n %s annotate %s %s=<n> while it stands at 0",
-			n.place.Namespace, w.name(), n.place.Namespace, w.name(), Remembered)
+		line.Problem = fmt.Sprintf("it stands at 0 and nobody wrote down how many it should be: %s scale %s --replicas=<n>, and for the next time %[1]s annotate %[2]s %[3]s=<n> while it stands at 0",
+			n.place.Kubectl(), w.name(), Remembered)
 		return line, false, nil
 	case r.late(w) && w.replicas == 0:
 		line.Problem = n.lateFor(w)
@@ -143,7 +143,7 @@ func (n *Namespace) start(ctx context.Context, w workload, r Request, of []strin
 			return line, false, nil // that is what somebody wrote down: it stays at 0
 		}
 		if err != nil || want < 0 {
-			line.Problem = fmt.Sprintf("its annotation %s is %q, not a number of replicas: kubectl -n %s scale %s --replicas=<n>", Remembered, was, n.place.Namespace, w.name())
+			line.Problem = fmt.Sprintf("its annotation %s is %q, not a number of replicas: %s scale %s --replicas=<n>", Remembered, was, n.place.Kubectl(), w.name())
 			return line, false, nil
 		}
 		change["spec"] = map[string]any{"replicas": want}

@@ -9,11 +9,7 @@ import (
 // CutShort says of workloads at one site alone that a step behind the pivot has waited
 // for them for less time than the plan gives them: what that means, and what to type.
 func CutShort(p GroupWorkloads, step string, within time.Duration, list []Workload) string {
-	kubectl := "kubectl"
-	if p.Context != "" {
-		kubectl += " --context " + p.Context
-	}
-	kubectl += " -n " + p.Namespace
+	kubectl := p.Kubectl()
 	var names []string
 	for _, w := range Troubled(list) {
 		names = append(names, w.Name)

@@ -40,6 +40,15 @@ func (w Workloads) Where() string {
 	return where
 }
 
+// Kubectl begins the calls that people are told to make: a namespace of that name may well
+// be in the cluster of the other site, too.
+func (w Workloads) Kubectl() string {
+	if w.Context == "" {
+		return "kubectl -n " + w.Namespace
+	}
+	return "kubectl --context " + w.Context + " -n " + w.Namespace
+}
+
 // Server tells API servers apart, as far as a plan does.
 func (w Workloads) Server() string { return w.KubeconfigFile + " " + w.Context }
 
@@ -107,9 +116,9 @@ func LeftStopped(p GroupWorkloads, list []Workload) []string {
 			out = append(out, of+": "+w.Problem)
 		case w.Replicas > 0 || w.Was == "" || w.Was == "0":
 		case w.StoppedBy != "":
-			out = append(out, fmt.Sprintf("%s stands at 0, as %s left it: if that run is over: kubectl -n %s scale %s --replicas=%s", of, w.StoppedBy, p.Namespace, w.Name, w.Was))
+			out = append(out, fmt.Sprintf("%s stands at 0, as %s left it: if that run is over: %s scale %s --replicas=%s", of, w.StoppedBy, p.Kubectl(), w.Name, w.Was))
 		default:
-			out = append(out, fmt.Sprintf("%s stands at 0: if nobody wants that: kubectl -n %s scale %s --replicas=%s", of, p.Namespace, w.Name, w.Was))
+			out = append(out, fmt.Sprintf("%s stands at 0: if nobody wants that: %s scale %s --replicas=%s", of, p.Kubectl(), w.Name, w.Was))
 		}
 	}
 	return out
