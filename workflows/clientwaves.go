@@ -48,7 +48,11 @@ func (s *story) moveWave(ctx workflow.Context, name string, old, site runbook.Si
 			return "", refuse(ErrHalted, "%s", v.Text())
 		}
 		s.findUnmoved(moves, old, site)
-		return fmt.Sprintf("complete %t; %d of %d topics are written to", got.Complete, got.Producing, got.Topics), nil
+		moved := "all groups have moved"
+		if !got.Complete {
+			moved = "not all groups have moved"
+		}
+		return fmt.Sprintf("%s; %d of %d topics were written to meanwhile", moved, got.Producing, got.Topics), nil
 	})
 }
 

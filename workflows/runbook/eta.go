@@ -211,7 +211,7 @@ func (e ETA) Text() string {
 	}
 	switch {
 	case e.Runs == 0:
-		return text + "; " + seconds(e.SpentMillis) + " are spent" + e.objective() + "; no kept report of an earlier failover or drill of the pair, so no estimate"
+		return text + "; " + seconds(e.SpentMillis) + " are spent" + e.objective() + "; no kept report of an earlier failover of the pair, so no estimate"
 	case len(e.Missing) > 0:
 		return text + "; " + seconds(e.SpentMillis) + " are spent" + e.objective() + "; no earlier run tells how long these take: " + strings.Join(e.Missing, ", ")
 	}
@@ -233,7 +233,7 @@ func (e *ETA) expected(name string) string {
 // Expect says what a failover that nobody has begun would take.
 func (e ETA) Expect() string {
 	if e.Runs == 0 {
-		return "no kept report of an earlier failover or drill of the pair, so no estimate"
+		return "no kept report of an earlier failover of the pair, so no estimate"
 	}
 	total, least := int64(0), ""
 	for _, s := range e.Segments {

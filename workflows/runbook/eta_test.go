@@ -83,7 +83,7 @@ func TestTheEstimateFollowsTheRun(t *testing.T) {
 func TestWithoutAnEarlierRunThereIsNoNumber(t *testing.T) {
 	began := time.Unix(0, 0)
 	e := runbook.Estimate(nil, 3, 60).At(began.Add(2*time.Second), nil, began, 0)
-	if !e.Done.IsZero() || e.TotalMillis != 0 || len(e.Missing) != 6 || !strings.Contains(e.Text(), "no kept report of an earlier failover or drill of the pair, so no estimate") || strings.Contains(e.Text(), "about") {
+	if !e.Done.IsZero() || e.TotalMillis != 0 || len(e.Missing) != 6 || !strings.Contains(e.Text(), "no kept report of an earlier failover of the pair, so no estimate") || strings.Contains(e.Text(), "about") {
 		t.Errorf("%+v: %s", e, e.Text())
 	}
 	r := ran(runbook.OpFailover, 1, 1, 1)

@@ -204,7 +204,7 @@ func (r Report) evidence(line func(string, ...any)) {
 		line("None open.")
 	}
 	for _, d := range r.DebtsOpen {
-		line("- open: %s owed to %s since %s%s; `drctl recover --debts-only` pays it", d.Kind, d.Site, stamp(d.Since), because(cell(d.Reason)))
+		line("- open: %s owed to %s since %s%s; `drctl recover %s --debts-only` pays it", d.Kind, d.Site, stamp(d.Since), because(cell(d.Reason)), r.Pair)
 	}
 	for _, d := range r.DebtsPaid {
 		line("- paid: %s owed to %s since %s", d.Kind, d.Site, stamp(d.Since))

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/drawbridge-dr/drawbridge/client/record"
 	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
 )
 
@@ -77,5 +78,25 @@ func TestReadinessTellsWhichObjectiveTheLastMoveMissed(t *testing.T) {
 	}
 	if r := runbook.JudgeReadiness(runbook.ReadyFacts{Plan: plan(), Past: &runbook.PastRuns{}}, time.Hour); strings.Contains(r.Markdown(), runbook.PartObjectives) {
 		t.Error("a pair that never moved has no numbers to hold against anything")
+	}
+}
+
+// Behind a failover the link back does not exist: the way on is no entry of the worker's log.
+func TestReadinessBehindAFailoverNamesTheWaysOn(t *testing.T) {
+	cure := func(operation string) string {
+		r := record.Record{Active: []string{"west"}, Moves: []record.Move{{Operation: operation, Active: "west"}}}
+		f := runbook.ReadyFacts{Plan: plan(), Truth: &runbook.Truth{Record: &r}, Problems: map[string]string{runbook.PartMirrors: "the cluster link doesn't exist"}}
+		for _, c := range runbook.JudgeReadiness(f, time.Hour).Checks {
+			if c.Name == runbook.PartMirrors {
+				return c.Cure
+			}
+		}
+		return ""
+	}
+	if got := cure(runbook.OpFailover); !strings.Contains(got, "nothing mirrors west") || !strings.Contains(got, "drctl restore "+plan().Pair) || !strings.Contains(got, "drctl failback "+plan().Pair) {
+		t.Errorf("behind a failover: %q", got)
+	}
+	if got := cure(runbook.OpSwitchover); strings.Contains(got, "restore") || !strings.Contains(got, "worker's log") {
+		t.Errorf("behind a planned move: %q", got)
 	}
 }

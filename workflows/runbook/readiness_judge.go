@@ -54,8 +54,23 @@ func (j *readyJudge) blind(part string, missing bool) bool {
 	if why == "" {
 		why = "it was not looked at"
 	}
-	j.say(part, CheckUnknown, "see the worker's log; run drctl readiness again", "%s", why)
+	cure := "see the worker's log; run drctl readiness " + j.f.Plan.Pair + " again"
+	if (part == PartMirrors || part == PartLink) && j.failedOver() {
+		cure = fmt.Sprintf("nothing mirrors %s until the pair is protected again: drctl restore %s stays there, drctl failback %s goes home; if that is done, see the worker's log",
+			strings.Join(j.r.Active, ","), j.f.Plan.Pair, j.f.Plan.Pair)
+	}
+	j.say(part, CheckUnknown, cure, "%s", why)
 	return true
+}
+
+// failedOver: the pair came to its active site by a failover, behind which there is no
+// link back until somebody makes one.
+func (j *readyJudge) failedOver() bool {
+	t := j.f.Truth
+	if t == nil || t.Record == nil || len(t.Record.Moves) == 0 {
+		return false
+	}
+	return t.Record.Moves[len(t.Record.Moves)-1].Operation == OpFailover
 }
 
 func (j *readyJudge) record() {
@@ -195,7 +210,7 @@ func (j *readyJudge) link() {
 	l := *j.f.Link
 	n := len(j.r.Checks)
 	if l.State != StatusActive {
-		j.say(PartLink, CheckBad, "drctl link describe", "it is %s %s", l.State, l.Error)
+		j.say(PartLink, CheckBad, "see drctl link describe at the engine", "it is %s %s", l.State, l.Error)
 	}
 	if len(l.Faults) > 0 {
 		j.say(PartLink, CheckWarning, "do what the errors say; drctl link describe shows all", "tasks in error: %s", some(l.Faults))
@@ -204,7 +219,7 @@ func (j *readyJudge) link() {
 		j.say(PartLink, CheckWarning, "drctl link drift names the cure of each", "topic configs differ: %s", some(l.Drift))
 	}
 	for _, note := range l.Notes {
-		j.say(PartLink, CheckWarning, "drctl link describe", "%s", note)
+		j.say(PartLink, CheckWarning, "see drctl link describe at the engine", "%s", note)
 	}
 	if len(j.r.Checks) == n {
 		j.say(PartLink, CheckOK, "", "no task in error, no harmful drift")
@@ -279,7 +294,7 @@ func (j *readyJudge) drill() {
 	age := j.f.Now.Sub(p.Exercised)
 	switch {
 	case p.Exercised.IsZero():
-		j.say(PartDrill, CheckWarning, "try a failover or a planned move while nothing is at stake", "this pair never went through a failover or a planned move")
+		j.say(PartDrill, CheckWarning, "drctl drill "+j.f.Plan.Pair+" --kind canary, or a planned move while nothing is at stake", "this pair never went through a failover, a planned move or a canary drill")
 	case age > exerciseAge:
 		j.say(PartDrill, CheckWarning, "try again while nothing is at stake", "the last one was %d days ago (%s)", int(age.Hours()/24), p.Operation)
 	default:
