@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -157,17 +158,23 @@ func ended(run Run, err error) error {
 	case errors.As(err, &app):
 		end.Type, end.Text = app.Type(), strings.TrimSpace(app.Message())
 	case errors.As(err, &terminated):
-		end.Text = "terminated from outside; nothing was undone: look for fences with `drctl status` and lift them with `drctl unfence`"
+		end.Text = "terminated from outside; nothing was undone: " + leftBehind(run.Pair)
 	case errors.As(err, &canceled):
 		end.Text = "cancelled"
 	case errors.As(err, &timeout):
-		end.Text = "timed out at the server; nothing was undone: look for fences with `drctl status` and lift them with `drctl unfence`"
+		end.Text = "timed out at the server; nothing was undone: " + leftBehind(run.Pair)
 	case errors.As(err, &gone):
 		return fmt.Errorf("result of %s, run %s, is not kept by Temporal: %w", run.ID, run.RunID, ErrNoRun)
 	default:
 		return reached("result of "+run.ID, err)
 	}
 	return end
+}
+
+// leftBehind says what to do about a run that is gone: lifting its fence is right only where it was before its pivot.
+func leftBehind(pair string) string {
+	pair = cmp.Or(pair, "PAIR")
+	return fmt.Sprintf("`drctl status %[1]s` shows its fences; a failover that was past its point of no return goes on by `drctl failover %[1]s`, otherwise `drctl unfence %[1]s` lifts those that are called lost", pair)
 }
 
 func orUnknown(s string) string {
