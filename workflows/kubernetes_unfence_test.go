@@ -67,7 +67,7 @@ func TestUnfenceNamesWhatItDoesNotStart(t *testing.T) {
 			w.ledger = nil
 			w.inKubernetes(scaled(away, "deployment/a"))
 			return w
-		}, unfencing(), "deployment/a of group g in namespace shop (west) stands at 0: if nobody wants that: kubectl -n shop scale deployment/a --replicas=2"},
+		}, unfencing(runbook.OverrideWriters), "deployment/a of group g in namespace shop (west) stands at 0: if nobody wants that: kubectl -n shop scale deployment/a --replicas=2"},
 		"an API server that is away": {func() *world {
 			w := terminated()
 			second := scaled(home, "deployment/b")

@@ -218,6 +218,7 @@ func (u *unfence) facts(ctx workflow.Context, f *fenced) (runbook.FencedSite, er
 		return facts, err
 	}
 	f.guarded = err == nil && len(inStatus(back.Risk, runbook.StatusActive)) > 0
+	facts.Guarded = f.guarded
 	return facts, nil
 }
 

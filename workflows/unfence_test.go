@@ -191,6 +191,13 @@ func TestUnfenceByOverrideLeavesAFenceDebt(t *testing.T) {
 	newStage(t, w).run(Failback, FailbackInput{Start: request(runbook.OpFailback)}).failed(ErrPrecondition)
 }
 
+// However it is asked for: nobody but the fence keeps clients out of a site that was left, until its mirrors have guards.
+func TestUnfenceOfASiteThatWasLeftNeedsTheOverrideThoughNothingIsOwed(t *testing.T) {
+	w := moved()
+	w.ledger = nil
+	newStage(t, w).run(Unfence, unfencing()).untouched(ErrPrecondition, "east is not active", "drctl restore orders", runbook.OverrideWriters)
+}
+
 func TestUnfenceOfAGuardedStandbyOwesNothing(t *testing.T) {
 	w := steady()
 	w.fences[away][gone] = true

@@ -28,6 +28,8 @@ type FencedSite struct {
 	LedgerProblem string
 	// Debts of the pair's record.
 	Debts []record.FenceDebt
+	// Guarded: mirrors run there, whose guards keep clients out without the fence.
+	Guarded bool
 }
 
 // Unfence judges whether clients may write at a site again. A fence stands
@@ -58,8 +60,11 @@ func Unfence(f FencedSite) Verdict {
 	if len(f.Undecided) > 0 {
 		v.need(OverrideWriters, "%s is not active and holds undecided records of %s: drctl recover %s decides them", f.Site, strings.Join(f.Undecided, ", "), f.Pair)
 	}
+	if v.OK && !f.Guarded {
+		v.need(OverrideWriters, "%s is not active: its fence keeps clients from writing what nobody would have; drctl restore %s or drctl failback %[2]s takes it over", f.Site, f.Pair)
+	}
 	if v.OK {
-		v.note("%s is not active; nothing is owed to it and nothing there is undecided", f.Site)
+		v.note("%s is not active, its mirrors' guards keep clients out, nothing is owed to it and nothing there is undecided", f.Site)
 	}
 	return v
 }
