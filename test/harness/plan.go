@@ -129,7 +129,7 @@ func (s *System) consul(ctx context.Context, site *Site) (plan.Consul, error) {
 		return out, err
 	}
 	out.TokenFile = filepath.Join(s.cfg.Dir, "worker", "consul-"+site.Name+".token")
-	return out, os.WriteFile(out.TokenFile, []byte(token), 0o600)
+	return out, writeWhole(out.TokenFile, []byte(token))
 }
 
 func (s *System) passwordFile(folder, name, password string) (string, error) {
@@ -137,5 +137,5 @@ func (s *System) passwordFile(folder, name, password string) (string, error) {
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return "", err
 	}
-	return file, os.WriteFile(file, []byte(password), 0o600)
+	return file, writeWhole(file, []byte(password))
 }
