@@ -7,10 +7,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/drawbridge-dr/drawbridge/test/harness"
+	"github.com/drawbridge-dr/drawbridge/test/local"
 	"github.com/drawbridge-dr/drawbridge/workflows/plan"
 	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
 )
@@ -248,7 +250,9 @@ func (s saga) live(t *testing.T, name string, befalls func(verb string) []death)
 		places := places(verb(o))
 		p.must(p.KillWorkerAt(places...))
 		before := p.killed()
-		out = append(out, p.picture(p.outcome(runbook.Done, o[0], o[1:]...)))
+		got := p.outcome(runbook.Done, o[0], o[1:]...)
+		p.must(local.WaitFor(p.within(time.Minute), "the group's offsets", p.groupStands))
+		out = append(out, p.picture(got))
 		p.died(places, p.killed()[len(before):])
 		if o[0] == "failover" {
 			p.ReleasePair()
@@ -256,6 +260,19 @@ func (s saga) live(t *testing.T, name string, befalls func(verb string) []death)
 		}
 	}
 	return out
+}
+
+// groupStands: what holds wants is there at both sites. A mirror that was made anew has the group at what it holds, until the
+// next round of the offset sync.
+func (p *pair) groupStands(context.Context) error {
+	for _, s := range []*harness.Site{p.Home, p.Standby} {
+		for part, at := range p.committed(s) {
+			if at != 2 {
+				return fmt.Errorf("the group stands at %d of partition %d at %s", at, part, s.Name)
+			}
+		}
+	}
+	return nil
 }
 
 // unwatched: nobody else looks at such a pair, and dies in its operations' stead.
