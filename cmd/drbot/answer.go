@@ -216,13 +216,37 @@ func (b *Bot) submitted(d slack.InteractionCallback) any {
 		title = m.Press.Decision
 	}
 	// One dialog is one act, however often it is sent: the second answer is the first's.
-	if b.seen.first("view "+d.View.ID, b.now()) {
-		b.async(2*replyWithin, func(ctx context.Context) { b.carryOut(ctx, d, m, in, title) })
+	said := "Sent, waiting for what the run says."
+	o, first := b.sent.take(d.View.ID, b.now())
+	if first {
+		b.async(2*replyWithin, func(ctx context.Context) { b.carryOut(ctx, d, m, in, title, o) })
+	} else {
+		select {
+		case <-o.over:
+			said = o.text
+		default: // this answer may come behind the first one's end
+			b.async(2*replyWithin, func(ctx context.Context) { b.tellAgain(ctx, d.View.ID, title, o) })
+		}
 	}
-	return slack.NewUpdateViewSubmissionResponse(ptr(dialog(title, section("Sent, waiting for what the run says."))))
+	return slack.NewUpdateViewSubmissionResponse(ptr(outcomeView(title, said)))
 }
 
-func (b *Bot) carryOut(ctx context.Context, d slack.InteractionCallback, m meta, in filled, title string) {
+func outcomeView(title, text string) slack.ModalViewRequest {
+	return dialog(title, section(safe(text, maxSection)))
+}
+
+// tellAgain shows what became of a dialog that was sent twice.
+func (b *Bot) tellAgain(ctx context.Context, view, title string, o *outcome) {
+	select {
+	case <-ctx.Done():
+	case <-o.over:
+		if err := b.slack.reopen(ctx, view, outcomeView(title, o.text)); err != nil {
+			b.log.Debug("a dialog that was sent twice could not be told its end, as the first time", "error", err)
+		}
+	}
+}
+
+func (b *Bot) carryOut(ctx context.Context, d slack.InteractionCallback, m meta, in filled, title string, o *outcome) {
 	err := b.ours(ctx, teamOf(d))
 	var text string
 	if err == nil && m.Press == nil {
@@ -234,9 +258,11 @@ func (b *Bot) carryOut(ctx context.Context, d slack.InteractionCallback, m meta,
 		text = err.Error()
 		b.log.Warn("what somebody asked for in Slack was refused or failed", "pair", m.Pair, "asked", title, "slack_user", d.User.ID, "error", err)
 	}
+	o.text = text
+	close(o.over)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tellWithin)
 	defer cancel()
-	err = b.slack.reopen(ctx, d.View.ID, dialog(title, section(safe(text, maxSection))))
+	err = b.slack.reopen(ctx, d.View.ID, outcomeView(title, text))
 	if err != nil { // closed meanwhile, as a rule
 		err = b.whisper(ctx, m.Pair, d.User.ID, "*"+escape(title)+"* of pair "+escape(m.Pair)+": "+safe(text, 2000))
 	}

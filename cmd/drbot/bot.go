@@ -31,6 +31,7 @@ type Bot struct {
 	listener net.Listener
 	ready    atomic.Bool // Slack can reach it
 	seen     seen        // what was taken already
+	sent     sent        // dialogs, and what became of them
 	work     sync.WaitGroup
 	ctx      context.Context // of what people asked for; ends with Run
 	now      func() time.Time

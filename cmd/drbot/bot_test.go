@@ -50,6 +50,8 @@ func TestAFailoverIsAskedForApprovedAndDeniedInSlack(t *testing.T) {
 	s.submit(v, map[string][]string{"reason": {"east <burns> & nobody answers"}})
 	s.submit(v, map[string][]string{"reason": {"east <burns> & nobody answers"}})
 	s.dialog(ann, "Started failover of pair orders")
+	s.submit(v, map[string][]string{"reason": {"east <burns> & nobody answers"}}) // Slack sends it again, late
+	s.dialog(ann, "Started failover of pair orders")
 	asks := s.root("failover of orders: approval", "Waits for approval, 0 of 2 given", "<@"+bob+">", "<@"+eve+">", runbook.OverrideFence, "attest outage")
 	if strings.Contains(fakeslack.Text(asks.Blocks), "May approve: <@"+ann) {
 		t.Error("the requester is named as an approver")
