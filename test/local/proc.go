@@ -103,8 +103,23 @@ func (p *Process) Kill() error {
 	return nil
 }
 
-// Pause freezes the child (SIGSTOP): its connections stay open and answer nothing.
-func (p *Process) Pause() error { return p.signal(syscall.SIGSTOP) }
+// stopsWithin bounds the wait until a child that was told to freeze has.
+const stopsWithin = 30 * time.Second
+
+// Pause freezes the child (SIGSTOP), and returns when it has come to rest: its connections stay open and answer nothing.
+func (p *Process) Pause() error {
+	if err := p.signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), stopsWithin)
+	defer cancel()
+	return WaitFor(ctx, p.spec.Name+" to stand still", func(context.Context) error {
+		if p.Running() && !stopped(p.Pid()) {
+			return errors.New("a thread of it runs on")
+		}
+		return nil
+	})
+}
 
 // Resume lets a paused child go on (SIGCONT).
 func (p *Process) Resume() error { return p.signal(syscall.SIGCONT) }

@@ -1,7 +1,11 @@
 package local
 
 import (
+	"bytes"
+	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"syscall"
@@ -30,4 +34,25 @@ func spawn(cmd *exec.Cmd) error {
 var spawner struct {
 	once  sync.Once
 	start chan func()
+}
+
+// stopped tells whether all threads of a process have taken a SIGSTOP: the kernel marks them one by one, and one that runs on
+// another core goes on until it is interrupted there. See proc_pid_stat(5).
+func stopped(pid int) bool {
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	if err != nil || len(threads) == 0 {
+		return false
+	}
+	for _, file := range threads {
+		text, err := os.ReadFile(file)
+		if os.IsNotExist(err) {
+			continue // it has ended
+		}
+		// The name, in parentheses, may hold anything; the state follows it.
+		at := bytes.LastIndex(text, []byte(") "))
+		if err != nil || at < 0 || len(text) < at+3 || text[at+2] != 'T' {
+			return false
+		}
+	}
+	return true
 }

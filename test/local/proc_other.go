@@ -13,3 +13,6 @@ func spawn(cmd *exec.Cmd) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	return cmd.Start()
 }
+
+// stopped: there is no telling here.
+func stopped(int) bool { return true }
