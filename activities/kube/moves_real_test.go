@@ -112,7 +112,7 @@ func hangingPods(c *cluster) {
 	n := c.place("hang", named("deployment/billing"))
 	c.until("a pod", func() bool { return c.pods("hang") == 1 })
 	list, err := n.Stop(c.t.Context(), now("op-1"), 2*time.Second)
-	if err != nil || !strings.Contains(runbook.Problems(list), "deployment/billing: 1 of its pods still run: see kubectl -n hang get pods") {
+	if err != nil || !strings.Contains(runbook.Problems(list), "deployment/billing: 1 of its pods still run: see kubectl --context east -n hang get pods") {
 		c.t.Errorf("it said %q, error %v", runbook.Problems(list), err)
 	}
 }
@@ -140,7 +140,7 @@ func forbidden(c *cluster) {
 	}
 	c.allow(found[0].Cure)
 	c.allowed(n)
-	if found = n.Check(c.t.Context(), "orders", "east"); len(found) != 1 || !strings.Contains(found[0].What, "kubectl -n theirs create configmap where") {
+	if found = n.Check(c.t.Context(), "orders", "east"); len(found) != 1 || !strings.Contains(found[0].What, "kubectl --context east -n theirs create configmap where") {
 		c.t.Errorf("with the rights it says %+v", found)
 	}
 	list, err := n.Stop(c.t.Context(), now("op-1"), soon)
@@ -255,7 +255,7 @@ func standby(c *cluster) {
 	c.namespace("standby")
 	c.deployment("standby", "billing", 0, nil)
 	n := c.place("standby", func(p *runbook.Workloads) { p.Workloads, p.Site = []string{"deployment/billing"}, "west" })
-	const cure = "kubectl -n standby annotate deployment/billing drawbridge.dev/replicas=<n>"
+	const cure = "kubectl --context east -n standby annotate deployment/billing drawbridge.dev/replicas=<n>"
 	if found := n.Check(c.t.Context(), "orders", "east"); len(found) != 1 || found[0].Cure != cure {
 		c.t.Errorf("a calm day's look says %+v", found)
 	}
