@@ -11,10 +11,7 @@ import (
 // The site's Consul stays away for long, and nothing lags any more: that is known from one count, until it is said of all that
 // nothing is owed.
 func TestWhatIsDecidedIsNotCountedAgainWhileSomethingElseIsOwed(t *testing.T) {
-	w := failedOver(record.FenceDebt{Kind: record.DebtRecord, Site: home, OpID: "failover-0", Since: time.Unix(2000, 0), Reason: "no answer"})
-	w.ledger = []runbook.LedgerLine{{Topic: "a", Decision: runbook.LedgerDiscarded}}
-	w.down[home+" consul"] = true
-	w.plan.Debts.EverySeconds = 60
+	w := decidedWhileElseIsOwed()
 	s := newStage(t, w)
 	st, err := s.debts(func(look int) {
 		if look == 50 { // for longer than a count is good for
@@ -32,12 +29,18 @@ func TestWhatIsDecidedIsNotCountedAgainWhileSomethingElseIsOwed(t *testing.T) {
 	}
 }
 
-// What was decided of one failover says nothing of the next.
-func TestALaterFailoverIsCountedAnew(t *testing.T) {
+// decidedWhileElseIsOwed is a pair whose lagged records are decided, and whose lost site has not got the record yet.
+func decidedWhileElseIsOwed() *world {
 	w := failedOver(record.FenceDebt{Kind: record.DebtRecord, Site: home, OpID: "failover-0", Since: time.Unix(2000, 0), Reason: "no answer"})
 	w.ledger = []runbook.LedgerLine{{Topic: "a", Decision: runbook.LedgerDiscarded}}
 	w.down[home+" consul"] = true
 	w.plan.Debts.EverySeconds = 60
+	return w
+}
+
+// What was decided of one failover says nothing of the next.
+func TestALaterFailoverIsCountedAnew(t *testing.T) {
+	w := decidedWhileElseIsOwed()
 	s := newStage(t, w)
 	_, err := s.debts(func(look int) {
 		w.mu.Lock()
@@ -93,10 +96,7 @@ func TestARunThatFindsAHoldOfALostRunWakesDebt(t *testing.T) {
 // Somebody lifts the fence of the site that was left: its clients may write there until it is fenced again, so that what was
 // decided is not all.
 func TestASiteThatWasOpenIsCountedAnew(t *testing.T) {
-	w := failedOver(record.FenceDebt{Kind: record.DebtRecord, Site: home, OpID: "failover-0", Since: time.Unix(2000, 0), Reason: "no answer"})
-	w.ledger = []runbook.LedgerLine{{Topic: "a", Decision: runbook.LedgerDiscarded}}
-	w.down[home+" consul"] = true
-	w.plan.Debts.EverySeconds = 60
+	w := decidedWhileElseIsOwed()
 	s := newStage(t, w)
 	_, err := s.debts(func(look int) {
 		w.mu.Lock()
