@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 )
 
@@ -36,7 +37,12 @@ func startKube(ctx context.Context, dir string) (string, *Process, error) {
 	if err != nil {
 		return "", nil, err
 	}
-	proc, err := Start(Spec{Name: "kube-dev", Path: path, Args: []string{dir}, LogFile: filepath.Join(dir, "kube-dev.log")})
+	ports, err := FreePorts(3)
+	if err != nil {
+		return "", nil, err
+	}
+	args := []string{dir, strconv.Itoa(ports[0]), strconv.Itoa(ports[1]), strconv.Itoa(ports[2])}
+	proc, err := Start(Spec{Name: "kube-dev", Path: path, Args: args, LogFile: filepath.Join(dir, "kube-dev.log")})
 	if err != nil {
 		return "", nil, err
 	}

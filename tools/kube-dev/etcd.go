@@ -10,16 +10,10 @@ import (
 )
 
 // startEtcd runs one member on loopback; nothing of it need outlive the process.
-func startEtcd(dir string) (*embed.Etcd, error) {
+func startEtcd(dir, clientPort, peerPort string) (*embed.Etcd, error) {
 	c := embed.NewConfig()
 	c.Dir, c.LogLevel, c.UnsafeNoFsync = dir, "error", true
-	for _, urls := range []*[]url.URL{&c.ListenClientUrls, &c.ListenPeerUrls} {
-		port, err := freePort()
-		if err != nil {
-			return nil, err
-		}
-		*urls = []url.URL{{Scheme: "http", Host: fmt.Sprintf("127.0.0.1:%d", port)}}
-	}
+	c.ListenClientUrls, c.ListenPeerUrls = loopback(clientPort), loopback(peerPort)
 	c.AdvertiseClientUrls, c.AdvertisePeerUrls = c.ListenClientUrls, c.ListenPeerUrls
 	c.InitialCluster = c.InitialClusterFromName(c.Name)
 	e, err := embed.StartEtcd(c)
@@ -35,4 +29,8 @@ func startEtcd(dir string) (*embed.Etcd, error) {
 		e.Close()
 		return nil, errors.New("etcd: not ready after a minute")
 	}
+}
+
+func loopback(port string) []url.URL {
+	return []url.URL{{Scheme: "http", Host: "127.0.0.1:" + port}}
 }

@@ -2,9 +2,10 @@
 // controllers of Deployments, ReplicaSets and StatefulSets. There is no scheduler and no kubelet: kubelet.go says what
 // stands in for them. RBAC is on; the admission plugin ServiceAccount is off, since nobody makes default accounts here.
 //
-//	kube-dev <folder>
+//	kube-dev <folder> <port> <port> <port>
 //
-// It serves on a free port of loopback until it is killed. <folder>/kubeconfig, of a super user, appears when all is up.
+// The ports are of loopback: the API server's, etcd's for clients and etcd's for peers. It serves until it is killed.
+// <folder>/kubeconfig, of a super user, appears when all is up.
 package main
 
 import (
@@ -15,10 +16,8 @@ import (
 	"encoding/hex"
 	"encoding/pem"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"k8s.io/client-go/informers"
@@ -33,26 +32,22 @@ import (
 )
 
 func main() {
-	if len(os.Args) != 2 {
-		fmt.Fprintln(os.Stderr, "usage: kube-dev <folder>")
+	if len(os.Args) != 5 {
+		fmt.Fprintln(os.Stderr, "usage: kube-dev <folder> <port> <port> <port>")
 		os.Exit(2)
 	}
-	if err := run(os.Args[1]); err != nil {
+	if err := run(os.Args[1], os.Args[2], os.Args[3:]); err != nil {
 		fmt.Fprintln(os.Stderr, "kube-dev:", err)
 		os.Exit(1)
 	}
 }
 
-func run(dir string) error {
-	etcd, err := startEtcd(filepath.Join(dir, "etcd"))
+func run(dir, port string, etcdPorts []string) error {
+	etcd, err := startEtcd(filepath.Join(dir, "etcd"), etcdPorts[0], etcdPorts[1])
 	if err != nil {
 		return err
 	}
 	defer etcd.Close()
-	port, err := freePort()
-	if err != nil {
-		return err
-	}
 	token, args, err := flags(dir, etcd.Config().ListenClientUrls[0].String(), port)
 	if err != nil {
 		return err
@@ -62,7 +57,7 @@ func run(dir string) error {
 	ended := make(chan error, 1)
 	go func() { ended <- server.Execute() }()
 	cfg := &rest.Config{
-		Host: fmt.Sprintf("https://127.0.0.1:%d", port), BearerToken: token, QPS: 500, Burst: 500,
+		Host: "https://127.0.0.1:" + port, BearerToken: token, QPS: 500, Burst: 500,
 		TLSClientConfig: rest.TLSClientConfig{CAFile: filepath.Join(dir, "apiserver.crt")},
 	}
 	ctx, stop := context.WithCancel(context.Background())
@@ -76,7 +71,7 @@ func run(dir string) error {
 }
 
 // flags writes the files that the API server is told of.
-func flags(dir, etcd string, port int) (token string, args []string, err error) {
+func flags(dir, etcd, port string) (token string, args []string, err error) {
 	raw := make([]byte, 16)
 	if _, err := rand.Read(raw); err != nil {
 		return "", nil, err
@@ -95,7 +90,7 @@ func flags(dir, etcd string, port int) (token string, args []string, err error) 
 		return "", nil, err
 	}
 	return token, []string{
-		"--etcd-servers=" + etcd, "--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", "--secure-port=" + strconv.Itoa(port), "--cert-dir=" + dir,
+		"--etcd-servers=" + etcd, "--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", "--secure-port=" + port, "--cert-dir=" + dir,
 		"--token-auth-file=" + tokens, "--authorization-mode=RBAC", "--disable-admission-plugins=ServiceAccount", "--endpoint-reconciler-type=none",
 		"--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file=" + keyFile, "--service-account-signing-key-file=" + keyFile,
 		"--service-cluster-ip-range=10.0.0.0/24", "--shutdown-delay-duration=0s",
@@ -154,12 +149,4 @@ func keepConfig(cfg *rest.Config, dir string) error {
 		return err
 	}
 	return os.Rename(half, filepath.Join(dir, "kubeconfig"))
-}
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	return l.Addr().(*net.TCPAddr).Port, l.Close()
 }

@@ -104,17 +104,3 @@ func serverConfig(o options, sql *config.SQL) (*config.Config, map[primitives.Se
 	conf.PublicClient.HostPort = o.frontend()
 	return &conf, hosts, nil
 }
-
-// freePorts finds n different ports that nobody listens on. All are held until the last is found, so that they differ.
-func freePorts(ip string, n int) ([]int, error) {
-	ports := make([]int, 0, n)
-	for range n {
-		l, err := net.Listen("tcp", net.JoinHostPort(ip, "0"))
-		if err != nil {
-			return nil, fmt.Errorf("find a free port on %s: %w", ip, err)
-		}
-		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports, nil
-}
