@@ -3,9 +3,11 @@ package local
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -22,6 +24,39 @@ func TestServersListenBelowThePortsOfOutgoingConnections(t *testing.T) {
 			t.Errorf("%s listens on %v: %d is one that the system may give to an outgoing connection", name, ports, high)
 		}
 	}
+}
+
+// A child that is forked while a port is tried must not keep it from whoever the port was found for.
+func TestAPortThatIsFreeStaysFreeBesideForks(t *testing.T) {
+	ports, err := FreePorts(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	var forks sync.WaitGroup
+	for range 4 {
+		forks.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				if err := exec.CommandContext(t.Context(), "true").Run(); err != nil {
+					t.Errorf("fork: %v", err)
+					return
+				}
+			}
+		})
+	}
+	for i := range 2000 {
+		if !bindable(ports[0]) {
+			t.Errorf("port %d was free %d times, and then it was not", ports[0], i)
+			break
+		}
+	}
+	close(done)
+	forks.Wait()
 }
 
 // listening returns the TCP ports of 127.0.0.1 on which a process listens: /proc/net/tcp, see proc_net(5).

@@ -36,6 +36,14 @@ var spawner struct {
 	start chan func()
 }
 
+// betweenForks runs f while this process forks no child. A child has copies of all open files until it has become another
+// program, which takes a busy machine a while.
+func betweenForks(f func()) {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	f()
+}
+
 // stopped tells whether all threads of a process have taken a SIGSTOP: the kernel marks them one by one, and one that runs on
 // another core goes on until it is interrupted there. See proc_pid_stat(5).
 func stopped(pid int) bool {

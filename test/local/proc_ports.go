@@ -58,18 +58,20 @@ func FreePorts(n int) ([]int, error) {
 	return nil, fmt.Errorf("find %d free ports between %d and %d on 127.0.0.1: only %d found", n, low, high, len(found))
 }
 
-func bindable(port int) bool {
-	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-	tcp, err := net.Listen("tcp", addr)
-	if err != nil {
-		return false
-	}
-	defer tcp.Close()
-	udp, err := net.ListenPacket("udp", addr)
-	if err != nil {
-		return false
-	}
-	return udp.Close() == nil
+// bindable reports whether a port can be listened on, and leaves it so: not before the listeners are closed, and not while
+// a child that was forked meanwhile has copies of them.
+func bindable(port int) (free bool) {
+	betweenForks(func() {
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+		tcp, err := net.Listen("tcp", addr)
+		if err != nil {
+			return
+		}
+		defer tcp.Close()
+		udp, err := net.ListenPacket("udp", addr)
+		free = err == nil && udp.Close() == nil
+	})
+	return free
 }
 
 // addressExists reports whether the address used for reservations can be bound at all.
