@@ -17,6 +17,7 @@ import (
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
 	"github.com/drawbridge-dr/drawbridge/workflows"
 	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
+	"github.com/google/renameio/v2"
 )
 
 // taskInError is a task's state in the contract's words.
@@ -180,5 +181,5 @@ func (a *Activities) SaveReadiness(ctx context.Context, in workflows.SaveReadine
 		return out, settle(fmt.Errorf("reports folder: %w", err))
 	}
 	out.File = filepath.Join(folder, r.Pair+".json")
-	return out, settle(whole(out.File, append(body, '\n')))
+	return out, settle(renameio.WriteFile(out.File, append(body, '\n'), 0o640))
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/drawbridge-dr/drawbridge/workflows"
 	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
+	"github.com/google/renameio/v2"
 )
 
 // SaveReport writes both files whole or not at all; a second attempt writes the
@@ -56,7 +57,7 @@ func keepReport(folder string, r runbook.Report) (asJSON, asMarkdown string, err
 	body, err := r.JSON()
 	if err == nil {
 		asJSON, asMarkdown = filepath.Join(folder, r.OpID+".json"), filepath.Join(folder, r.OpID+".md")
-		err = errors.Join(whole(asJSON, append(body, '\n')), whole(asMarkdown, []byte(r.Markdown())))
+		err = errors.Join(renameio.WriteFile(asJSON, append(body, '\n'), 0o640), renameio.WriteFile(asMarkdown, []byte(r.Markdown()), 0o640))
 	}
 	if err != nil {
 		err = fmt.Errorf("report of %s: %w", r.OpID, err)
@@ -116,21 +117,4 @@ func (a *Activities) reports(folder string) string {
 		return folder
 	}
 	return filepath.Join(a.opts.ReportsDir, folder)
-}
-
-// whole writes a file so that a reader sees the old one or the new one.
-func whole(path string, body []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".report-*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(body)
-	err = errors.Join(err, f.Sync(), f.Chmod(0o640), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return nil
 }

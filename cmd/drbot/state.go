@@ -7,13 +7,13 @@ import (
 	"log/slog"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/drawbridge-dr/drawbridge/cmd/internal/operator"
 	"github.com/drawbridge-dr/drawbridge/workflows"
+	"github.com/google/renameio/v2"
 )
 
 // state is which run has which thread, in a file.
@@ -109,21 +109,5 @@ func (s *state) put(run string, t thread) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(s.path), ".drbot-*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(raw)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	if err := os.Rename(f.Name(), s.path); err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	// The folder too, or a power cut could bring the old name back. Not every file system can do this.
-	if dir, err := os.Open(filepath.Dir(s.path)); err == nil {
-		_ = dir.Sync()
-		_ = dir.Close()
-	}
-	return nil
+	return renameio.WriteFile(s.path, raw, 0o600)
 }

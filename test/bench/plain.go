@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/renameio/v2"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 
@@ -67,10 +68,7 @@ func (p *plainMirror) begin(ctx context.Context, topic string) error {
 		return err
 	}
 	file := filepath.Join(filepath.Dir(p.proc.Spec().LogFile), "topic")
-	if err := os.WriteFile(file+".part", []byte(topic), 0o644); err != nil {
-		return err
-	}
-	return os.Rename(file+".part", file)
+	return renameio.WriteFile(file, []byte(topic), 0o644)
 }
 
 func (p *plainMirror) end(context.Context, string) error { return nil }

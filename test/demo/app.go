@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/google/renameio/v2"
 	"github.com/twmb/franz-go/pkg/kadm"
 
 	"github.com/drawbridge-dr/drawbridge/test/demo/check"
@@ -124,10 +125,7 @@ func (a *app) limit(site string, n int) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(a.file("limits.new"), raw, 0o644); err != nil {
-		return err
-	}
-	return os.Rename(a.file("limits.new"), a.file("limits.json"))
+	return renameio.WriteFile(a.file("limits.json"), raw, 0o644)
 }
 
 // acked counts acknowledged attempts, at one site if it is named.

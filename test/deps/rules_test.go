@@ -10,6 +10,7 @@ const (
 	kafka       = "github.com/twmb/franz-go"
 	consul      = "github.com/hashicorp/consul/api"
 	vault       = "github.com/hashicorp/vault/api"
+	renameio    = "github.com/google/renameio/v2"
 	slack       = "github.com/slack-go/slack"
 	pagerduty   = "github.com/PagerDuty/go-pagerduty"
 	mail        = "github.com/wneessen/go-mail"
@@ -90,7 +91,7 @@ var rules = []rule{
 	},
 	{
 		room: "activities", own: []string{"activities/kube", "workflows", "workflows/runbook", "workflows/plan", "client/record", "mirrorengine/api", "mirrorengine/secret" /* one reader of references for both processes */},
-		direct: []string{temporalSDK, temporalAPI, kafka, consul, slack, pagerduty, mail, errgroup},
+		direct: []string{temporalSDK, temporalAPI, kafka, consul, slack, pagerduty, mail, renameio, errgroup},
 		never:  []ban{{cobra, "flags are read in cmd"}},
 	},
 	{
@@ -136,7 +137,7 @@ var rules = []rule{
 	},
 
 	// Programs: each its one process package.
-	{room: "cmd/internal/boot", never: []ban{{"net/http", "what a process serves is its own package's affair"}}},
+	{room: "cmd/internal/boot", direct: []string{renameio}, never: []ban{{"net/http", "what a process serves is its own package's affair"}}},
 	{
 		room: "cmd/internal/operator", own: []string{"workflows", "workflows/runbook", "workflows/plan", "client/record"},
 		direct: []string{temporalSDK, temporalAPI},
@@ -162,7 +163,7 @@ var rules = []rule{
 	},
 	{
 		room: "cmd/drbot", own: []string{"cmd/internal/...", "workflows", "workflows/runbook", "workflows/plan", "client/record"},
-		direct: []string{slack, yaml},
+		direct: []string{slack, renameio, yaml},
 		never: []ban{
 			noKafka, noPager, noMail,
 			{consul, "the bot commands runs; what they go by is the runs' affair"},

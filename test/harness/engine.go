@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml"
+	"github.com/google/renameio/v2"
 
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
 	"github.com/drawbridge-dr/drawbridge/test/local"
@@ -82,7 +83,7 @@ func StartEngine(ctx context.Context, cfg EngineConfig) (*Engine, error) {
 func (e *Engine) config() (string, error) {
 	secret := func(u local.User) (string, error) {
 		file := filepath.Join(e.cfg.Dir, u.Name+".password")
-		return "${file:" + file + "}", writeWhole(file, []byte(u.Password))
+		return "${file:" + file + "}", renameio.WriteFile(file, []byte(u.Password), 0o600)
 	}
 	password, err := secret(e.cfg.User)
 	if err != nil {
@@ -167,7 +168,7 @@ func (e *Engine) Stop() error { return e.proc.Stop(stopTimeout) }
 // SourceConfigs are the link configs to reach a source cluster as a user.
 func SourceConfigs(source *local.Kafka, user local.User, dir string) ([]api.NameValue, error) {
 	file := filepath.Join(dir, "source-"+source.Name()+".password")
-	if err := writeWhole(file, []byte(user.Password)); err != nil {
+	if err := renameio.WriteFile(file, []byte(user.Password), 0o600); err != nil {
 		return nil, err
 	}
 	jaas := fmt.Sprintf(`org.apache.kafka.common.security.plain.PlainLoginModule required username=%q password="${file:%s}";`, user.Name, file)

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/goccy/go-yaml"
+	"github.com/google/renameio/v2"
 
 	"github.com/drawbridge-dr/drawbridge/workflows/plan"
 )
@@ -129,7 +130,7 @@ func (s *System) consul(ctx context.Context, site *Site) (plan.Consul, error) {
 		return out, err
 	}
 	out.TokenFile = filepath.Join(s.cfg.Dir, "worker", "consul-"+site.Name+".token")
-	return out, writeWhole(out.TokenFile, []byte(token))
+	return out, renameio.WriteFile(out.TokenFile, []byte(token), 0o600)
 }
 
 func (s *System) passwordFile(folder, name, password string) (string, error) {
@@ -137,5 +138,5 @@ func (s *System) passwordFile(folder, name, password string) (string, error) {
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return "", err
 	}
-	return file, writeWhole(file, []byte(password))
+	return file, renameio.WriteFile(file, []byte(password), 0o600)
 }

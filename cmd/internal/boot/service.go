@@ -10,8 +10,9 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"syscall"
+
+	"github.com/google/renameio/v2"
 )
 
 // Exit codes of a service, so that supervisors can tell a wrong configuration from a fault.
@@ -100,7 +101,7 @@ func (s Service) serve(ctx context.Context, c Configured, addressFile string, lo
 	defer server.Close()
 	address := server.Addr().String()
 	if addressFile != "" {
-		if err := writeWhole(addressFile, address); err != nil {
+		if err := renameio.WriteFile(addressFile, []byte(address), 0o600); err != nil {
 			return fmt.Errorf("address file: %w", err)
 		}
 	}
@@ -120,21 +121,4 @@ func newLogger(level, format string, w io.Writer) *slog.Logger {
 		return slog.New(slog.NewJSONHandler(w, opts)).With("version", Build().Version)
 	}
 	return slog.New(slog.NewTextHandler(w, opts))
-}
-
-// writeWhole writes a file so that a reader who waits for it never sees a part.
-func writeWhole(path, text string) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".address-*")
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(text)
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return nil
 }
