@@ -13,10 +13,14 @@ import (
 )
 
 // What a dead site costs a failover is pauses: a client that has seen its brokers goes round them, longer each time.
-func TestADarkSiteIsAskedWithoutPauses(t *testing.T) {
-	_, _, east, _ := oneCluster(t, local.KFake)
+func TestADarkSiteIsFencedWithoutPauses(t *testing.T) {
+	a, east, cluster, _ := oneCluster(t, local.KFake)
+	k, err := a.kafka(east)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var pauses atomic.Int32
-	client, err := kgo.NewClient(append(east.Options(admin), kgo.RequestRetries(4), kgo.RetryBackoffFn(func(int) time.Duration {
+	client, err := kgo.NewClient(append(cluster.Options(admin), kgo.RequestRetries(4), kgo.RetryBackoffFn(func(int) time.Duration {
 		pauses.Add(1)
 		return time.Millisecond
 	}))...)
@@ -24,21 +28,24 @@ func TestADarkSiteIsAskedWithoutPauses(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(client.Close)
-	k := &kafka{client: client, adm: kadm.NewClient(client), site: "east"}
+	t.Cleanup(k.client.Close)
+	k.client, k.adm = client, kadm.NewClient(client) // in the place of the one that FenceSite would use
 	if err := k.reach(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if err := k.knock(t.Context()); err != nil || pauses.Load() > 0 {
 		t.Errorf("it lives: %v, %d pauses", err, pauses.Load())
 	}
-	if err := east.Kill(); err != nil {
+	if err := cluster.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	if err := k.knock(t.Context()); err == nil || pauses.Load() > 0 {
-		t.Errorf("it is dead: %v, %d pauses", err, pauses.Load())
+	in := workflows.FenceSiteInput{Call: call("fence"), Site: east, RegisterAt: east, Topics: []string{"orders"}, Dark: true}
+	if got, err := a.FenceSite(t.Context(), in); err != nil || got.Reachable || got.Problem == "" || pauses.Load() > 0 {
+		t.Errorf("it is dead, as it was known to be: %+v, %v, %d pauses", got, err, pauses.Load())
 	}
-	if err := k.reach(t.Context()); err == nil || pauses.Load() == 0 {
-		t.Errorf("%v, no pauses: this test shows nothing", err)
+	in.Dark = false
+	if got, err := a.FenceSite(t.Context(), in); err != nil || got.Reachable || pauses.Load() == 0 {
+		t.Errorf("%+v, %v, no pauses: this test shows nothing", got, err)
 	}
 }
 
