@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -68,7 +69,14 @@ func pair(t *testing.T, opts Options, wrap func(net.Conn) net.Conn) (*Conn, *scr
 	if wrap != nil {
 		near = wrap(near)
 	}
-	c := newConn(t.Context(), near, l.Addr().String(), opts)
+	return ends(t, opts, near, far)
+}
+
+// ends is a connection over what two ends there are. Those of a net.Pipe go by synctest's clock, so that a machine which
+// has no time for a test changes nothing in it.
+func ends(t *testing.T, opts Options, near, far net.Conn) (*Conn, *script) {
+	t.Helper()
+	c := newConn(t.Context(), near, far.LocalAddr().String(), opts)
 	t.Cleanup(func() {
 		far.Close()
 		c.Close()
@@ -193,44 +201,49 @@ func TestAConnectionThatDoesNotTakeARequestIsLost(t *testing.T) {
 // A broker that needs most of the time for each request is slow, not lost: it
 // did not look at the second one before it had answered the first.
 func TestARequestsTimeBeginsWithTheAnswerBefore(t *testing.T) {
-	opts := testOptions()
-	opts.Timeout = 400 * time.Millisecond
-	c, s := pair(t, opts, nil)
-	out := send(c, 4)
-	tick := time.NewTicker(opts.Timeout * 5 / 8)
-	defer tick.Stop()
-	for i := range 4 {
-		<-tick.C
-		s.answer(int32(i), nil)
-		if o := <-out; o.err != nil {
-			t.Fatalf("request %d: %v", i, o.err)
+	synctest.Test(t, func(t *testing.T) {
+		opts := testOptions()
+		near, far := net.Pipe()
+		c, s := ends(t, opts, near, far)
+		go func() { // a pipe holds nothing
+			for range 4 {
+				s.request()
+			}
+		}()
+		out := send(c, 4)
+		for i := range 4 {
+			<-time.After(opts.Timeout * 5 / 8)
+			s.answer(int32(i), nil)
+			if o := <-out; o.err != nil {
+				t.Fatalf("request %d: %v", i, o.err)
+			}
 		}
-	}
+	})
 }
 
 // A large answer over a slow line takes longer than a request may wait.
 func TestAnAnswerThatComesInSlowlyIsNoLostConnection(t *testing.T) {
-	opts := testOptions()
-	opts.Timeout = 400 * time.Millisecond
-	c, s := pair(t, opts, nil)
-	out := send(c, 1)
-	s.request()
-	body := bytes.Repeat([]byte("slow"), 4)
-	frame := append(binary.BigEndian.AppendUint32(nil, uint32(4+len(body))), 0, 0, 0, 0)
-	tick := time.NewTicker(opts.Timeout / 8)
-	defer tick.Stop()
-	if _, err := s.conn.Write(frame); err != nil {
-		t.Fatal(err)
-	}
-	for _, b := range body {
-		<-tick.C
-		if _, err := s.conn.Write([]byte{b}); err != nil {
+	synctest.Test(t, func(t *testing.T) {
+		opts := testOptions()
+		near, far := net.Pipe()
+		c, s := ends(t, opts, near, far)
+		go s.request() // a pipe holds nothing
+		out := send(c, 1)
+		body := bytes.Repeat([]byte("slow"), 4)
+		frame := append(binary.BigEndian.AppendUint32(nil, uint32(4+len(body))), 0, 0, 0, 0)
+		if _, err := s.conn.Write(frame); err != nil {
 			t.Fatal(err)
 		}
-	}
-	if o := <-out; o.err != nil || o.body != string(body) {
-		t.Errorf("got %+v", o)
-	}
+		for _, b := range body {
+			<-time.After(opts.Timeout / 8)
+			if _, err := s.conn.Write([]byte{b}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if o := <-out; o.err != nil || o.body != string(body) {
+			t.Errorf("got %+v", o)
+		}
+	})
 }
 
 func TestABrokersThrottleGivesWhatWaitsMoreTime(t *testing.T) {
