@@ -34,7 +34,8 @@ func TestSourceFaultsOnApacheKafka(t *testing.T) {
 	src, k := apacheSiteOf(t, local.KafkaConfig{Name: "west", Brokers: 3, Properties: map[string]string{"min.insync.replicas": "1", "log.retention.ms": "3600000"}})
 	dst := newSite(t, "dst")
 	m, _ := newEngine(t, dst)
-	apacheLink(t, m, k, soon)
+	// Long enough for the brokers to make a topic anew: one that is gone for as long is a deleted one.
+	apacheLink(t, m, k, map[string]string{"cluster.link.retry.timeout.ms": "15000"})
 	yes, one := "true", "1"
 	configs := map[string]*string{"unclean.leader.election.enable": &yes, "min.insync.replicas": &one}
 	if _, err := src.adm.CreateTopic(t.Context(), 1, 2, configs, "orders"); err != nil {

@@ -68,7 +68,7 @@ func newCrew(t *testing.T, names ...string) *crew {
 func (c *crew) join(t *testing.T, name string) *Manager {
 	t.Helper()
 	m, stop := newEngineWith(t, c.site, Options{
-		Address: name, Session: 2 * time.Second,
+		Address: name, Session: 30 * time.Second, // a replica that leaves says so; one without time for a while is not to lose its shards
 		Peer:   func(address string) Peer { return peer{c, address} },
 		Logger: testLogger(t).With("replica", name),
 	})

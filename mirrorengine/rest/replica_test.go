@@ -132,9 +132,13 @@ func TestWithoutALeaderACallIsToBeAskedAgain(t *testing.T) {
 }
 
 func TestACallWaitsForALeadThatMoves(t *testing.T) {
-	at := leaderIs("none")
-	s, _ := replicaServer(t, &fakeLinks{}, at)
-	time.AfterFunc(100*time.Millisecond, func() { at.Store("") })
+	var here atomic.Bool
+	s := httptest.NewServer(New(Options{
+		Links: &fakeLinks{}, Access: Access{Tokens: []Token{{Name: "admin", Role: RoleAdmin, Secret: replicaToken}}}, Logger: slog.New(slog.DiscardHandler),
+		LeaderWait: time.Minute, Leader: func() (string, bool) { return "", here.Load() },
+	}))
+	t.Cleanup(s.Close)
+	time.AfterFunc(100*time.Millisecond, func() { here.Store(true) })
 	if _, err := client(s).Clusters(t.Context()); err != nil {
 		t.Error(err)
 	}

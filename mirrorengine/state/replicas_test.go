@@ -148,8 +148,10 @@ func silence(c *kfake.Cluster, name string) (speak func()) {
 func TestASilentReplicaIsTakenOverWithinItsSessionAndItsWritesAreRefused(t *testing.T) {
 	c := newCluster(t)
 	released := make(chan int32, 16)
-	a := replica(t, c, "a", func(o *Options) { o.Release = func(n int32) { released <- n } })
-	b := replica(t, c, "b")
+	const session = 6 * time.Second
+	short := func(o *Options) { o.Session = session }
+	a := replica(t, c, "a", short, func(o *Options) { o.Release = func(n int32) { released <- n } })
+	b := replica(t, c, "b", short)
 	shared(t, 2, a, b)
 	for len(released) > 0 {
 		<-released

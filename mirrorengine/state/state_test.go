@@ -24,8 +24,9 @@ type thing struct {
 	N int `json:"n"`
 }
 
-// session of the replicas under test.
-const session = 1500 * time.Millisecond
+// session of the replicas under test: long, since one whose process gets no time for as long loses its shards and its writes
+// are refused. A replica that leaves says so; only one that falls silent is waited for.
+const session = 30 * time.Second
 
 func newCluster(t *testing.T) *kfake.Cluster {
 	t.Helper()
