@@ -104,7 +104,7 @@ func TestALinkToASourceThatCannotBeUsedIsRefusedWithTheReason(t *testing.T) {
 	}
 	for name, tc := range map[string]struct{ address, password, says string }{
 		"wrong credentials": {east.ListenAddrs()[0], "${env:DRAWBRIDGE_TEST_WRONG}", api.LinkErrorAuthentication},
-		"nobody listens":    {unused(t), "${env:DRAWBRIDGE_TEST_RIGHT}", api.LinkErrorTCP},
+		"nobody listens":    {"127.0.0.1:1", "${env:DRAWBRIDGE_TEST_RIGHT}", api.LinkErrorTCP},
 		"inline secret":     {east.ListenAddrs()[0], "hunter2", "encryption key"},
 		"missing secret":    {east.ListenAddrs()[0], "${env:DRAWBRIDGE_TEST_NOT_SET}", "DRAWBRIDGE_TEST_NOT_SET"},
 	} {
@@ -187,19 +187,6 @@ func TestAnEngineWhoseAddressIsTakenLeavesTheStateAlone(t *testing.T) {
 	if _, err := New(t.Context(), cfg, "v1", slog.New(slog.DiscardHandler)); !errors.Is(err, syscall.EADDRINUSE) {
 		t.Errorf("got %v", err)
 	}
-}
-
-func unused(t *testing.T) string {
-	t.Helper()
-	var lc net.ListenConfig
-	ln, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := ln.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return ln.Addr().String()
 }
 
 // TestTheEngineLogsInByABearerToken: what the local cluster's brokers do with it is

@@ -183,7 +183,7 @@ func (s *stage) stillAway(t *testing.T) {
 func TestFreezeThatTakesTooLongIsUndone(t *testing.T) {
 	w := decided()
 	s := newStage(t, w)
-	w.plan.Limits.FreezeSeconds = 1 // the test's clock runs while a step does
+	w.plan.Limits.FreezeSeconds = 4 // the test's clock runs while a step does
 	over := make(chan struct{})
 	w.hook = func(method string, c Call) {
 		if method == "AwaitDrained" {

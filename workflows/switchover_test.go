@@ -285,7 +285,7 @@ func TestUnprovenFenceOfASwitchoverMayBeOverridden(t *testing.T) {
 func TestSwitchoverWhoseFreezeExpiresChangesNothing(t *testing.T) {
 	w := calm()
 	s := newStage(t, w)
-	w.plan.Limits.FreezeSeconds = 1 // the test's clock runs while a step does
+	w.plan.Limits.FreezeSeconds = 4 // the test's clock runs while a step does
 	over := make(chan struct{})
 	w.hook = func(method string, _ Call) {
 		if method == "AwaitDrained" {

@@ -76,7 +76,7 @@ func (s *site) write(t *testing.T, user string) error {
 
 func writeAs(t *testing.T, cl *kgo.Client, topic string) error {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	return cl.ProduceSync(ctx, &kgo.Record{Topic: topic, Value: []byte("mine")}).FirstErr()
 }

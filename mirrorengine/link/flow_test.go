@@ -79,7 +79,9 @@ func TestCatchingUpLeavesTheOthersTheirBandwidth(t *testing.T) {
 			return nil
 		})
 	}
-	if behind, _ := positions(); behind == records {
+	// On a machine with little time for this test the other one may have caught up by right.
+	due := time.Duration(bytes-rate) * time.Second / rate
+	if behind, _ := positions(); behind == records && time.Since(began) < due {
 		t.Error("the partition at the tip had to wait until the other one had caught up")
 	}
 	eventually(t, "the other one has caught up", func() error {
@@ -88,7 +90,7 @@ func TestCatchingUpLeavesTheOthersTheirBandwidth(t *testing.T) {
 		}
 		return nil
 	})
-	if took := time.Since(began); took < time.Duration(bytes-rate)*time.Second/rate {
+	if took := time.Since(began); took < due {
 		t.Errorf("%d bytes at %d a second within %s", bytes, rate, took)
 	}
 }

@@ -61,7 +61,8 @@ func TestOneRecordBatchesCatchUpExactlyOnceThroughLostAnswersAndRefusals(t *test
 			var hurt atomic.Int64
 			for _, err := range []*kerr.Error{kerr.NotEnoughReplicasAfterAppend, kerr.NotLeaderForPartition, kerr.NotEnoughReplicas} {
 				dst.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "orders", Err: err, Count: -1, When: func(kmsg.Request) bool {
-					if hurt.Load() >= hurts || rng.IntN(12) > 0 { // one cluster goroutine calls
+					// The first one in any case. One cluster goroutine calls.
+					if hurt.Load() >= hurts || hurt.Load() > 0 && rng.IntN(12) > 0 {
 						return false
 					}
 					hurt.Add(1)
@@ -74,9 +75,6 @@ func TestOneRecordBatchesCatchUpExactlyOnceThroughLostAnswersAndRefusals(t *test
 			awaitLagZero(t, m, src, "orders")
 			if err := sameRecords(src.committed(t, "orders", 0), dst.committed(t, "orders", 0)); err != nil {
 				t.Fatal(err)
-			}
-			if hurt.Load() == 0 {
-				t.Fatal("no produce was hurt: the test shows nothing")
 			}
 			requests := seen.Hits()
 			t.Logf("%d records by %d produce requests, %d of them hurt", records, requests, hurt.Load())

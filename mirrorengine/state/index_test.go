@@ -45,7 +45,7 @@ func TestKeysAreThoseOfAWalkOverAll(t *testing.T) {
 	}
 }
 
-// Ten times the keys must not make a look at one partition's keys slower.
+// A hundred times the keys must not make a look at one partition's keys slower: one that went through all of them would be by as much.
 func TestALookAtOnePartitionDoesNotGrowWithTheOthers(t *testing.T) {
 	look := func(n int) time.Duration {
 		s := &Store{values: map[string]value{}}
@@ -54,7 +54,7 @@ func TestALookAtOnePartitionDoesNotGrowWithTheOthers(t *testing.T) {
 		}
 		s.Keys("")
 		best := time.Hour
-		for range 5 {
+		for range 20 {
 			began := time.Now()
 			for i := range 1000 {
 				if got := s.Keys(fmt.Sprintf("segment/%06d/", i)); len(got) != 1 {
@@ -65,7 +65,7 @@ func TestALookAtOnePartitionDoesNotGrowWithTheOthers(t *testing.T) {
 		}
 		return best
 	}
-	if few, many := look(5_000), look(50_000); many > 5*few {
-		t.Errorf("1,000 looks take %s among 5,000 keys and %s among 50,000", few, many)
+	if few, many := look(1_000), look(100_000); many > 25*few {
+		t.Errorf("1,000 looks take %s among 1,000 keys and %s among 100,000", few, many)
 	}
 }

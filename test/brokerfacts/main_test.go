@@ -72,8 +72,9 @@ func run(m *testing.M) int {
 		}
 	}()
 	one, err = start(context.Background(), "one", local.KafkaConfig{Properties: map[string]string{
-		"producer.id.expiration.check.interval.ms": "1000", // default 10 min
-		"offsets.retention.minutes":                "1",    // the least; default 7 days
+		"broker.session.timeout.ms":                "60000", // it never dies; without time for a while it must not lose its partitions
+		"producer.id.expiration.check.interval.ms": "1000",  // default 10 min
+		"offsets.retention.minutes":                "1",     // the least; default 7 days
 		"offsets.retention.check.interval.ms":      "1000",
 	}})
 	if err != nil {

