@@ -10,6 +10,7 @@ import (
 
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
 	"github.com/drawbridge-dr/drawbridge/test/harness"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // The fence on our own writer: an engine is frozen with a produce on its way, a
@@ -135,10 +136,9 @@ func (l *late) hold(engine string) {
 				return fmt.Errorf("partition %d is at %d of %d", p, a.SourcePosition, end.Offset)
 			}
 		}
-		// A Fetch under way ends within half a second. Nothing shows when the request
-		// has left.
-		if since := time.Since(began); since < 2*time.Second {
-			return fmt.Errorf("held for %s", since)
+		// A Fetch under way ends within half a second.
+		if since, held := time.Since(began), l.dest.Proxies().Held(kmsg.Produce.Int16(), client); since < 2*time.Second || held == 0 {
+			return fmt.Errorf("held for %s, produces on %d connections", since, held)
 		}
 		return nil
 	})

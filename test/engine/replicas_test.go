@@ -11,6 +11,7 @@ import (
 
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
 	"github.com/drawbridge-dr/drawbridge/test/harness"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 const (
@@ -18,16 +19,16 @@ const (
 	replicaSession = 4 * time.Second
 	// replicaGrace is what a takeover may take beyond it: the rebalance, reading the
 	// shards and the tails on a busy machine.
-	replicaGrace = 12 * time.Second
+	replicaGrace = 20 * time.Second
 	// replicaParts is enough partitions for each replica to have some.
 	replicaParts = 8
 )
 
 // replica starts a replica of the engine. Its connections to the destination have
 // the client id local(name), as an engine's.
-func (s *stage) replica(name string) *harness.Engine {
+func (s *stage) replica(name string, session time.Duration) *harness.Engine {
 	s.Helper()
-	return s.start(harness.EngineConfig{Name: name, Replica: name, Session: replicaSession})
+	return s.start(harness.EngineConfig{Name: name, Replica: name, Session: session})
 }
 
 // shares waits until exactly these replicas share the shards, asked through each of
@@ -67,9 +68,14 @@ type crew struct {
 
 func newCrew(t *testing.T, p pair, topic, mutant string) *crew {
 	t.Helper()
+	return newCrewOf(t, p, topic, mutant, replicaSession)
+}
+
+func newCrewOf(t *testing.T, p pair, topic, mutant string, session time.Duration) *crew {
+	t.Helper()
 	c := &crew{stage: newStage(t, p, topic), topic: topic}
 	c.mutant = mutant
-	c.a, c.b = c.replica("a-"+topic), c.replica("b-"+topic)
+	c.a, c.b = c.replica("a-"+topic, session), c.replica("b-"+topic, session)
 	c.stage.topic(topic, replicaParts)
 	c.shares(c.a, c.b)
 	c.link(c.b, link) // either takes any call
@@ -206,7 +212,7 @@ func TestEitherReplicaMayDie(t *testing.T) {
 
 func TestARollingRestartLeavesNoGap(t *testing.T) {
 	onBoth(t, "rolling", func(t *testing.T, p pair, topic string) {
-		c := newCrew(t, p, topic, "")
+		c := newCrewOf(t, p, topic, "", 2*rollingGap)
 		stop := c.busy(topic, replicaParts)
 		c.awaitMoving()
 		still := c.moving()
@@ -233,8 +239,8 @@ func TestARollingRestartLeavesNoGap(t *testing.T) {
 }
 
 // rollingGap bounds how long a partition may stand still while a replica that
-// stops hands it over.
-const rollingGap = 8 * time.Second
+// stops hands it over: half the session, which is not to be waited for.
+const rollingGap = 30 * time.Second
 
 func (c *crew) awaitMoving() {
 	c.Helper()
@@ -309,12 +315,11 @@ func (c *crew) freeze() (frozen *harness.Engine, stops map[int32]api.PartitionSe
 	for p := range int32(replicaParts) {
 		c.produce(c.src, c.topic, p, "late", 0, 30)
 	}
-	// A Fetch under way ends within half a second. Nothing shows when the produces
-	// have left; that they did is seen when they arrive.
+	// A Fetch under way ends within half a second. That all produces have left is seen when they arrive.
 	began := time.Now()
 	c.await(2*time.Minute, "the replica's produces are on their way", func(context.Context) error {
-		if since := time.Since(began); since < 2*time.Second {
-			return fmt.Errorf("held for %s", since)
+		if since, held := time.Since(began), c.dest.Proxies().Held(kmsg.Produce.Int16(), dest); since < 2*time.Second || held == 0 {
+			return fmt.Errorf("held for %s, produces on %d connections", since, held)
 		}
 		return nil
 	})

@@ -195,6 +195,20 @@ func (p *Proxy) Connections(clientIDPrefix string) int {
 	return n
 }
 
+// Held counts the connections of such clients on which a request with this api key is held: the client has sent it, and
+// the broker will not have it before Release.
+func (p *Proxy) Held(apiKey int16, clientIDPrefix string) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := 0
+	for c := range p.conns {
+		if c.next != nil && c.next.key == apiKey && p.holds(c.clientID) && strings.HasPrefix(c.clientID, clientIDPrefix) {
+			n++
+		}
+	}
+	return n
+}
+
 // Accepted counts all connections so far.
 func (p *Proxy) Accepted() int {
 	p.mu.Lock()
@@ -202,15 +216,21 @@ func (p *Proxy) Accepted() int {
 	return p.accepted
 }
 
+// holds needs p.mu.
+func (p *Proxy) holds(clientID string) bool {
+	for prefix := range p.held {
+		if strings.HasPrefix(clientID, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
 // pass waits until nothing holds the client.
 func (p *Proxy) pass(ctx context.Context, clientID string) error {
 	for {
 		p.mu.Lock()
-		held := false
-		for prefix := range p.held {
-			held = held || strings.HasPrefix(clientID, prefix)
-		}
-		changed := p.changed
+		held, changed := p.holds(clientID), p.changed
 		p.mu.Unlock()
 		if !held {
 			return ctx.Err()
@@ -291,6 +311,15 @@ func (ps Proxies) Connections(clientIDPrefix string) int {
 	n := 0
 	for _, p := range ps {
 		n += p.Connections(clientIDPrefix)
+	}
+	return n
+}
+
+// Held is the sum of [Proxy.Held].
+func (ps Proxies) Held(apiKey int16, clientIDPrefix string) int {
+	n := 0
+	for _, p := range ps {
+		n += p.Held(apiKey, clientIDPrefix)
 	}
 	return n
 }

@@ -17,7 +17,8 @@ type proxyConn struct {
 	client, server net.Conn
 	ctx            context.Context // ends with the connection
 	cancel         context.CancelFunc
-	clientID       string // of the last request; guarded by proxy.mu
+	clientID       string  // of the last request; guarded by proxy.mu
+	next           *header // of a request that is about to be passed on; guarded by proxy.mu
 
 	mu    sync.Mutex       // guards asked
 	asked map[int32]*asked // by correlation id: requests whose answers rules want to see
@@ -96,12 +97,15 @@ func (c *proxyConn) requests() error {
 		h, ok := requestHeader(f.body)
 		if ok {
 			c.proxy.mu.Lock()
-			c.clientID = h.clientID
+			c.clientID, c.next = h.clientID, &h
 			c.proxy.mu.Unlock()
 		}
 		if err := c.proxy.pass(c.ctx, c.id()); err != nil {
 			return err
 		}
+		c.proxy.mu.Lock()
+		c.next = nil
+		c.proxy.mu.Unlock()
 		if ok {
 			if rules := c.proxy.rulesFor(h.key, h.clientID); len(rules) > 0 {
 				c.mu.Lock()

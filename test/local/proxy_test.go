@@ -44,13 +44,16 @@ func TestHoldStopsOnlyClientsOfThePrefixUntilRelease(t *testing.T) {
 	answered := make(chan error, 1)
 	go func() { answered <- fresh.Ping(ctx) }()
 	err := WaitFor(ctx, "the engine's new connection", func(context.Context) error {
-		if k.Proxies().Connections("engine-2") == 0 {
+		if k.Proxies().Connections("engine-2") == 0 || k.Proxies().Held(kmsg.ApiVersions.Int16(), "engine-2") == 0 {
 			return errors.New("not there yet")
 		}
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if n := k.Proxies().Held(kmsg.Produce.Int16(), "engine-2") + k.Proxies().Held(kmsg.ApiVersions.Int16(), "app"); n > 0 {
+		t.Errorf("%d requests are held that nobody has sent", n)
 	}
 	if err := produce(ctx, other, "orders", "lag-1"); err != nil {
 		t.Fatalf("a client that is not held: %v", err)
