@@ -18,6 +18,7 @@ import (
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/worker"
 	"google.golang.org/protobuf/encoding/protojson"
 
@@ -72,7 +73,10 @@ func startOn(t *testing.T, srv *local.Temporal, w workflows.World) *live {
 	// Without a cache every workflow task replays the run from its start.
 	worker.SetStickyWorkflowCacheSize(0)
 	l := &live{t: t, c: c, w: w}
-	wk := worker.New(c, workflows.TaskQueue, worker.Options{DisableRegistrationAliasing: true, Identity: "worker"})
+	wk := worker.New(c, workflows.TaskQueue, worker.Options{
+		DisableRegistrationAliasing: true, Identity: "worker", Interceptors: []interceptor.WorkerInterceptor{&beating{}},
+		DeadlockDetectionTimeout: time.Minute, // on a busy machine a second without progress is no deadlock
+	})
 	workflows.Register(wk)
 	wk.RegisterActivityWithOptions(l.w.Steps(), activity.RegisterOptions{})
 	if err := wk.Start(); err != nil {
