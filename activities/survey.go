@@ -33,6 +33,9 @@ func (a *Activities) SurveyTopics(ctx context.Context, in workflows.SurveyTopics
 	if v.ended, err = a.mirrorsIfLink(ctx, in.Active, in.Ended); err != nil {
 		return out, settle(err)
 	}
+	if v.silent, err = a.silent(ctx, in.Standby, v.beyond()); err != nil {
+		return out, settle(err)
+	}
 	names := slices.Concat(v.active.names, v.standby.names)
 	slices.Sort(names)
 	for _, t := range slices.Compact(names) {
@@ -45,6 +48,25 @@ func (a *Activities) SurveyTopics(ctx context.Context, in workflows.SurveyTopics
 type survey struct {
 	active, standby side
 	running, ended  map[string]api.MirrorProgress
+	silent          map[string]map[int32]bool // of what the standby holds behind stop offsets
+}
+
+// beyond are the stretches of the standby's logs behind the offsets at which their mirrors were stopped.
+func (v *survey) beyond() map[string]map[int32]stretch {
+	out := map[string]map[int32]stretch{}
+	for t, m := range v.ended {
+		out[t] = map[int32]stretch{}
+		for _, e := range v.standby.ends[t] {
+			i := slices.IndexFunc(m.Partitions, func(p api.PartitionProgress) bool { return p.Partition == e.partition })
+			if m.Status != runbook.StatusStopped || i < 0 || m.Partitions[i].SourceStop == nil {
+				continue
+			}
+			if rest, some := beyond(*m.Partitions[i].SourceStop, e); some {
+				out[t][e.partition] = rest
+			}
+		}
+	}
+	return out
 }
 
 // side is the plan's topics at one site.
@@ -118,7 +140,7 @@ func (v *survey) topic(t string) runbook.AwayTopic {
 	out.Same = !m.Reversed && len(m.Partitions) == out.Standby && out.Active == out.Standby
 	for _, e := range v.standby.ends[t] {
 		i := slices.IndexFunc(m.Partitions, func(p api.PartitionProgress) bool { return p.Partition == e.partition })
-		out.Same = out.Same && i >= 0 && m.Partitions[i].SourceStop != nil && *m.Partitions[i].SourceStop == e.end
+		out.Same = out.Same && i >= 0 && m.Partitions[i].SourceStop != nil && (*m.Partitions[i].SourceStop == e.end || v.silent[t][e.partition])
 	}
 	return out
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/drawbridge-dr/drawbridge/workflows"
 	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
@@ -37,7 +38,7 @@ func TestWhatChangedWhileASiteWasAwayIsFoundOut(t *testing.T) {
 			return err
 		})
 	}
-	mirrored := []string{"p.deleted", "p.diverged", "p.grown", "p.missing", "p.remade", "p.same"}
+	mirrored := []string{"p.aborted", "p.committed", "p.deleted", "p.diverged", "p.grown", "p.missing", "p.remade", "p.same"}
 	create("east", 1, mirrored...)
 	for _, topic := range mirrored {
 		p.produce(t, "east", topic, 3)
@@ -56,6 +57,15 @@ func TestWhatChangedWhileASiteWasAwayIsFoundOut(t *testing.T) {
 	allOK(t, "stopped", got, err, len(mirrored))
 
 	p.produce(t, "east", "p.diverged", 2)
+	// What a coordinator aborts that is back, or has committed behind the stop offset.
+	p.transaction(t, "east", "p.aborted", kgo.TryAbort)
+	p.transaction(t, "east", "p.committed", kgo.TryCommit)
+	ends := must[workflows.CompareLogEndsResult](t)(p.CompareLogEnds(ctx, workflows.CompareLogEndsInput{
+		Call: as("loss", 8, "ends"), Site: p.east, Keeper: p.west, Link: p.east2w, Topics: []string{"p.aborted", "p.committed", "p.diverged", "p.same"},
+	}))
+	if d := cmp.Diff([]string{"p.committed/0 ends at 6, mirrored up to 3", "p.diverged/0 ends at 5, mirrored up to 3"}, ends.Differ); d != "" || ends.Equal {
+		t.Errorf("log ends (-want +got)\n%s", d)
+	}
 	p.produce(t, "west", "p.same", 4) // what the active site goes on to write changes nothing
 	create("east", 1, "p.only", "p.apart")
 	create("west", 2, "p.created", "p.apart")
@@ -77,6 +87,7 @@ func TestWhatChangedWhileASiteWasAwayIsFoundOut(t *testing.T) {
 		return out
 	}
 	want := map[string]string{
+		"p.aborted": runbook.AwaySame, "p.committed": runbook.AwayDiverged,
 		"p.deleted": runbook.AwayDeleted, "p.diverged": runbook.AwayDiverged, "p.grown": runbook.AwayGrown, "p.missing": runbook.AwayMissing,
 		"p.remade": runbook.AwayRemade, "p.same": runbook.AwaySame, "p.only": runbook.AwayOnlyCopy, "p.apart": runbook.AwayApart, "p.created": runbook.AwayCreated,
 	}
@@ -88,10 +99,10 @@ func TestWhatChangedWhileASiteWasAwayIsFoundOut(t *testing.T) {
 	// though one of its topics is gone.
 	p.link(t, "failback", p.west2e, p.west, p.east)
 	p.begin(t, "failback", 9, p.east, p.west2e)
-	rejoined, err := p.Rejoin(ctx, workflows.RejoinInput{Call: as("failback", 9, "rejoin"), Site: p.east, Link: p.west2e, Other: p.west, Opposite: p.east2w, Topics: []string{"p.same"}})
-	allOK(t, "rejoin", rejoined, err, 1)
-	p.caughtUp(t, p.east, p.west2e, []string{"p.same"})
-	want["p.same"] = runbook.AwayFollows
+	rejoined, err := p.Rejoin(ctx, workflows.RejoinInput{Call: as("failback", 9, "rejoin"), Site: p.east, Link: p.west2e, Other: p.west, Opposite: p.east2w, Topics: []string{"p.aborted", "p.same"}})
+	allOK(t, "rejoin", rejoined, err, 2)
+	p.caughtUp(t, p.east, p.west2e, []string{"p.aborted", "p.same"})
+	want["p.aborted"], want["p.same"] = runbook.AwayFollows, runbook.AwayFollows
 	if d := cmp.Diff(want, kinds()); d != "" {
 		t.Errorf("after the rejoin (-want +got)\n%s", d)
 	}
@@ -113,5 +124,26 @@ func TestWhatChangedWhileASiteWasAwayIsFoundOut(t *testing.T) {
 	size := must[workflows.MeasureCopyResult](t)(p.MeasureCopy(ctx, workflows.MeasureCopyInput{Call: as("failback", 9, "size"), Source: p.west, Topics: []string{"p.created", "p.same"}}))
 	if size.Topics != 2 || len(size.Lines) != 2 || size.Lines[1].Records < 7 || size.BytesPerSecond != 0 {
 		t.Errorf("size %+v", size)
+	}
+}
+
+// transaction writes two records of one transaction and ends it.
+func (p *pair) transaction(t *testing.T, site, topic string, end kgo.TransactionEndTry) {
+	t.Helper()
+	client, err := kgo.NewClient(append(p.clusters[site].Options(admin), kgo.TransactionalID("checkout"))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if err := client.BeginTransaction(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := client.ProduceSync(t.Context(), &kgo.Record{Topic: topic, Value: []byte("open")}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := client.EndTransaction(t.Context(), end); err != nil {
+		t.Fatal(err)
 	}
 }
