@@ -32,8 +32,10 @@ const remembered = 12 * time.Hour
 // TestUnknownProducerMayStartAtAnySequence), which would leave a hole. So a batch
 // goes alone
 //   - until one is acknowledged: the partition may be empty, or restored;
-//   - where records are so old that the broker forgets the producer at its next
-//     sweep (producer.id.expiration.ms counts from the records' time).
+//   - where the records of the last one are so old that the broker forgets the
+//     producer at its next sweep (producer.id.expiration.ms counts from the
+//     records' time), or has forgotten it: old when it was sent, or grown old in
+//     a partition that had nothing to do since.
 //
 // The first error ends it: nothing more is handed over, all answers are awaited,
 // and the partition reads from the destination's tail what landed.
@@ -43,9 +45,9 @@ type pipeline struct {
 	way  []underway
 	size int // bytes of way
 
-	acked int // batches acknowledged
-	old   bool
-	err   error // the first one
+	acked int       // batches acknowledged
+	last  time.Time // of the newest record of the last of them
+	err   error     // the first one
 }
 
 // underway is a batch that was handed over.
@@ -54,7 +56,7 @@ type underway struct {
 	at     position // before it
 	after  position
 	answer chan produced
-	old    bool // its records are older than remembered
+	newest time.Time // of its newest record
 }
 
 // room tells whether a batch may follow those under way.
@@ -62,7 +64,7 @@ func (l *pipeline) room(o batch.Out) bool {
 	if len(l.way) == 0 {
 		return true
 	}
-	if l.acked == 0 || l.old || l.way[len(l.way)-1].old {
+	if l.acked == 0 || time.Since(l.last) > remembered || time.Since(l.way[len(l.way)-1].newest) > remembered {
 		return false
 	}
 	return len(l.way) < windowBatches && l.size+len(o.Bytes) <= windowBytes
@@ -82,8 +84,7 @@ func (l *pipeline) send(ctx context.Context, c chunk, o batch.Out) error {
 		}
 	}
 	u := underway{
-		out: o, at: l.sent, after: l.sent.behind(o), answer: make(chan produced, 1),
-		old: time.Since(time.UnixMilli(o.MaxTimestamp())) > remembered,
+		out: o, at: l.sent, after: l.sent.behind(o), answer: make(chan produced, 1), newest: time.UnixMilli(o.MaxTimestamp()),
 	}
 	c.retain()
 	release := func() { c.release(); o.Release() }
@@ -126,7 +127,7 @@ func (l *pipeline) answered(r produced) error {
 		l.p.mirror.link.mgr.metrics.mirrored(l.p, u.out)
 		l.p.refused = 0
 		l.acked++
-		l.old = u.old
+		l.last = u.newest
 	}
 	return l.err
 }

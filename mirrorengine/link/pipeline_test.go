@@ -183,9 +183,11 @@ func TestSegmentsOfAnEarlierTryStayUntilTheSourceSaysOtherwise(t *testing.T) {
 
 func TestBatchesFollowEachOtherOnlyWhereTheBrokerKnowsTheProducer(t *testing.T) {
 	out := func(size int) batch.Out { return batch.Out{Bytes: make([]byte, size)} }
-	way := func(n, size int, old bool) (w []underway) {
+	now := time.Now()
+	old := now.Add(-remembered - time.Minute)
+	way := func(n int, newest time.Time) (w []underway) {
 		for range n {
-			w = append(w, underway{out: out(size), old: old})
+			w = append(w, underway{out: out(100), newest: newest})
 		}
 		return w
 	}
@@ -194,15 +196,15 @@ func TestBatchesFollowEachOtherOnlyWhereTheBrokerKnowsTheProducer(t *testing.T) 
 		size int
 		want bool
 	}{
-		"nothing under way":                  {pipeline{}, 100, true},
-		"nothing under way, huge":            {pipeline{}, 100 << 20, true},
-		"the first is not acknowledged":      {pipeline{way: way(1, 100, false)}, 100, false},
-		"it is":                              {pipeline{way: way(1, 100, false), acked: 1}, 100, true},
-		"the broker forgets the last one":    {pipeline{way: way(1, 100, false), acked: 1, old: true}, 100, false},
-		"the broker forgets what comes":      {pipeline{way: way(1, 100, true), acked: 1}, 100, false},
-		"as many as may be":                  {pipeline{way: way(windowBatches, 100, false), acked: 1}, 100, false},
-		"as many bytes as may be":            {pipeline{way: way(1, 100, false), size: windowBytes, acked: 1}, 100, false},
-		"more than may be, but it goes next": {pipeline{acked: 1}, windowBytes + 1, true},
+		"nothing under way":             {pipeline{}, 100, true},
+		"nothing under way, huge":       {pipeline{}, 100 << 20, true},
+		"the first is not acknowledged": {pipeline{way: way(1, now)}, 100, false},
+		"it is":                         {pipeline{way: way(1, now), acked: 1, last: now}, 100, true},
+		"the broker forgets the last one, which was old or has grown old": {pipeline{way: way(1, now), acked: 1, last: old}, 100, false},
+		"the broker forgets what comes":                                   {pipeline{way: way(1, old), acked: 1, last: now}, 100, false},
+		"as many as may be":                                               {pipeline{way: way(windowBatches, now), acked: 1, last: now}, 100, false},
+		"as many bytes as may be":                                         {pipeline{way: way(1, now), size: windowBytes, acked: 1, last: now}, 100, false},
+		"more than may be, but it goes next":                              {pipeline{acked: 1, last: now}, windowBytes + 1, true},
 	} {
 		if got := tc.line.room(out(tc.size)); got != tc.want {
 			t.Errorf("%s: room %v, want %v", name, got, tc.want)
