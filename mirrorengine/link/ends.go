@@ -103,14 +103,14 @@ func (m *Manager) placeEnded(ctx context.Context, parts []*partition, fenced boo
 		}
 		found = append(found, at)
 	}
-	cuts := map[int32][]state.Entry{}
+	writes := map[int32][]state.Entry{}
 	for _, at := range found {
-		cuts[at.p.shard] = append(cuts[at.p.shard], at.cut...)
+		writes[at.p.shard] = append(writes[at.p.shard], at.writes...)
 	}
-	failed := m.putShards(ctx, cuts)
+	failed := m.putShards(ctx, writes)
 	for _, at := range found {
-		if err := failed[at.p.shard]; err != nil && len(at.cut) > 0 {
-			bad[at.p] = at.uncut(err)
+		if err := failed[at.p.shard]; err != nil && len(at.writes) > 0 {
+			bad[at.p] = at.unwritten(err)
 			continue
 		}
 		at.adopt()

@@ -12,8 +12,8 @@ import (
 )
 
 // What the state topic holds of links and mirrors. Links, mirrors and all that
-// concerns a pair stand in shard 0; segments, stop offsets and gaps in the shard
-// of their partition.
+// concerns a pair stand in shard 0; segments, markers, stop offsets and gaps in
+// the shard of their partition.
 
 // linkRecord is a cluster link; Configs as given, secrets as references or
 // sealed.
@@ -87,6 +87,16 @@ type stopRecord struct {
 	At         time.Time `json:"at"`
 }
 
+// markersRecord says that nothing but markers stands in the Count offsets before
+// End of a mirrored partition, and what our next batch bears there.
+type markersRecord struct {
+	Count         int64 `json:"count"`
+	End           int64 `json:"end"`
+	ProducerID    int64 `json:"producer_id"`
+	ProducerEpoch int16 `json:"producer_epoch"`
+	FirstSequence int32 `json:"first_sequence"`
+}
+
 const (
 	linkPrefix    = "link/"
 	mirrorsPrefix = "mirror/"
@@ -102,6 +112,10 @@ func segmentPrefix(topicID string, p int32) string {
 
 func segmentKey(topicID string, p int32, dest int64) string {
 	return fmt.Sprintf("%s%020d", segmentPrefix(topicID, p), dest)
+}
+
+func markersKey(topicID string, p int32) string {
+	return fmt.Sprintf("markers/%s/%06d", topicID, p)
 }
 func stopKey(topicID string, p int32) string { return fmt.Sprintf("stop/%s/%06d", topicID, p) }
 

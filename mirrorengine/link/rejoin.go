@@ -133,7 +133,7 @@ func (l *Link) openRejoined(ctx context.Context, m *MirrorTopic) error {
 	rec := m.record()
 	for n := range rec.Partitions {
 		err := l.mgr.putFor(ctx, l.mgr.store.ShardOf(rec.TopicID, n),
-			state.Entry{Key: stopKey(rec.TopicID, n)}, state.Entry{Key: gapKey(rec.TopicID, n)})
+			state.Entry{Key: stopKey(rec.TopicID, n)}, state.Entry{Key: gapKey(rec.TopicID, n)}, state.Entry{Key: markersKey(rec.TopicID, n)})
 		if err != nil {
 			return err
 		}

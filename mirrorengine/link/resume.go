@@ -84,8 +84,8 @@ func (p *partition) settleAt(ctx context.Context, t tail, fenced bool) error {
 	if err != nil {
 		return err
 	}
-	if err := p.mirror.link.mgr.put(ctx, p.shard, at.cut...); err != nil {
-		return at.uncut(err)
+	if err := p.mirror.link.mgr.put(ctx, p.shard, at.writes...); err != nil {
+		return at.unwritten(err)
 	}
 	at.adopt()
 	return nil
@@ -96,10 +96,10 @@ type landing struct {
 	p    *partition
 	pos  position
 	used int
-	// cut removes the segments behind the first used from the state topic, kept is
-	// the map without them; nil if none are to go.
-	cut  []state.Entry
-	kept *offsetmap.Map
+	// kept is the map without the segments behind the first used, nil if none are to
+	// go. writes remove them from the state topic, and note what emptied.go needs.
+	kept   *offsetmap.Map
+	writes []state.Entry
 }
 
 // placed finds the position of a tail. Segments that were written ahead of batches
@@ -111,18 +111,32 @@ func (p *partition) placed(t tail, tolerant, fenced bool) (landing, error) {
 	p.mu.Lock()
 	m, old := p.omap, p.pos
 	p.mu.Unlock()
-	pos, used, err := p.locate(t, m, tolerant)
+	var pos position
+	var used int
+	var err error
+	if t.ours {
+		pos, used, err = p.locate(t, m, tolerant)
+	} else {
+		pos, used, err = p.emptied(t, m, old)
+	}
 	if err != nil {
 		return landing{}, err
 	}
 	out := landing{p: p, used: used}
+	if !fenced { // else the stop offsets follow
+		if out.writes, err = p.noteMarkers(pos); err != nil {
+			return landing{}, err
+		}
+	}
 	if segs := m.Segments(); used < len(segs) {
 		// The mutants must not be saved by the fence.
 		if fenced || segs[used].ProducerEpoch < pos.stamp.ProducerEpoch || mutant == "resume-at-high-watermark" || mutant == "sequence-from-zero" {
 			// What they were written ahead of will never land.
-			if out.cut, err = trimEntries(p.mirror.link.mgr.store, p.mirror.topicID(), p.n, segs[used].DestStart); err != nil {
+			cut, err := trimEntries(p.mirror.link.mgr.store, p.mirror.topicID(), p.n, segs[used].DestStart)
+			if err != nil {
 				return landing{}, err
 			}
+			out.writes = append(out.writes, cut...)
 			if out.kept, err = offsetmap.New(segs[:used]); err != nil {
 				return landing{}, p.illegal("%v", err)
 			}
@@ -146,12 +160,12 @@ func (p *partition) placed(t tail, tolerant, fenced bool) (landing, error) {
 	return out, nil
 }
 
-// uncut is the error of a cut that was not written.
-func (a landing) uncut(err error) error {
-	return fmt.Errorf("trim segments of %s partition %d: %w", a.p.dst.topic, a.p.n, err)
+// unwritten is the error of writes that failed.
+func (a landing) unwritten(err error) error {
+	return fmt.Errorf("record where the log of %s partition %d ends: %w", a.p.dst.topic, a.p.n, err)
 }
 
-// adopt makes it the partition's position, the cut being written.
+// adopt makes it the partition's position, its writes being done.
 func (a landing) adopt() {
 	a.p.mu.Lock()
 	defer a.p.mu.Unlock()
@@ -226,37 +240,13 @@ func (p *partition) ownership() (map[int64]bool, int64) {
 	return own, max(first, 0)
 }
 
-// locate maps the tail to a position. used is the number of segments up to it;
-// those behind were written ahead of batches that are not in the log. tolerant:
-// records of others may stand between ours, which then lie further behind than
-// the segments say; the sequence still tells which record of the source is last.
+// locate maps a tail with a record of ours to a position (emptied the others). used
+// is the number of segments up to it; those behind were written ahead of batches
+// that are not in the log. tolerant: records of others may stand between ours, which
+// then lie further behind than the segments say; the sequence still tells which
+// record of the source is last.
 func (p *partition) locate(t tail, m *offsetmap.Map, tolerant bool) (pos position, used int, err error) {
 	segs := m.Segments()
-	if !t.ours {
-		// Nothing of ours stands in the log: the first segment of ours begins, or
-		// retention has deleted what we wrote.
-		_, first := p.ownership()
-		at, ok := m.At(first)
-		if !ok {
-			return pos, 0, p.illegal("no segment begins at %d", first)
-		}
-		pos = position{
-			source: at.SourceStart, dest: at.DestStart, continues: at.SourceStart, epoch: at.SourceLeaderEpoch, read: -1,
-			stamp: batch.Stamp{ProducerID: at.ProducerID, ProducerEpoch: at.ProducerEpoch, BaseSequence: at.FirstSequence},
-		}
-		if t.end > first && t.start >= t.end {
-			last := segs[len(segs)-1]
-			pos.source = m.ToSource(t.end)
-			pos.continues, pos.dest = pos.source, t.end
-			pos.epoch, pos.read = last.SourceLeaderEpoch, last.SourceLeaderEpoch
-			pos.stamp = batch.Stamp{ProducerID: last.ProducerID, ProducerEpoch: last.ProducerEpoch, BaseSequence: last.Sequence(t.end)}
-			return p.behindMarkers(pos, t), len(segs), nil
-		}
-		if mutant == "sequence-from-zero" {
-			pos.stamp.BaseSequence = 0
-		}
-		return p.behindMarkers(pos, t), upTo(segs, first), nil
-	}
 	end := t.last.LastOffset()
 	at := end // where the segments have the last record
 	seg, ok := m.At(end)
