@@ -120,7 +120,8 @@ func (p *partition) truncated(ctx context.Context, how string, end int64, pos po
 		p.src.topic, p.n, how, end, pos.source-1)}
 }
 
-// outOfRange: the source's retention overtook the mirror, or its log was cut.
+// outOfRange: the source's retention overtook the mirror, or its log was cut. Nothing
+// is under way: what lies behind the position is not in the mirror.
 func (p *partition) outOfRange(ctx context.Context) error {
 	link := p.mirror.link
 	start, err := link.src.offset(ctx, replicaConsumer, offsetEarliest, p.src.topic, p.n)

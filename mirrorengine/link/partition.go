@@ -176,7 +176,7 @@ func (p *partition) follow(ctx context.Context) (moved bool, err error) {
 		case c := <-sub.got:
 			rd.kick()
 			if c.err != nil {
-				return false, p.sourceError(ctx, c)
+				return false, p.sourceError(ctx, line, c)
 			}
 			if err := p.take(ctx, line, c); err != nil {
 				return false, err
@@ -322,9 +322,15 @@ func (p *partition) produceError(err error, u underway) error {
 }
 
 // sourceError says what a failed Fetch means.
-func (p *partition) sourceError(ctx context.Context, c chunk) error {
+func (p *partition) sourceError(ctx context.Context, line *pipeline, c chunk) error {
 	switch {
 	case errors.Is(c.err, kerr.OffsetOutOfRange):
+		// What is under way may be the only copy left, and is lost only if it does not
+		// land. If it does not, the source is asked again from where the mirror ends.
+		p.stall(fmt.Errorf("the source has nothing at the offsets behind what was read (%w): awaiting what is under way", c.err))
+		if err := line.settle(ctx); err != nil {
+			return err
+		}
 		return p.outOfRange(ctx)
 	case errors.Is(c.err, kerr.UnknownTopicID), errors.Is(c.err, kerr.InconsistentTopicID):
 		p.mirror.link.src.forget(p.src.topic)

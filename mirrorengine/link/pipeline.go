@@ -142,6 +142,21 @@ func (l *pipeline) skip(to position) {
 	l.p.advance(l.sent)
 }
 
+// settle awaits the answers to all that was handed over, and gives nothing up.
+func (l *pipeline) settle(ctx context.Context) error {
+	for len(l.way) > 0 {
+		select {
+		case r := <-l.answer():
+			if err := l.answered(r); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
 // drain gives up what was not sent yet and awaits the answers that are out, so
 // that it is known what landed.
 func (l *pipeline) drain() {
