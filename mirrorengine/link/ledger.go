@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -166,22 +167,28 @@ func (m *Manager) undecided(link string) string {
 // undecided, until the ledger is computed. What retention took while the mirror ran
 // is noted of a promoted one too.
 func (l *Link) openLedgers(ctx context.Context, mirrors map[*MirrorTopic]error) {
-	var all []ledgerRecord
+	var all []state.Entry
 	for _, m := range without(mirrors) {
-		recs, err := l.openLedger(m)
-		all, mirrors[m] = append(all, recs...), err
+		entries, err := l.openLedger(m)
+		all, mirrors[m] = append(all, entries...), err
 	}
-	if err := l.putLedger(ctx, all...); err != nil {
+	if err := l.mgr.put(ctx, 0, all...); err != nil {
+		err = fmt.Errorf("open the loss ledger of link %s: %w", l.record().Name, err)
 		for _, m := range without(mirrors) {
 			mirrors[m] = err
 		}
 	}
 }
 
-func (l *Link) openLedger(m *MirrorTopic) ([]ledgerRecord, error) {
+// openLedger begins each partition's record anew: nothing is computed or decided of an
+// end before it is STOPPED, so that what stands there is of an earlier one.
+func (l *Link) openLedger(m *MirrorTopic) ([]state.Entry, error) {
 	rec := m.record()
 	failover := rec.Intent == string(api.VerbFailover)
-	var recs []ledgerRecord
+	entries := map[string]state.Entry{}
+	for _, e := range l.withoutLedger(rec) {
+		entries[e.Key] = e
+	}
 	for _, p := range m.parts() {
 		p.mu.Lock()
 		stop, hw := p.stop, p.lag.highWatermark()
@@ -190,9 +197,6 @@ func (l *Link) openLedger(m *MirrorTopic) ([]ledgerRecord, error) {
 			continue
 		}
 		r := newLedgerRecord(rec, p.n)
-		if _, err := l.mgr.store.Get(ledgerKey(rec.Link, rec.Topic, p.n), &r); err != nil {
-			return nil, err
-		}
 		gaps, err := l.gapsOf(rec, p.n)
 		if err != nil {
 			return nil, err
@@ -207,10 +211,29 @@ func (l *Link) openLedger(m *MirrorTopic) ([]ledgerRecord, error) {
 			}
 		}
 		if failover || len(gaps) > 0 {
-			recs = append(recs, r)
+			k := r.key(rec.Link)
+			entries[k] = state.Entry{Key: k, Value: r}
 		}
 	}
-	return recs, nil
+	return slices.Collect(maps.Values(entries)), nil
+}
+
+// withoutLedger are the writes that take a mirror's records out of the ledger.
+func (l *Link) withoutLedger(rec mirrorRecord) []state.Entry {
+	var out []state.Entry
+	for _, k := range l.mgr.store.Keys(ledgerPrefix(rec.Link) + rec.Topic + "/") {
+		out = append(out, state.Entry{Key: k})
+	}
+	return out
+}
+
+// forgetLedger is for a mirror that begins a new life: what its earlier one lagged by
+// is mirrored again, or was settled before both sides came to hold the same.
+func (l *Link) forgetLedger(ctx context.Context, rec mirrorRecord) error {
+	if err := l.mgr.put(ctx, 0, l.withoutLedger(rec)...); err != nil {
+		return fmt.Errorf("take %s out of the loss ledger of link %s: %w", rec.Topic, rec.Link, err)
+	}
+	return nil
 }
 
 // joinRanges sorts ranges and joins those that touch.

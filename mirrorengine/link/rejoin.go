@@ -128,7 +128,8 @@ func (r *rejoin) start(ctx context.Context) error {
 }
 
 // openRejoined does what is left once record and segments stand: the old stop
-// offsets go, guard and configs come. Like build it may be called again.
+// offsets go, and what the ledger says of them; guard and configs come. Like build it
+// may be called again.
 func (l *Link) openRejoined(ctx context.Context, m *MirrorTopic) error {
 	rec := m.record()
 	for n := range rec.Partitions {
@@ -137,6 +138,9 @@ func (l *Link) openRejoined(ctx context.Context, m *MirrorTopic) error {
 		if err != nil {
 			return err
 		}
+	}
+	if err := l.forgetLedger(ctx, rec); err != nil {
+		return err
 	}
 	guard, err := l.mgr.setGuard(ctx, l, rec.Topic)
 	if err != nil {

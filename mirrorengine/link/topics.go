@@ -176,6 +176,9 @@ func (l *Link) build(ctx context.Context, m *MirrorTopic) (made bool, err error)
 	if err := l.firstSegments(ctx, m, 0, rec.Partitions); err != nil {
 		return true, err
 	}
+	if err := l.forgetLedger(ctx, rec); err != nil {
+		return true, err
+	}
 	m.mu.Lock()
 	m.partitions = nil
 	for n := range rec.Partitions {
