@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -16,10 +17,16 @@ import (
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/status"
 )
 
-// expire does what retention does: orders begins at an offset then.
-func (s *site) expire(t testing.TB, at int64) {
+// expire does what retention does: partition 0 of a topic begins at an offset then.
+func (s *site) expire(t testing.TB, topic string, at int64) {
 	t.Helper()
-	if err := s.DeleteRecords("orders", 0, at); err != nil {
+	cut := kadm.Offsets{}
+	cut.Add(kadm.Offset{Topic: topic, At: at})
+	res, err := s.adm.DeleteRecords(t.Context(), cut)
+	if err == nil {
+		err = res.Error()
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 }
@@ -72,10 +79,10 @@ func (s *site) holdEnd(t *testing.T, m *Manager) (release func()) {
 }
 
 // expectStop waits until the mirror is STOPPED.
-func expectStop(t *testing.T, m *Manager, source, dest int64) {
+func expectStop(t *testing.T, m *Manager, topic string, source, dest int64) {
 	t.Helper()
-	awaitStatus(t, m, "orders", status.Stopped)
-	p := mirrorOf(t, m, "orders").parts()[0]
+	awaitStatus(t, m, topic, status.Stopped)
+	p := mirrorOf(t, m, topic).parts()[0]
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.stop.SourceStop != source || p.stop.DestStop != dest {
@@ -99,8 +106,8 @@ func TestAMirrorThatRetentionEmptiedEndsWhereItsRecordsEnded(t *testing.T) {
 				}
 				source, dest := src.end(t, "orders", 0), dst.end(t, "orders", 0)
 				segs := segmentsOf(t, m, "orders")
-				src.expire(t, source)
-				dst.expire(t, dest)
+				src.expire(t, "orders", source)
+				dst.expire(t, "orders", dest)
 				switch restart {
 				case "never":
 					alter(t, m, api.VerbFailover, "orders")
@@ -114,7 +121,7 @@ func TestAMirrorThatRetentionEmptiedEndsWhereItsRecordsEnded(t *testing.T) {
 					release()
 					m, _ = newEngine(t, dst)
 				}
-				expectStop(t, m, source, dest+1)
+				expectStop(t, m, "orders", source, dest+1)
 				if d := cmp.Diff(segs, segmentsOf(t, m, "orders")); d != "" {
 					t.Errorf("segments -before +after:\n%s", d)
 				}
@@ -177,7 +184,7 @@ func TestAMirrorThatRetentionEmptiedGoesOnBehindItsRecords(t *testing.T) {
 			if !tc.running {
 				stop()
 			}
-			dst.expire(t, tc.emptied)
+			dst.expire(t, "orders", tc.emptied)
 			if tc.running {
 				dst.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "orders", Err: kerr.NotLeaderForPartition})
 			}

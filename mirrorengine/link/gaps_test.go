@@ -31,7 +31,7 @@ func TestAGapBeginsBehindWhatWasUnderWay(t *testing.T) {
 			p := mirrorOf(t, m, "orders").parts()[0]
 			p.mirror.halt() // whoever paused it may be on the way
 			src.produce(t, "orders", 0, 10, 6)
-			src.expire(t, 14)
+			src.expire(t, "orders", 14)
 
 			p.mu.Lock()
 			at := p.pos

@@ -183,4 +183,17 @@ func TestGroupsAndLedgerOnApacheKafka(t *testing.T) {
 	if err != nil || ex.Records != n {
 		t.Errorf("export: %+v %v", ex, err)
 	}
+
+	// Retention has taken all of a mirror, on both sides, when it ends.
+	src.topic(t, "canary", 1, nil)
+	src.produce(t, "canary", 0, 0, 10)
+	newTestMirror(t, m, "canary")
+	awaitLagZero(t, m, src, "canary")
+	src.expire(t, "canary", 10)
+	dst.expire(t, "canary", 10)
+	alter(t, m, api.VerbFailover, "canary")
+	expectStop(t, m, "canary", 10, 11)
+	if got, err := m.ComputeLedger(t.Context(), "l"); err != nil || got.Entries[0].Topic != "canary" || got.Entries[0].Records != 0 || got.Entries[0].Unrecoverable != 0 {
+		t.Errorf("%+v %v", got, err)
+	}
 }
