@@ -16,13 +16,17 @@ func (a *Activities) ComputeLedger(ctx context.Context, in workflows.LedgerInput
 	return a.ledger(ctx, in, func(e *api.Client) (workflows.LedgerResult, error) {
 		// It decides nothing, and a failback counts before it begins its operation
 		// (a dry run begins none): then without a token, which the engine would
-		// refuse as one that is not open.
+		// refuse as one that is not open; and one that breaks the lock of a lost
+		// operation beside the token that this one has left.
 		op, err := e.Operation(ctx, in.Link.Name)
 		if in.IfLink && gone(err) {
 			return workflows.LedgerResult{}, nil
 		}
 		if err == nil && op.OperationID != in.Call.OperationID {
 			e, err = a.engine(in.Site)
+			if err == nil && slices.Contains(in.Lost, op.OperationID) && op.State == "open" {
+				e = e.As(op)
+			}
 		}
 		if err != nil {
 			return workflows.LedgerResult{}, err

@@ -105,12 +105,18 @@ func (a *Activities) token(_ context.Context, in workflows.OperationTokenInput, 
 	return workflows.OperationTokenResult{State: op.State}, nil
 }
 
-// RevokeOperation revokes the token and waits, as long as its step may take,
-// until no mirror of the link is PENDING_STOPPED.
+// RevokeOperation revokes the token, under each name that the operation may have, and
+// waits, as long as its step may take, until no mirror of the link is PENDING_STOPPED.
 func (a *Activities) RevokeOperation(ctx context.Context, in workflows.OperationTokenInput) (workflows.RevokeOperationResult, error) {
 	defer a.beat(ctx)()
 	got, err := a.token(ctx, in, func(e *api.Client) (api.Operation, error) {
-		return e.RevokeOperation(ctx, in.Link.Name, token(in.Call))
+		op, err := e.RevokeOperation(ctx, in.Link.Name, token(in.Call))
+		for _, name := range in.Also {
+			if err == nil {
+				_, err = e.RevokeOperation(ctx, in.Link.Name, api.Operation{OperationID: name, Epoch: in.Call.Epoch})
+			}
+		}
+		return op, err
 	})
 	out := workflows.RevokeOperationResult{State: got.State}
 	if err != nil || got.State == noLink {

@@ -42,8 +42,8 @@ func (s *story) leftover(l *record.Lock) bool {
 	return s.truth.Record != nil && s.rec.Lock == nil && s.rec.OpID == l.OpID
 }
 
-// lock takes the pair: the state topics of the engines at sites first, then the
-// record of truth, whose ruling copy is at ruling.
+// lock takes the pair: the state topics of the engines at sites first, with the tokens of
+// an operation whose lock is broken, then the record of truth, whose ruling copy is at ruling.
 func (s *story) lock(ctx workflow.Context, sites []runbook.Site, ruling string, phase record.Phase) error {
 	s.ruling = ruling
 	breaks := ""
@@ -70,6 +70,9 @@ func (s *story) lock(ctx workflow.Context, sites []runbook.Site, ruling string, 
 		if err != nil {
 			return err
 		}
+	}
+	if err := s.shutOut(ctx, sites); err != nil {
+		return err
 	}
 	s.undo.once("lock record", func(ctx workflow.Context) error {
 		// The lock, or its end, may have been written though its step failed: look.
@@ -247,7 +250,7 @@ func (s *story) token(ctx workflow.Context, l runbook.Link) error {
 		return nil
 	}
 	if s.shut {
-		s.acting = s.id + ".2"
+		s.acting = again(s.id)
 	}
 	site, err := s.plan.Site(l.Destination)
 	if err != nil {

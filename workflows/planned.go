@@ -208,7 +208,7 @@ func (m *plannedMove) promote(ctx workflow.Context) (workflow.Context, error) {
 	m.find("promoting failed half way: %s; %d mirrors are STOPPED, so that the run only goes on", brief(err), len(stopped))
 	// The revoked operation's calls are refused for good: go on under a name of
 	// its own.
-	m.acting = m.id + ".2"
+	m.acting = again(m.id)
 	for i := range tokens {
 		tokens[i].Call = m.call("begin operation again on " + tokens[i].Link.Name)
 		err := m.must(free, tokens[i].Call.Step, func(ctx workflow.Context) (string, error) {

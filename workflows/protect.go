@@ -61,7 +61,7 @@ func (p *protection) between(active, standby runbook.Site, command string) error
 // take the choice away.
 func (p *protection) decided(ctx workflow.Context) error {
 	return p.do(ctx, "ledger decided?", func(ctx workflow.Context) (string, error) {
-		got, err := run(with(ctx, kindLong, "loss ledger of "+p.ended.Name), steps.ComputeLedger, LedgerInput{Call: p.call("ledger decided"), Site: p.active, Link: p.ended, IfLink: true})
+		got, err := run(with(ctx, kindLong, "loss ledger of "+p.ended.Name), steps.ComputeLedger, LedgerInput{Call: p.call("ledger decided"), Site: p.active, Link: p.ended, IfLink: true, Lost: p.beside()})
 		if err != nil {
 			return "", err
 		}

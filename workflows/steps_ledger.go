@@ -33,6 +33,9 @@ type LedgerInput struct {
 	IfLink bool `json:"if_link,omitempty"`
 	// Stored asks for what was counted last, with the decisions since.
 	Stored bool `json:"stored,omitempty"`
+	// Lost are names of an operation whose lock this run breaks: counting, which decides
+	// nothing, goes on beside its token, which is revoked with the lock only.
+	Lost []string `json:"lost,omitempty"`
 }
 
 // LedgerResult is the link's ledger after the step, of Topics where the input names

@@ -104,6 +104,8 @@ type OperationTokenInput struct {
 	Call Call         `json:"call"`
 	Site runbook.Site `json:"site"`
 	Link runbook.Link `json:"link"`
+	// Also are further names that the operation may have had on the link: revoked with it.
+	Also []string `json:"also,omitempty"`
 }
 
 // OperationTokenResult: State is "open", "ended", "revoked" or "none" (link

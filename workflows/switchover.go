@@ -113,7 +113,7 @@ func (w *switchover) list(ctx workflow.Context) error {
 // left undecided.
 func (w *switchover) healthy(ctx workflow.Context) error {
 	return w.do(ctx, "may it be moved?", func(ctx workflow.Context) (string, error) {
-		ledger, err := run(with(ctx, kindLong, "loss ledger of "+w.reverse.Name), steps.ComputeLedger, LedgerInput{Call: w.call("ledger decided"), Site: w.source, Link: w.reverse, IfLink: true})
+		ledger, err := run(with(ctx, kindLong, "loss ledger of "+w.reverse.Name), steps.ComputeLedger, LedgerInput{Call: w.call("ledger decided"), Site: w.source, Link: w.reverse, IfLink: true, Lost: w.beside()})
 		if err != nil {
 			return "", err
 		}

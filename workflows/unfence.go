@@ -200,7 +200,7 @@ func (u *unfence) facts(ctx workflow.Context, f *fenced) (runbook.FencedSite, er
 		return facts, nil
 	}
 	if len(facts.Stopped) > 0 || facts.Problem != "" {
-		ledger, err := run(with(ctx, kindLong, "loss ledger of "+f.out.Name), steps.ComputeLedger, LedgerInput{Call: u.call("ledger of " + f.out.Name), Site: f.other, Link: f.out})
+		ledger, err := run(with(ctx, kindLong, "loss ledger of "+f.out.Name), steps.ComputeLedger, LedgerInput{Call: u.call("ledger of " + f.out.Name), Site: f.other, Link: f.out, Lost: u.beside()})
 		if ctx.Err() != nil {
 			return facts, err
 		}
@@ -250,6 +250,7 @@ func (u *unfence) names() string {
 // leaves it free. The phase stays until then, clients may stand still by it.
 func (u *unfence) lock(ctx workflow.Context) error {
 	u.phase(ctx, PhaseActing)
+	u.shutOps = u.lost // by revokeLost, which looks what it finds
 	return u.story.lock(ctx, u.answering, u.truth.RuledBy, u.rec.Phase)
 }
 
@@ -257,32 +258,13 @@ func (u *unfence) lock(ctx workflow.Context) error {
 // back to ACTIVE. One that stopped since judge looked makes the active site's
 // writes unmirrored, which nobody has approved.
 func (u *unfence) revokeLost(ctx workflow.Context) error {
-	for _, l := range u.plan.Links {
-		i := slices.IndexFunc(u.answering, func(s runbook.Site) bool { return s.Name == l.Destination })
-		if i < 0 {
-			continue
-		}
-		for _, op := range u.lost {
-			if err := u.revokeOn(ctx, u.answering[i], l, op); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func (u *unfence) revokeOn(ctx workflow.Context, engine runbook.Site, l runbook.Link, op string) error {
-	name := "revoke " + op + " on " + l.Name
-	return u.do(ctx, name, func(ctx workflow.Context) (string, error) {
-		call := u.call(name)
-		call.OperationID = op
-		got, err := run(with(ctx, kindUndo, name), steps.RevokeOperation, OperationTokenInput{Call: call, Site: engine, Link: l})
+	return u.story.revokeLost(ctx, u.lost, u.answering, kindUndo, func(l runbook.Link, got RevokeOperationResult, err error) (string, error) {
 		if err != nil {
 			return "", err
 		}
 		out := slices.ContainsFunc(u.sites, func(f fenced) bool { return f.active && f.out.Name == l.Name })
 		if out && len(got.Stopped) > 0 && !u.overridden(runbook.OverrideWriters) {
-			return "", refuse(ErrHalted, "mirrors %s of link %s are STOPPED by now: the lost run was past its point of no return, and what is written at %s reaches nobody; drctl failover %s goes on from there", strings.Join(got.Stopped, ", "), l.Name, l.Source, u.plan.Pair)
+			return "", refuse(ErrHalted, "mirrors %s of link %s are STOPPED by now: the lost run was past its point of no return, and what is written at %s reaches nobody; drctl failover %s --override break-lock goes on from there", strings.Join(got.Stopped, ", "), l.Name, l.Source, u.plan.Pair)
 		}
 		return got.State, nil
 	})

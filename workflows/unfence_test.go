@@ -21,7 +21,7 @@ func terminated() *world {
 
 func abandon(w *world) {
 	w.fences[home][gone], w.groups[home][gone] = true, true
-	w.locks[away], w.tokens["there"] = gone, "open"
+	w.leftToken("there", gone, 2)
 	locked := runbook.Locked(*w.consul[away], record.Moving, runbook.By{OpID: gone, Operation: runbook.OpFailover, Person: "ann", Now: time.Unix(2000, 0)})
 	w.consul[away] = &locked
 }

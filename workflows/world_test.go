@@ -29,6 +29,8 @@ type world struct {
 	consul  map[string]*record.Record
 	locks   map[string]string            // site → operation
 	tokens  map[string]string            // link → state
+	holders map[string]Call              // link → whose token is the newest
+	highest map[string]int64             // site → epoch that its engine has seen
 	revoked map[string]bool              // link and operation
 	mirrors map[string]map[string]string // link → topic → status
 	fences  map[string]map[string]bool   // site → operation → stands
@@ -110,6 +112,7 @@ func newWorld() *world {
 			Notify: runbook.Notify{Slack: &runbook.Slack{Webhook: "${env:X}"}},
 		},
 		consul: map[string]*record.Record{}, locks: map[string]string{}, tokens: map[string]string{}, revoked: map[string]bool{},
+		holders: map[string]Call{}, highest: map[string]int64{},
 		mirrors: map[string]map[string]string{}, fences: map[string]map[string]bool{home: {}, away: {}},
 		groups: map[string]map[string]bool{home: {}, away: {}}, guards: map[string]bool{},
 		topics: map[string][]string{home: {"a", "b"}, away: {}},
@@ -238,7 +241,7 @@ func (w *world) ReadRecord(_ context.Context, in ReadRecordInput) (ReadRecordRes
 		if s.Name == away {
 			out.Copies[len(out.Copies)-1].Retention = w.noted
 		}
-		e := runbook.EngineTruth{Site: s.Name, Reachable: !w.down[s.Name+" engine"]}
+		e := runbook.EngineTruth{Site: s.Name, Reachable: !w.down[s.Name+" engine"], HighestEpoch: w.highest[s.Name]}
 		if id := w.locks[s.Name]; id != "" && e.Reachable {
 			e.Lock = &record.Lock{OpID: id, Operation: strings.SplitN(id, "-", 2)[0], Since: time.Unix(1, 0)}
 		}
@@ -287,6 +290,7 @@ func (w *world) EngineLock(_ context.Context, in EngineLockInput) (EngineLockRes
 		return EngineLockResult{}, no(ErrPairBusy, "held by %s", l)
 	}
 	w.locks[in.Site.Name] = in.Call.OperationID
+	w.highest[in.Site.Name] = max(w.highest[in.Site.Name], in.Call.Epoch)
 	return EngineLockResult{Held: true}, w.leave("EngineLock", in.Call)
 }
 
@@ -301,47 +305,6 @@ func (w *world) EngineUnlock(_ context.Context, in EngineLockInput) (EngineLockR
 		delete(w.locks, in.Site.Name)
 	}
 	return EngineLockResult{}, err
-}
-
-func (w *world) token(method string, in OperationTokenInput, state string) (OperationTokenResult, error) {
-	err := w.enter(method, in.Call)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	by := in.Link.Name + " " + in.Call.OperationID
-	switch {
-	case err == nil && state == "open" && w.revoked[by]:
-		err = refuse(ErrRefused, "operation %s was revoked on %s", in.Call.OperationID, in.Link.Name) // as the engine does, for good
-	case err == nil:
-		w.tokens[in.Link.Name] = state
-		if state == "revoked" {
-			w.revoked[by] = true
-		}
-	}
-	return OperationTokenResult{State: state}, err
-}
-
-func (w *world) BeginOperation(_ context.Context, in OperationTokenInput) (OperationTokenResult, error) {
-	return w.token("BeginOperation", in, "open")
-}
-
-func (w *world) EndOperation(_ context.Context, in OperationTokenInput) (OperationTokenResult, error) {
-	return w.token("EndOperation", in, "ended")
-}
-
-func (w *world) RevokeOperation(_ context.Context, in OperationTokenInput) (RevokeOperationResult, error) {
-	_, err := w.token("RevokeOperation", in, "revoked")
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	out := RevokeOperationResult{State: "revoked"}
-	for _, t := range w.plan.Topics {
-		if w.mirrors[in.Link.Name][t] == "STOPPED" {
-			out.Stopped = append(out.Stopped, t)
-		}
-		if w.mirrors[in.Link.Name][t] == "PENDING_STOPPED" {
-			w.mirrors[in.Link.Name][t] = "ACTIVE"
-		}
-	}
-	return out, err
 }
 
 func (w *world) AttestOutage(_ context.Context, in AttestOutageInput) (AttestOutageResult, error) {
@@ -453,6 +416,9 @@ func (w *world) EnsureMirrors(_ context.Context, in EnsureMirrorsInput) (Mirrors
 	if err := w.enter("EnsureMirrors", in.Call); err != nil {
 		return MirrorsResult{}, err
 	}
+	if err := w.shut(in.Link.Name, in.Call); err != nil {
+		return MirrorsResult{}, err
+	}
 	return w.set(in.Link.Name, in.Topics, "ACTIVE"), nil
 }
 
@@ -475,6 +441,9 @@ func (w *world) FailoverMirrors(_ context.Context, in MirrorsInput) (MirrorsResu
 	if err := w.enter("FailoverMirrors", in.Call); err != nil {
 		return MirrorsResult{}, err
 	}
+	if err := w.shut(in.Link.Name, in.Call); err != nil {
+		return MirrorsResult{}, err
+	}
 	var ask, not []string
 	for _, t := range in.Topics {
 		if w.refuses[t] == "" {
@@ -492,6 +461,9 @@ func (w *world) FailoverMirrors(_ context.Context, in MirrorsInput) (MirrorsResu
 
 func (w *world) PromoteMirrors(_ context.Context, in MirrorsInput) (MirrorsResult, error) {
 	if err := w.enter("PromoteMirrors", in.Call); err != nil {
+		return MirrorsResult{}, err
+	}
+	if err := w.shut(in.Link.Name, in.Call); err != nil {
 		return MirrorsResult{}, err
 	}
 	out := w.set(in.Link.Name, in.Topics, "STOPPED")
@@ -525,6 +497,9 @@ func (w *world) CompareLogEnds(_ context.Context, in CompareLogEndsInput) (Compa
 
 func (w *world) Rejoin(_ context.Context, in RejoinInput) (MirrorsResult, error) {
 	if err := w.enter("Rejoin", in.Call); err != nil {
+		return MirrorsResult{}, err
+	}
+	if err := w.shut(in.Link.Name, in.Call); err != nil {
 		return MirrorsResult{}, err
 	}
 	return w.set(in.Link.Name, in.Topics, "ACTIVE"), nil
@@ -621,6 +596,9 @@ func (w *world) LiftGroupFence(_ context.Context, in LiftFenceInput) (FenceResul
 }
 
 func (w *world) HandOverFence(_ context.Context, in HandOverFenceInput) (FenceResult, error) {
+	if err := w.shut(in.Link.Name, in.Call); err != nil {
+		return FenceResult{}, err
+	}
 	out, err := w.lift("HandOverFence", LiftFenceInput{Call: in.Call, Site: in.Site}, w.fences)
 	if err == nil {
 		w.mu.Lock()
@@ -643,11 +621,19 @@ func (w *world) AwaitGroupsEmpty(_ context.Context, in AwaitGroupsEmptyInput) (A
 }
 
 func (w *world) SyncGroups(_ context.Context, in LinkGroupsInput) (SyncGroupsResult, error) {
-	return SyncGroupsResult{Exact: len(w.synced) == 0, Groups: w.synced, Offsets: len(w.synced)}, w.enter("SyncGroups", in.Call)
+	err := w.enter("SyncGroups", in.Call)
+	if err == nil {
+		err = w.shut(in.Link.Name, in.Call)
+	}
+	return SyncGroupsResult{Exact: len(w.synced) == 0, Groups: w.synced, Offsets: len(w.synced)}, err
 }
 
 func (w *world) OwnGroups(_ context.Context, in LinkGroupsInput) (SyncGroupsResult, error) {
-	return SyncGroupsResult{Exact: true}, w.enter("OwnGroups", in.Call)
+	err := w.enter("OwnGroups", in.Call)
+	if err == nil {
+		err = w.shut(in.Link.Name, in.Call)
+	}
+	return SyncGroupsResult{Exact: true}, err
 }
 
 func (w *world) AwaitClientsMoved(_ context.Context, in AwaitClientsMovedInput) (AwaitClientsMovedResult, error) {
@@ -659,6 +645,9 @@ func (w *world) AwaitClientsMoved(_ context.Context, in AwaitClientsMovedInput) 
 
 func (w *world) decide(method string, in LedgerInput, decision string) (LedgerResult, error) {
 	if err := w.enter(method, in.Call); err != nil {
+		return LedgerResult{}, err
+	}
+	if err := w.shut(in.Link.Name, in.Call, in.Lost...); err != nil {
 		return LedgerResult{}, err
 	}
 	w.mu.Lock()
@@ -679,7 +668,7 @@ func (w *world) ComputeLedger(_ context.Context, in LedgerInput) (LedgerResult, 
 	w.mu.Lock()
 	w.ledgerAsked = append(w.ledgerAsked, in.Stored)
 	w.mu.Unlock()
-	return w.decide("ComputeLedger", LedgerInput{Call: in.Call}, "")
+	return w.decide("ComputeLedger", LedgerInput{Call: in.Call, Link: in.Link, Lost: in.Lost}, "")
 }
 
 func (w *world) AppendLedger(_ context.Context, in LedgerInput) (LedgerResult, error) {

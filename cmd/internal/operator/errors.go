@@ -171,10 +171,11 @@ func ended(run Run, err error) error {
 	return end
 }
 
-// leftBehind says what to do about a run that is gone: lifting its fence is right only where it was before its pivot.
+// leftBehind says what to do about a run that is gone: lifting its fence is right only where it was before its pivot, and
+// failing over again only where it was before its flip.
 func leftBehind(pair string) string {
 	pair = cmp.Or(pair, "PAIR")
-	return fmt.Sprintf("`drctl status %[1]s` shows its fences; a failover that was past its point of no return goes on by `drctl failover %[1]s`, otherwise `drctl unfence %[1]s` lifts those that are called lost", pair)
+	return fmt.Sprintf("`drctl status %[1]s` shows its fences; a failover that was past its point of no return goes on by `drctl failover %[1]s --override break-lock` while the lost site is the active one there, and behind its flip by `drctl recover %[1]s --override break-lock`, then `drctl restore %[1]s`; a recover, restore or setup is started again with that override; otherwise `drctl unfence %[1]s` lifts the fences that are called lost", pair)
 }
 
 func orUnknown(s string) string {
