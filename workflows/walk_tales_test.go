@@ -101,6 +101,16 @@ func housed() *world {
 	return w
 }
 
+// takenOver: what ended well has the token of the operation whose lock it broke; of what did not, the lock or the token is gone
+// together with the other, so that the next one knows whom to take it from.
+func (w *watcher) takenOver(*world) {
+	held := w.w.tokens["there"] == "open" && w.w.holders["there"].OperationID == gone
+	named := w.w.consul[away].Lock != nil && w.w.consul[away].Lock.OpID == gone
+	if held && !named && w.intruded == "" {
+		w.err("the token of %s is open, and no lock names it", gone)
+	}
+}
+
 func operationTales() []tale {
 	return []tale{
 		{name: "setup", op: runbook.OpSetUp, workflow: SetUp, world: newWorld, input: func() any { return SetUpInput{Start: request(runbook.OpSetUp)} }},
@@ -120,6 +130,7 @@ func operationTales() []tale {
 			},
 			never: []string{"FenceSite", "FenceGroups", "PromoteMirrors", "FailoverMirrors", "AwaitClientsMoved"}, holds: (*watcher).restored,
 		},
+		{name: "recover, of a lost recovery", op: runbook.OpRecover, workflow: RecoverLaggedData, world: func() *world { return leftBy(failedOver(), gone, 2, "there") }, asks: true, choice: runbook.ChooseAppend, holds: (*watcher).takenOver, input: func() any { return RecoverInput{Start: request(runbook.OpRecover, runbook.OverrideLock)} }},
 		{name: "unfence", op: runbook.OpUnfence, workflow: Unfence, asks: true, holds: (*watcher).inTheirPlaces, input: func() any { return unfencing(runbook.OverrideLock) }, world: func() *world {
 			w := housed()
 			abandon(w)
