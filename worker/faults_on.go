@@ -8,9 +8,11 @@ import (
 	"os"
 	"path"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/interceptor"
@@ -26,11 +28,17 @@ const (
 	// pattern of path.Match over Call.Step. A line is taken out before
 	// it kills.
 	faultsFile = "faults"
+	// faultsHolds has places alike, of "before" only: who comes there waits until
+	// the line is gone. It is written by renaming, so that it is always whole.
+	faultsHolds = "faults.holds"
 	// faultsJournal gets a line of every activity that was begun or done.
 	faultsJournal = "faults.journal"
 )
 
-// faults end the worker by SIGKILL at the places that the test names, and have Temporal notice it soon.
+// holdLook is how often who is held looks whether it may go on, and heartbeats.
+const holdLook = 100 * time.Millisecond
+
+// faults end the worker by SIGKILL at the places that the test names, or hold it there, and have Temporal notice it soon.
 func faults() []interceptor.WorkerInterceptor {
 	return []interceptor.WorkerInterceptor{&killer{}, &haste{}}
 }
@@ -60,6 +68,9 @@ func (i *killerActivity) ExecuteActivity(ctx context.Context, in *interceptor.Ex
 		}
 	}
 	i.killer.meet("before", info, call)
+	if err := hold(ctx, info, call); err != nil {
+		return nil, err
+	}
 	out, err := i.Next.ExecuteActivity(ctx, in)
 	i.killer.meet("after", info, call)
 	return out, err
@@ -77,11 +88,7 @@ func (k *killer) meet(when string, info activity.Info, call workflows.Call) {
 	}
 	lines := strings.Split(strings.TrimSpace(string(raw)), "\n")
 	for i, line := range lines {
-		f := strings.SplitN(line, " ", 3)
-		if len(f) < 3 || f[0] != when || f[1] != info.ActivityType.Name && f[1] != call.Operation+":"+info.ActivityType.Name {
-			continue
-		}
-		if ok, err := path.Match(f[2], call.Step); err != nil || !ok {
+		if !isPlace(line, when, info, call) {
 			continue
 		}
 		rest := strings.Join(append(lines[:i:i], lines[i+1:]...), "\n")
@@ -91,6 +98,36 @@ func (k *killer) meet(when string, info activity.Info, call workflows.Call) {
 		k.journal("killed\t" + place)
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		select {} // the signal is on its way; nothing more is done
+	}
+}
+
+// isPlace reports whether line of a faults file names this one.
+func isPlace(line, when string, info activity.Info, call workflows.Call) bool {
+	f := strings.SplitN(line, " ", 3)
+	if len(f) < 3 || f[0] != when || f[1] != info.ActivityType.Name && f[1] != call.Operation+":"+info.ActivityType.Name {
+		return false
+	}
+	ok, err := path.Match(f[2], call.Step)
+	return err == nil && ok
+}
+
+// hold waits for as long as the place is held, and heartbeats so that it is this attempt that goes on. An attempt without a
+// heartbeat ends by its time-out, and the next one is held again.
+func hold(ctx context.Context, info activity.Info, call workflows.Call) error {
+	tick := time.NewTicker(holdLook)
+	defer tick.Stop()
+	for {
+		raw, _ := os.ReadFile(faultsHolds) // none: nothing is held
+		held := func(line string) bool { return isPlace(line, "before", info, call) }
+		if !slices.ContainsFunc(strings.Split(string(raw), "\n"), held) {
+			return nil
+		}
+		activity.RecordHeartbeat(ctx)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
 	}
 }
 

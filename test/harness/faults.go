@@ -12,7 +12,7 @@ import (
 	"github.com/drawbridge-dr/drawbridge/workflows/plan"
 )
 
-// FaultsTag builds a worker that kills itself at places that KillWorkerAt names.
+// FaultsTag builds a worker that kills itself at places that KillWorkerAt names, and waits at those of HoldWorkerAt.
 const FaultsTag = "faults"
 
 // Beside starts another pair on s's servers: the same clusters, engines, Consuls
@@ -81,6 +81,17 @@ func PairLink(pair, source, destination string) string {
 func (s *System) KillWorkerAt(places ...string) error {
 	file := filepath.Join(s.cfg.Dir, "worker", "faults")
 	return os.WriteFile(file, []byte(strings.Join(places, "\n")), 0o600)
+}
+
+// HoldWorkerAt makes a worker of FaultsTag wait at places, all of them "before"
+// something, until other places or none are named. A step is held for as long as
+// a test takes, as one that heartbeats or is tried again may be.
+func (s *System) HoldWorkerAt(places ...string) error {
+	file := filepath.Join(s.cfg.Dir, "worker", "faults.holds")
+	if err := os.WriteFile(file+".new", []byte(strings.Join(places, "\n")), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(file+".new", file) // a worker may be reading it
 }
 
 // WorkerJournal is what a worker of FaultsTag did: a line each of operation,

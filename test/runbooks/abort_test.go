@@ -14,22 +14,15 @@ import (
 	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
 )
 
-// stopAt lets the run go as far as a place and no further: its worker dies
-// there, and another one begins, which gets the activity again when Temporal
-// has missed the first one for its heartbeat. So the run stands at row.
+// stopAt lets the run go as far as before a place and no further: it stands at
+// row until goOn, or until the step is given up.
 func (o *op) stopAt(place, row string) {
 	o.Helper()
-	died := o.Worker.Process().Done()
-	o.must(o.KillWorkerAt(place))
+	o.must(o.HoldWorkerAt("before " + place))
+	o.Cleanup(o.goOn) // else the worker could not end in good order
 	st := o.awaitApproval()
 	o.must(o.approve(o.within(time.Minute), *st.Waiting))
-	select {
-	case <-died:
-	case <-o.within(90 * time.Second).Done():
-		o.Fatalf("the worker did not come to %q", place)
-	}
-	o.must(o.Worker.Restart(o.within(2 * time.Minute)))
-	o.await("the run to stand at "+row, 20*time.Second, func(st *workflows.Status) error {
+	o.await("the run to stand at "+row, time.Minute, func(st *workflows.Status) error {
 		for _, s := range st.Steps {
 			if s.Name == row && s.State == runbook.StateRunning {
 				return nil
@@ -39,11 +32,18 @@ func (o *op) stopAt(place, row string) {
 	})
 }
 
+// goOn ends stopAt.
+func (o *op) goOn() {
+	if err := o.HoldWorkerAt(); err != nil {
+		o.Error(err)
+	}
+}
+
 // freezes stops a planned move before it drains, and insists that the pair is
 // frozen and its source fenced.
 func (o *op) freezes(source *harness.Site) {
 	o.Helper()
-	o.stopAt("before AwaitDrained drain", "drain")
+	o.stopAt("AwaitDrained drain", "drain")
 	if rec, err := o.Record(o.within(time.Minute), o.Standby); err != nil || rec.Phase != "frozen" {
 		o.Errorf("the record is not frozen: %+v, %v", rec, err)
 	}
@@ -59,6 +59,7 @@ func (o *op) abort() workflows.Result {
 	o.must(err)
 	got, err := o.finish(o.within(2 * time.Minute))
 	o.must(err)
+	o.goOn()
 	if !strings.Contains(got.Report.Error, "aborted by "+harness.Requester) {
 		o.Errorf("the report does not say who aborted: %q", got.Report.Error)
 	}
@@ -88,7 +89,7 @@ func TestAFailoverAbortedBehindItsFenceIsUndone(t *testing.T) {
 	east, west := p.calm(p.Home), p.calm(p.Standby)
 	o, err := p.begin(p.within(3*time.Minute), "failover")
 	p.must(err)
-	o.stopAt("before GrowMirrors grow mirrors", "grow mirrors")
+	o.stopAt("GrowMirrors grow mirrors", "grow mirrors")
 	if len(p.deny(p.Home)) == 0 || p.tryProduce(p.Home, "refused") == nil {
 		t.Error("the run stands behind its fence, and writing is not denied")
 	}

@@ -125,7 +125,7 @@ func TestAnApprovalAfterTheDeadlineFindsTheRunEndedWithoutAChange(t *testing.T) 
 	t.Parallel()
 	p := newPair(t, shared, "late", func(pl *plan.Plan) {
 		rule := pl.Approvals["failover"]
-		rule.DeadlineSeconds = 4
+		rule.DeadlineSeconds = 30 // long enough for the question to be seen by a busy machine
 		pl.Approvals["failover"] = rule
 	})
 	p.steady()

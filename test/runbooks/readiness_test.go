@@ -47,7 +47,7 @@ func (p *pair) ready(ctx context.Context, want bool, args ...string) (r runbook.
 
 func TestReadinessIsLookedAtByScheduleAndOnDemand(t *testing.T) {
 	t.Parallel()
-	p := newPair(t, shared, "ready", func(pl *plan.Plan) { pl.Readiness.EverySeconds = 3600 })
+	p := newPair(t, shared, "ready", func(pl *plan.Plan) { pl.Readiness.EverySeconds = 24 * 3600 })
 	p.steady()
 	ctx := p.within(2 * time.Minute)
 	before := p.standing(p.Standby)
@@ -84,7 +84,7 @@ func TestReadinessIsLookedAtByScheduleAndOnDemand(t *testing.T) {
 	p.outcome(runbook.Done, "setup") // again: the Schedule stays one
 	d, err := schedule.Describe(ctx)
 	p.must(err)
-	if n := len(d.Schedule.Spec.Intervals); n != 1 || d.Schedule.Spec.Intervals[0].Every != time.Hour {
+	if n := len(d.Schedule.Spec.Intervals); n != 1 || d.Schedule.Spec.Intervals[0].Every != 24*time.Hour {
 		t.Errorf("the Schedule has %+v", d.Schedule.Spec.Intervals)
 	}
 }

@@ -213,23 +213,16 @@ func (p *pair) elsewhere() *pair {
 // state topic, whatever it knows of its runs.
 func TestASecondTemporalIsRefusedWhileTheFirstHoldsThePair(t *testing.T) {
 	t.Parallel()
-	p := newPair(t, shared, "twoservices", nil)
+	p := newPair(t, shared, "twoservices", nil, harness.FaultsTag)
 	p.steady()
 	q := p.elsewhere()
 	ctx := p.within(4 * time.Minute)
 	first, err := p.begin(ctx, "failover")
 	p.must(err)
-	st := first.awaitApproval()
-	// Its worker dies at the first sight of its lock in the record: it holds the pair and does nothing.
-	p.must(first.approve(ctx, *st.Waiting))
-	p.must(local.WaitFor(ctx, "the first run to hold the pair", func(ctx context.Context) error {
-		rec, err := p.Record(ctx, p.Standby)
-		if err == nil && rec.Lock == nil {
-			err = errors.New("no lock yet")
-		}
-		return err
-	}))
+	// Its worker dies behind its lock: it holds the pair and does nothing.
+	first.stopAt("GrowMirrors grow mirrors", "grow mirrors")
 	p.must(p.Worker.Kill())
+	first.goOn()
 	before, err := p.Record(ctx, p.Standby)
 	p.must(err)
 	if before.Lock == nil {

@@ -118,7 +118,7 @@ func TestASwitchoverWhoseSourceDiesBecomesAFailover(t *testing.T) {
 	p.steady()
 	o, err := p.begin(p.within(5*time.Minute), "switchover")
 	p.must(err)
-	o.stopAt("before AwaitDrained drain", "drain")
+	o.stopAt("AwaitDrained drain", "drain")
 	p.must(p.Home.Kafka.Kill())
 	p.must(local.WaitFor(p.within(time.Minute), "the engine to miss its source", func(ctx context.Context) error {
 		got, err := p.Standby.Engine.Client().Progress(ctx, p.link)
@@ -127,6 +127,7 @@ func TestASwitchoverWhoseSourceDiesBecomesAFailover(t *testing.T) {
 		}
 		return err
 	}))
+	o.goOn() // there is nothing to drain from
 	_, err = p.Drctl.Run(p.within(time.Minute), "into-failover", p.Pair(), "--reason", "east went dark in the freeze")
 	p.must(err)
 	st := o.await("the failover's approval", time.Minute, func(st *workflows.Status) error {
