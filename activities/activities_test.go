@@ -49,6 +49,16 @@ func call(step string) workflows.Call {
 	return workflows.Call{Pair: "orders", OperationID: "failover-1", Operation: "failover", Epoch: 8, Step: step}
 }
 
+// nobodyThere is an address that nobody listens at, and that nobody else is given.
+func nobodyThere(t *testing.T) string {
+	t.Helper()
+	ports, err := local.FreePorts(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("127.0.0.1:%d", ports[0])
+}
+
 // typed checks the type of an application error and whether it may be retried.
 func typed(t *testing.T, err error, wantType string, wantRetry bool) {
 	t.Helper()

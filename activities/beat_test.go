@@ -2,7 +2,6 @@ package activities
 
 import (
 	"errors"
-	"net"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -20,12 +19,7 @@ import (
 // those must heartbeat: at a server that hangs they would else be tried again beside
 // themselves, and the reason told would be a heartbeat that did not come.
 func TestShortStepsHeartbeatToo(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	nobody := l.Addr().String()
-	l.Close()
+	nobody := nobodyThere(t)
 	site := runbook.Site{Name: "east", Engine: runbook.Engine{URL: "http://" + nobody}, Consul: runbook.Consul{Address: nobody}}
 	site.Kafka.Bootstrap = []string{nobody}
 	link := runbook.Link{Name: "there", Source: "west", Destination: "east"}

@@ -122,9 +122,7 @@ func TestASignatureFitsNothingElse(t *testing.T) {
 }
 
 func TestAWebhookThatDoesNotTakeItIsAFactOfTheResult(t *testing.T) {
-	dead := httptest.NewServer(http.NotFoundHandler())
-	gone := dead.URL + "/path-secret"
-	dead.Close()
+	gone := "http://" + nobodyThere(t) + "/path-secret"
 	for name, c := range map[string]struct {
 		codes  []int
 		want   string
