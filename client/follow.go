@@ -42,7 +42,7 @@ func (w *Watcher) Follow(ctx context.Context, group, instance string, work Work)
 	for range updates { // closed when nothing of the watcher runs any more
 	}
 	wg.Wait()
-	bye, done := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	bye, done := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer done()
 	if withdrawErr := w.Withdraw(bye, group, instance); withdrawErr != nil {
 		w.cfg.Log.Warn("acknowledgement left behind", "group", group, "err", withdrawErr)

@@ -68,9 +68,14 @@ type following struct {
 
 func follow(t *testing.T, stateDir string, consuls ...client.Consul) *following {
 	t.Helper()
+	return followWithin(t, 2*time.Second, 20*time.Second, stateDir, consuls...)
+}
+
+func followWithin(t *testing.T, wait, grace time.Duration, stateDir string, consuls ...client.Consul) *following {
+	t.Helper()
 	f := &following{t: t}
 	w, err := client.New(client.Config{
-		Pair: pair, Consuls: consuls, StateDir: stateDir, Wait: 2 * time.Second, Grace: 20 * time.Second, MaxBackOff: 200 * time.Millisecond,
+		Pair: pair, Consuls: consuls, StateDir: stateDir, Wait: wait, Grace: grace, MaxBackOff: 200 * time.Millisecond,
 		OnProblem: func(err error) {
 			f.mu.Lock()
 			defer f.mu.Unlock()
@@ -257,7 +262,7 @@ func TestWatcherWaitsForEveryConsulBeforeItGivesOutTheDiskCopy(t *testing.T) {
 	if err := errors.Join(east.Kill(), west.Pause()); err != nil {
 		t.Fatal(err)
 	}
-	f := follow(t, dir, agent(east, "east"), agent(west, "west"))
+	f := followWithin(t, time.Minute, 5*time.Minute, dir, agent(east, "east"), agent(west, "west"))
 	_ = untilTold[*client.ConsulError](f)
 	select {
 	case u := <-f.updates:

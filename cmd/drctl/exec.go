@@ -164,7 +164,7 @@ func (a *app) exec(signalled context.Context, x execFlags, command []string) err
 	cancel()
 	for range updates { // closed when nothing of the watcher runs any more
 	}
-	bye, stop := context.WithTimeout(context.Background(), 2*time.Second)
+	bye, stop := context.WithTimeout(context.Background(), 10*time.Second)
 	defer stop()
 	if withdrawErr := w.Withdraw(bye, x.group, x.instance); withdrawErr != nil {
 		cfg.Log.Warn("acknowledgement left behind", "err", withdrawErr)
