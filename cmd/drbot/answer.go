@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/slack-go/slack"
 
@@ -48,10 +47,6 @@ func teamOf(d slack.InteractionCallback) string {
 	return d.Team.ID
 }
 
-// askWithin is for the run to say what it waits for. Slack gives three seconds from the click to the dialog; whoever clicks
-// is told that the run is slow, not that something of Slack's has expired.
-const askWithin = 2 * time.Second
-
 // ask shows the dialog in which an answer gets its reason. An answer that came too late, or is not this person's to give, is told
 // here already, where it is known; the run judges it in any case.
 func (b *Bot) ask(ctx context.Context, trigger string, by operator.Signer, a press) error {
@@ -59,7 +54,7 @@ func (b *Bot) ask(ctx context.Context, trigger string, by operator.Signer, a pre
 	if err != nil {
 		return err
 	}
-	look, cancel := context.WithTimeout(ctx, askWithin)
+	look, cancel := context.WithTimeout(ctx, b.askWithin)
 	defer cancel()
 	st, err := b.op.Status(look, a.Pair)
 	switch {

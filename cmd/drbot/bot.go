@@ -35,6 +35,9 @@ type Bot struct {
 	work     sync.WaitGroup
 	ctx      context.Context // of what people asked for; ends with Run
 	now      func() time.Time
+	// askWithin is for the run to say what it waits for. Slack gives three seconds from the click to the dialog; whoever clicks
+	// is told that the run is slow, not that something of Slack's has expired.
+	askWithin time.Duration
 
 	mu       sync.Mutex // guards watchers
 	watchers map[string]*watcher
@@ -51,7 +54,7 @@ const (
 
 // New reads secrets and connects to Temporal.
 func New(ctx context.Context, cfg Config, log *slog.Logger) (*Bot, error) {
-	b := &Bot{cfg: cfg, log: log, plans: &plans{dir: cfg.PlansDir}, watchers: map[string]*watcher{}, ctx: ctx, now: time.Now}
+	b := &Bot{cfg: cfg, log: log, plans: &plans{dir: cfg.PlansDir}, watchers: map[string]*watcher{}, ctx: ctx, now: time.Now, askWithin: 2 * time.Second}
 	var errs []error
 	read := func(into *string, key, file string) {
 		v, err := secretFrom(key, file)
@@ -74,7 +77,7 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (*Bot, error) {
 	if cfg.Slack.URL != "" {
 		opts = append(opts, slack.OptionAPIURL(strings.TrimSuffix(cfg.Slack.URL, "/")+"/"))
 	}
-	b.slack = &speaker{api: slack.New(token, opts...), pauses: map[string]time.Time{}}
+	b.slack = &speaker{api: slack.New(token, opts...), pauses: map[string]time.Time{}, openWithin: 3 * time.Second}
 	if b.op, err = operator.Dial(ctx, operator.Config{Address: cfg.Temporal.Address, Namespace: cfg.Temporal.Namespace, Log: log}); err != nil {
 		return nil, err
 	}

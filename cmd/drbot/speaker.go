@@ -17,6 +17,8 @@ import (
 // context.
 type speaker struct {
 	api *slack.Client
+	// openWithin is how long the trigger of a dialog is good for: three seconds, by Slack's word.
+	openWithin time.Duration
 
 	mu     sync.Mutex           // guards what follows
 	pauses map[string]time.Time // method → not before
@@ -110,9 +112,9 @@ func (s *speaker) edit(ctx context.Context, channel, ts string, m message) error
 	})
 }
 
-// open shows a dialog at once: what opens it is good for three seconds.
+// open shows a dialog at once, within openWithin.
 func (s *speaker) open(ctx context.Context, trigger string, v slack.ModalViewRequest) (id string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, s.openWithin)
 	defer cancel()
 	err = s.call(ctx, "views.open", func() error {
 		got, err := s.api.OpenViewContext(ctx, trigger, v)

@@ -126,13 +126,16 @@ func (s *story) failOverInSlack(ctx context.Context) (string, error) {
 	ctx, cancel := within(ctx, 10*time.Minute)
 	defer cancel()
 	moved, stop := context.WithCancel(ctx)
+	defer stop()
 	meanwhile := []func(context.Context) error{s.onceAway, s.moveByHand}
 	went := make(chan error, len(meanwhile))
 	for _, do := range meanwhile {
 		go func() { went <- do(moved) }()
 	}
 	err := inOrder(ctx, s.askInSlack, s.acknowledgeInSlack, s.approveInSlack, s.endInSlack)
-	stop()
+	if err != nil {
+		stop() // else they may be behind, and come
+	}
 	for range meanwhile {
 		if werr := <-went; err == nil {
 			err = werr
@@ -151,10 +154,9 @@ func (s *story) says(who, format string, args ...any) {
 func (s *story) askInSlack(ctx context.Context) error {
 	who := harness.Requester
 	s.says(who, "/dr failover %s", s.sys.Pair())
-	if err := s.chat.slack.Command(ctx, slackIDs[who], drChannel, "failover "+s.sys.Pair()); err != nil {
-		return err
-	}
-	v, err := s.dialog(ctx, who, "Start", "records at risk")
+	v, err := s.asked(ctx, who, "Start", "records at risk", func() error {
+		return s.chat.slack.Command(ctx, slackIDs[who], drChannel, "failover "+s.sys.Pair())
+	})
 	if err != nil {
 		return err
 	}
@@ -172,8 +174,23 @@ func (s *story) askInSlack(ctx context.Context) error {
 
 // dialog waits for one that a person has open, with a button and a text.
 func (s *story) dialog(ctx context.Context, who, submit, text string) (fakeslack.View, error) {
+	return s.asked(ctx, who, submit, text, func() error { return nil })
+}
+
+// asked is the dialog that comes of what a person does, who does it again when told that it was too slow.
+func (s *story) asked(ctx context.Context, who, submit, text string, do func() error) (fakeslack.View, error) {
+	told := len(s.chat.slack.Told(slackIDs[who]))
+	if err := do(); err != nil {
+		return fakeslack.View{}, err
+	}
 	var v *fakeslack.View
 	err := s.chat.slack.Await(ctx, fmt.Sprintf("%s's dialog with %q", who, text), func() error {
+		if all := s.chat.slack.Told(slackIDs[who]); len(all) > told && tooSlow(all[len(all)-1].Text) {
+			told = len(all)
+			if err := do(); err != nil {
+				return err
+			}
+		}
 		v = s.chat.slack.View(slackIDs[who])
 		if v == nil || v.Submit != submit || !strings.Contains(fakeslack.Text(v.Blocks), text) {
 			return fmt.Errorf("it is %+v; told %+v", v, s.chat.slack.Told(slackIDs[who]))
@@ -184,6 +201,11 @@ func (s *story) dialog(ctx context.Context, who, submit, text string) (fakeslack
 		return fakeslack.View{}, err
 	}
 	return *v, nil
+}
+
+// tooSlow reports whether the bot tells that nothing is wrong but the time that something took.
+func tooSlow(told string) bool {
+	return strings.Contains(told, "No worker tells") || strings.Contains(told, "Please do it again") || strings.Contains(told, "deadline exceeded")
 }
 
 // root is the first message of the failover's thread; the set-up and what comes later have their own.
@@ -226,10 +248,9 @@ func (s *story) press(ctx context.Context, who, decision, team string, fill func
 	if team != "" {
 		action += "-" + team
 	}
-	if err := s.chat.slack.Click(ctx, slackIDs[who], root, action); err != nil {
-		return err
-	}
-	v, err := s.dialog(ctx, who, strings.ToUpper(decision[:1])+decision[1:], decision)
+	v, err := s.asked(ctx, who, strings.ToUpper(decision[:1])+decision[1:], decision, func() error {
+		return s.chat.slack.Click(ctx, slackIDs[who], root, action)
+	})
 	if err != nil {
 		return err
 	}

@@ -19,11 +19,12 @@ const (
 	Team     = "T0FAKE"
 )
 
-// patience is how long Slack waits for an acknowledgement, and how long a trigger id may be used.
-const patience = 3 * time.Second
-
 // Slack is a running fake. Its methods may be called from several goroutines.
 type Slack struct {
+	// Patience is how long it waits for an acknowledgement, and how long a trigger id may be used: longer than Slack's own three
+	// seconds, which a busy machine may not keep. It is set before the app acts.
+	Patience time.Duration
+
 	served *local.Served
 
 	mu       sync.Mutex // guards all below
@@ -74,7 +75,8 @@ type hook struct {
 // Start serves on loopback until Stop.
 func Start() (*Slack, error) {
 	s := &Slack{
-		views: map[string]*View{}, triggers: map[string]trigger{}, hooks: map[string]*hook{},
+		Patience: 2 * time.Minute,
+		views:    map[string]*View{}, triggers: map[string]trigger{}, hooks: map[string]*hook{},
 		limits: map[string]int{}, calls: map[string][]time.Time{}, counted: map[string]int{}, refused: map[string]int{},
 	}
 	mux := http.NewServeMux()

@@ -154,7 +154,7 @@ func (s *Slack) envelope(kind string, payload any) (json.RawMessage, error) {
 			return nil, err
 		}
 	}
-	late := time.After(patience)
+	late := time.After(s.Patience)
 	for {
 		select {
 		case ack := <-wait:
@@ -162,7 +162,7 @@ func (s *Slack) envelope(kind string, payload any) (json.RawMessage, error) {
 				return ack, nil
 			}
 		case <-late:
-			s.fault("%s was not acknowledged in %s: the user sees a failure", kind, patience)
+			s.fault("%s was not acknowledged in %s: the user sees a failure", kind, s.Patience)
 			return nil, fmt.Errorf("%s: not acknowledged", kind)
 		}
 	}

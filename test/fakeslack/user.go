@@ -127,7 +127,7 @@ func (s *Slack) trigger(user string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	id := fmt.Sprintf("%d.trigger", s.next())
-	s.triggers[id] = trigger{user: user, till: time.Now().Add(patience)}
+	s.triggers[id] = trigger{user: user, till: time.Now().Add(s.Patience)}
 	return id
 }
 
@@ -151,11 +151,11 @@ func (s *Slack) deliver(ctx context.Context, kind string, payload map[string]any
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, s.Patience)
 	defer cancel()
 	res, err := http.DefaultClient.Do(req.WithContext(ctx))
 	if err != nil {
-		s.fault("%s was not answered in %s: %v", kind, patience, err)
+		s.fault("%s was not answered in %s: %v", kind, s.Patience, err)
 		return nil, err
 	}
 	defer res.Body.Close()

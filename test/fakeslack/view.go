@@ -73,7 +73,7 @@ func (s *Slack) openView(c call) (map[string]any, string) {
 	case !known:
 		return nil, "exchanged_trigger_id: unknown, or used before"
 	case time.Now().After(t.till):
-		return nil, "expired_trigger_id: a trigger id is good for three seconds"
+		return nil, fmt.Sprintf("expired_trigger_id: a trigger id is good for %s", s.Patience)
 	}
 	delete(s.triggers, c.text("trigger_id"))
 	v.number = s.next()
