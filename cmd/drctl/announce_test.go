@@ -29,7 +29,7 @@ func TestAnnounceKeepsTheServersOfTheActiveSite(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := proc.Stop(20 * time.Second); err != nil {
+		if err := proc.Stop(2 * time.Minute); err != nil {
 			t.Error(err)
 		}
 	})

@@ -13,8 +13,8 @@ import (
 	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
 )
 
-// completeWait bounds what a press of the tab key may take: it asks an engine for names at most.
-const completeWait = 2 * time.Second
+// completeWait bounds what a press of the tab key may take: it asks an engine for names at most. A test has more time.
+var completeWait = 2 * time.Second
 
 // completer gives the words that may stand for an argument or a flag. What cannot be asked is not completed; nothing is
 // said of it, since the shell would show it in the middle of the line.

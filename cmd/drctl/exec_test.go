@@ -83,7 +83,7 @@ func execute(t *testing.T, consul *local.Consul, stateDir, script string, flags 
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := x.proc.Stop(20 * time.Second); err != nil {
+		if err := x.proc.Stop(2 * time.Minute); err != nil {
 			t.Error(err)
 		}
 		if t.Failed() {

@@ -158,7 +158,8 @@ type holdWritten struct {
 	err   error
 }
 
-const holdWait = 5 * time.Second
+// holdWait bounds what one reading or writing of holds may take. A test has more time.
+var holdWait = 5 * time.Second
 
 // readHolds reads one scope's key from every Consul of the plan, at the same time.
 func readHolds(ctx context.Context, p *hashed, scope string) ([]runbook.HoldCopy, []kept) {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -20,6 +21,7 @@ func TestMain(m *testing.M) {
 	if err := os.Setenv("GORACE", race); err != nil {
 		panic(err)
 	}
+	completeWait, holdWait = time.Minute, time.Minute // no test waits for a silent server by them
 	testscript.Main(m, map[string]func(){
 		"drctl": func() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
 	})
