@@ -178,11 +178,14 @@ func (s *story) dryRun(ctx context.Context) (string, error) {
 func (s *story) failOver(ctx context.Context) (string, error) {
 	// Business goes on: 11 to 15 come as soon as clients are sent to the standby,
 	// and the resting groups may read there.
-	moved, cancel := context.WithCancel(ctx)
+	moved, cancel := within(ctx, 10*time.Minute)
+	defer cancel()
 	went := make(chan error, 1)
 	go func() { went <- s.onceAway(moved) }()
 	got, err := s.operate(ctx, "failover", "--yes="+s.sys.Pair())
-	cancel()
+	if err != nil {
+		cancel() // else they may be behind, and come
+	}
 	if werr := <-went; err == nil {
 		err = werr
 	}

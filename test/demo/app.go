@@ -55,7 +55,7 @@ func (a *app) start() error {
 	} {
 		args := []string{
 			"exec", "--pair", a.sys.Pair(), "--group", c.group, "--instance", a.topic + "-" + c.name,
-			"--state-dir", a.file(c.name + "-state"), "--kill-timeout", "10s", "--restart", "--verbose",
+			"--state-dir", a.file(c.name + "-state"), "--kill-timeout", "50s", "--restart", "--verbose",
 		}
 		for _, site := range []*harness.Site{a.sys.Home, a.sys.Standby} {
 			args = append(args, "--site-consul", site.Name+"="+site.Consul.Address(), "--credentials", site.Name+"="+a.sys.Credentials(site, c.principal))
@@ -84,7 +84,7 @@ func (a *app) journal(client string) string { return a.file(client + ".jsonl") }
 func (a *app) stop() error {
 	var errs []error
 	for _, p := range a.procs {
-		errs = append(errs, p.Stop(20*time.Second))
+		errs = append(errs, p.Stop(2*time.Minute))
 	}
 	a.procs = nil
 	return errors.Join(errs...)

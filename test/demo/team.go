@@ -78,7 +78,7 @@ func (h *byHand) stop() error {
 	}
 	proc := h.proc
 	h.proc = nil
-	return proc.Stop(20 * time.Second)
+	return proc.Stop(2 * time.Minute)
 }
 
 func (c *chat) startByHand(site *harness.Site) error {

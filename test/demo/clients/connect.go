@@ -16,9 +16,12 @@ const (
 	headerAttempt = "demo-attempt"
 )
 
-// stopTimeout is how long a client that was told to stop tries to finish what
-// it has begun; less than the kill timeout of drctl exec.
-const stopTimeout = 2 * time.Second
+// How long a client tries to finish what it has begun, less than the kill timeout of drctl exec: what is not committed
+// is read again, so a cluster that answers slowly gets stopTimeout; one that is dead gets deadTimeout.
+const (
+	stopTimeout = 20 * time.Second
+	deadTimeout = 2 * time.Second
+)
 
 // Place is where drctl exec wants the client to work.
 type Place struct {

@@ -76,15 +76,29 @@ func Produce(ctx context.Context, cfg ProducerConfig) error {
 	}
 	cfg.Log.Info("producing", "topic", cfg.Topic, "site", cfg.Place.Site, "already_sent", len(p.tries), "to_send_again", len(p.again))
 	err = p.run(ctx)
-	bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
-	defer cancel()
-	if flush := client.Flush(bye); flush != nil {
+	if flush := flush(context.WithoutCancel(ctx), client); flush != nil {
 		cfg.Log.Warn("stopped with records of unknown outcome", "topic", cfg.Topic, "records", client.BufferedProduceRecords(), "error", flush)
 	}
 	client.Close() // what is left gets its promise, with an error
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return errors.Join(err, p.fault)
+}
+
+// flush waits for what is under way: for long only if somebody is there who may still take it.
+func flush(ctx context.Context, client *kgo.Client) error {
+	bye, cancel := context.WithTimeout(ctx, deadTimeout)
+	defer cancel()
+	err := client.Flush(bye)
+	if err == nil {
+		return nil
+	}
+	bye, cancel = context.WithTimeout(ctx, stopTimeout)
+	defer cancel()
+	if client.Ping(bye) != nil {
+		return err
+	}
+	return client.Flush(bye)
 }
 
 // remember takes up where the last life ended.
