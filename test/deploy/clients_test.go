@@ -122,7 +122,7 @@ func TestAClientUnderConsulTemplateFollowsTheRecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := proc.Stop(20 * time.Second); err != nil {
+		if err := proc.Stop(2 * time.Minute); err != nil {
 			t.Error(err)
 		}
 		if t.Failed() {

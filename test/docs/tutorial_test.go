@@ -88,7 +88,7 @@ func TestTheTutorialsCommandsWork(t *testing.T) {
 // inShell runs a script in a process group of its own, and leaves none of it running.
 func inShell(t *testing.T, dir, script string) (string, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 	defer cancel()
 	file := filepath.Join(dir, "tutorial.sh")
 	log, err := os.Create(filepath.Join(dir, "tutorial.log"))

@@ -37,7 +37,7 @@ func TestAnEngineKilledWhileAPromoteDrainsEndsItAfterwards(t *testing.T) {
 	}
 	commit()
 	s.produce(s.src, "promote", 1, "more", 0, 30)
-	if err := e.Restart(s.within(time.Minute)); err != nil {
+	if err := e.Restart(s.within(2 * time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	s.awaitStatus(e, link, "promote", "STOPPED")
@@ -112,7 +112,7 @@ func TestAnEngineKilledBehindTheFenceEndsTheFailoverWithoutTheSource(t *testing.
 	}
 	s.source.Proxies().Hold(remoteClients("fenced", link))
 	defer s.source.Proxies().Release(remoteClients("fenced", link))
-	if err := e.Restart(s.within(time.Minute)); err != nil {
+	if err := e.Restart(s.within(2 * time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	s.awaitStatus(e, link, "fenced", "STOPPED")

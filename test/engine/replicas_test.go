@@ -199,7 +199,7 @@ func TestEitherReplicaMayDie(t *testing.T) {
 			if took > replicaSession+replicaGrace {
 				t.Errorf("a partition stood still for %s, the session is %s", took, replicaSession)
 			}
-			if err := victim.Restart(c.within(time.Minute)); err != nil {
+			if err := victim.Restart(c.within(2 * time.Minute)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -221,7 +221,7 @@ func TestARollingRestartLeavesNoGap(t *testing.T) {
 				t.Fatal(err)
 			}
 			c.shares(c.other(e))
-			if err := e.Restart(c.within(time.Minute)); err != nil {
+			if err := e.Restart(c.within(2 * time.Minute)); err != nil {
 				t.Fatal(err)
 			}
 			c.shares(c.a, c.b)

@@ -51,8 +51,8 @@ type Engine struct {
 	addr string
 }
 
-// stopTimeout is how long a process may take to end by itself.
-const stopTimeout = 20 * time.Second
+// stopTimeout is how long a process may take to end by itself; it guards against hangs only.
+const stopTimeout = 2 * time.Minute
 
 // StartEngine writes the engine's configuration, starts it and returns when it
 // is ready. It outlives ctx; end it with Stop.

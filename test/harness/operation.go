@@ -2,6 +2,7 @@ package harness
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -63,11 +64,17 @@ func (s *System) Operate(ctx context.Context, op Operation) (workflows.Result, e
 	return result, decode(args, out, &result)
 }
 
+// Exit codes of drctl.
+const (
+	codeRefused     = 3
+	codeUnreachable = 5
+)
+
 // answer approves until ctx ends.
 func (s *System) answer(ctx context.Context, op Operation) error {
 	poll := time.NewTicker(300 * time.Millisecond)
 	defer poll.Stop()
-	given := map[string]bool{}
+	given, prepared, unsure := map[string]bool{}, map[string]bool{}, map[string]bool{}
 	for {
 		select {
 		case <-ctx.Done():
@@ -86,16 +93,25 @@ func (s *System) answer(ctx context.Context, op Operation) error {
 		if given[key] {
 			continue
 		}
-		if op.Before != nil {
+		if op.Before != nil && !prepared[key] {
 			if err := op.Before(ctx, w); err != nil {
 				return fmt.Errorf("before %s is approved: %w", op.Verb, err)
 			}
+			prepared[key] = true
 		}
 		args := []string{"approve", s.Pair(), "--key", s.Key(op.Approver), "--op", st.Detail.OpID, "--reason", "read and agreed"}
 		for _, o := range w.Overrides {
 			args = append(args, "--override", o)
 		}
-		if _, err := s.Drctl.Run(ctx, args...); err != nil {
+		_, err = s.Drctl.Run(ctx, args...)
+		var exit *ExitError
+		switch {
+		case err == nil:
+		case errors.As(err, &exit) && exit.Code == codeUnreachable:
+			unsure[key] = true
+			continue // it is asked again, if it still waits
+		case unsure[key] && exit != nil && exit.Code == codeRefused: // the run has taken what nobody told us of
+		default:
 			return fmt.Errorf("approve %s: %w", op.Verb, err)
 		}
 		given[key] = true

@@ -187,7 +187,7 @@ func (c *Consul) Pause() error { return c.proc.Pause() }
 func (c *Consul) Resume() error { return c.proc.Resume() }
 
 // Stop ends the agent. A server told to end exits with 1, which is no fault.
-func (c *Consul) Stop() error { return c.proc.Stop(10 * time.Second) }
+func (c *Consul) Stop() error { return c.proc.Stop(stopTimeout) }
 
 // Log returns the last lines of the agent's log.
 func (c *Consul) Log(lines int) string { return c.proc.Log(lines) }

@@ -112,7 +112,7 @@ func (k *Kafka) Stop() error {
 		}
 		procs = append(procs, n.proc)
 	}
-	errs = append(errs, stopAll(procs, 10*time.Second))
+	errs = append(errs, stopAll(procs, stopTimeout))
 	for _, p := range slices.Concat(k.proxies, k.between) {
 		errs = append(errs, p.Close())
 	}

@@ -124,6 +124,9 @@ func (p *Process) Pause() error {
 // Resume lets a paused child go on (SIGCONT).
 func (p *Process) Resume() error { return p.signal(syscall.SIGCONT) }
 
+// stopTimeout is how long a server of this package may take to end by itself; it guards against hangs only.
+const stopTimeout = 2 * time.Minute
+
 // Stop asks the child to end (SIGTERM), and kills it when it has not ended within the timeout. The error says that it had
 // to be killed; an exit code other than 0 after SIGTERM is no error.
 func (p *Process) Stop(timeout time.Duration) error {

@@ -62,7 +62,7 @@ func ProgramForTest(t TB, env ...string) *Program {
 // Ended is closed when the program has ended.
 func (p *Program) Ended() <-chan struct{} { return p.ended }
 
-// Interrupt presses Ctrl-C and fails the test unless the program ends by itself within a minute, with that exit code.
+// Interrupt presses Ctrl-C and fails the test unless the program ends by itself within five minutes, with that exit code.
 func (p *Program) Interrupt(t TB, code int) {
 	t.Helper()
 	if err := p.cmd.Process.Signal(syscall.SIGINT); err != nil {
@@ -70,7 +70,7 @@ func (p *Program) Interrupt(t TB, code int) {
 	}
 	select {
 	case <-p.ended:
-	case <-time.After(time.Minute):
+	case <-time.After(5 * time.Minute):
 		t.Fatalf("it still runs\n%s", p)
 	}
 	var exit *exec.ExitError

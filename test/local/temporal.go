@@ -171,7 +171,7 @@ func (t *Temporal) Pause() error { return t.proc.Pause() }
 func (t *Temporal) Resume() error { return t.proc.Resume() }
 
 // Stop ends the server.
-func (t *Temporal) Stop() error { return t.proc.Stop(15 * time.Second) }
+func (t *Temporal) Stop() error { return t.proc.Stop(stopTimeout) }
 
 // Log returns the last lines of the server's log.
 func (t *Temporal) Log(lines int) string { return t.proc.Log(lines) }
