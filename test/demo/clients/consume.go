@@ -48,7 +48,7 @@ func Consume(ctx context.Context, cfg ConsumerConfig) error {
 	client, err := kgo.NewClient(append(cfg.Place.options("demo-consumer-"+cfg.Topic),
 		kgo.ConsumerGroup(cfg.Group), kgo.ConsumeTopics(cfg.Topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(), kgo.FetchMaxWait(100*time.Millisecond),
-		kgo.SessionTimeout(45*time.Second), kgo.RetryTimeout(deadTimeout), kgo.HeartbeatInterval(time.Second), kgo.RebalanceTimeout(10*time.Second))...)
+		kgo.SessionTimeout(45*time.Second), kgo.RetryTimeout(deadTimeout), kgo.RequestTimeoutOverhead(stopTimeout), kgo.HeartbeatInterval(time.Second), kgo.RebalanceTimeout(10*time.Second))...)
 	if err != nil {
 		return err
 	}
