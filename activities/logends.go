@@ -164,7 +164,7 @@ func (a *Activities) CompareLogEnds(ctx context.Context, in workflows.CompareLog
 			differ = append(differ, fmt.Sprintf("%s has %d partitions, %d were mirrored", t, len(by[t]), len(stops)))
 		}
 	}
-	silent, err := a.silent(ctx, in.Site, more)
+	silent, err := a.silent(ctx, in.Call, in.Site, more)
 	if err != nil {
 		return workflows.CompareLogEndsResult{}, settle(err)
 	}

@@ -6,23 +6,24 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/drawbridge-dr/drawbridge/workflows"
 	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
 )
 
 // stretch is a part of a partition's log: offsets from from to before end.
 type stretch struct{ from, end int64 }
 
-// beyond is the stretch between a source stop offset and where the log ends, and false if there is none, or if it is not
-// decided yet what can be read there (an open transaction).
+// beyond is the stretch between a source stop offset and where the log ends, and false if there is none, or if it cannot
+// be read: a transaction is open there, or retention has taken its beginning.
 func beyond(stop int64, e logEnd) (stretch, bool) {
-	return stretch{stop, e.end}, stop >= 0 && stop < e.end && e.stable >= e.end
+	return stretch{stop, e.end}, e.start <= stop && stop >= 0 && stop < e.end && e.stable >= e.end
 }
 
 // silent tells which stretches hold nothing that a consumer would read (read_committed): only the markers of transactions,
 // and what they have aborted. A cluster that comes back ends so what its producers had left open, and an engine that takes
 // a partition over finds its place by records, of which the last may be followed by markers. An offset alone would make
-// of both "somebody has written here". One of which this cannot be told within callTimeout is not silent.
-func (a *Activities) silent(ctx context.Context, s runbook.Site, stretches map[string]map[int32]stretch) (map[string]map[int32]bool, error) {
+// of both "somebody has written here". One of which this cannot be told within callTimeout is not silent; the log says so.
+func (a *Activities) silent(ctx context.Context, call workflows.Call, s runbook.Site, stretches map[string]map[int32]stretch) (map[string]map[int32]bool, error) {
 	out := map[string]map[int32]bool{}
 	at, left := map[string]map[int32]kgo.Offset{}, 0
 	for t, parts := range stretches {
@@ -45,22 +46,25 @@ func (a *Activities) silent(ctx context.Context, s runbook.Site, stretches map[s
 		return nil, fmt.Errorf("connection to site %s: %w", s.Name, err)
 	}
 	defer client.Close()
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	within, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	told := map[string]map[int32]bool{}
-	for t := range stretches {
-		told[t] = map[int32]bool{}
-	}
-	for left > 0 && ctx.Err() == nil {
-		client.PollFetches(ctx).EachRecord(func(r *kgo.Record) { // errors are tried again until there is no time left
+	var trouble error
+	for left > 0 && within.Err() == nil {
+		got := client.PollFetches(within)
+		if err := got.Err(); err != nil && within.Err() == nil {
+			trouble = err // tried again until there is no time left
+		}
+		got.EachRecord(func(r *kgo.Record) {
 			s := stretches[r.Topic][r.Partition]
-			if told[r.Topic][r.Partition] || r.Offset < s.end-1 && r.Attrs.IsControl() {
+			if _, told := out[r.Topic][r.Partition]; told || r.Offset < s.end-1 && r.Attrs.IsControl() {
 				return
 			}
-			told[r.Topic][r.Partition] = true
 			out[r.Topic][r.Partition] = r.Attrs.IsControl() || r.Offset >= s.end
 			left--
 		})
 	}
-	return out, nil
+	if left > 0 {
+		a.logger(call).Warn("it could not be read whether there are records behind stop offsets: they count as written to", "site", s.Name, "partitions", left, "error", trouble)
+	}
+	return out, ctx.Err()
 }

@@ -33,7 +33,7 @@ func (a *Activities) SurveyTopics(ctx context.Context, in workflows.SurveyTopics
 	if v.ended, err = a.mirrorsIfLink(ctx, in.Active, in.Ended); err != nil {
 		return out, settle(err)
 	}
-	if v.silent, err = a.silent(ctx, in.Standby, v.beyond()); err != nil {
+	if v.silent, err = a.silent(ctx, in.Call, in.Standby, v.beyond()); err != nil {
 		return out, settle(err)
 	}
 	names := slices.Concat(v.active.names, v.standby.names)
@@ -57,16 +57,21 @@ func (v *survey) beyond() map[string]map[int32]stretch {
 	for t, m := range v.ended {
 		out[t] = map[int32]stretch{}
 		for _, e := range v.standby.ends[t] {
-			i := slices.IndexFunc(m.Partitions, func(p api.PartitionProgress) bool { return p.Partition == e.partition })
-			if m.Status != runbook.StatusStopped || i < 0 || m.Partitions[i].SourceStop == nil {
-				continue
-			}
-			if rest, some := beyond(*m.Partitions[i].SourceStop, e); some {
+			stop, ok := sourceStop(m, e.partition)
+			if rest, some := beyond(stop, e); ok && some && m.Status == runbook.StatusStopped {
 				out[t][e.partition] = rest
 			}
 		}
 	}
 	return out
+}
+
+func sourceStop(m api.MirrorProgress, partition int32) (int64, bool) {
+	i := slices.IndexFunc(m.Partitions, func(p api.PartitionProgress) bool { return p.Partition == partition })
+	if i < 0 || m.Partitions[i].SourceStop == nil {
+		return 0, false
+	}
+	return *m.Partitions[i].SourceStop, true
 }
 
 // side is the plan's topics at one site.
@@ -139,8 +144,8 @@ func (v *survey) topic(t string) runbook.AwayTopic {
 	out.Remade = out.Active > 0 && id != "" && m.TopicID != "" && id != m.TopicID
 	out.Same = !m.Reversed && len(m.Partitions) == out.Standby && out.Active == out.Standby
 	for _, e := range v.standby.ends[t] {
-		i := slices.IndexFunc(m.Partitions, func(p api.PartitionProgress) bool { return p.Partition == e.partition })
-		out.Same = out.Same && i >= 0 && m.Partitions[i].SourceStop != nil && (*m.Partitions[i].SourceStop == e.end || v.silent[t][e.partition])
+		stop, ok := sourceStop(m, e.partition)
+		out.Same = out.Same && ok && (stop == e.end || v.silent[t][e.partition])
 	}
 	return out
 }
