@@ -74,13 +74,8 @@ func (l *pipeline) room(o batch.Out) bool {
 // memory until nobody sends it any more. An error means that it was not handed over.
 func (l *pipeline) send(ctx context.Context, c chunk, o batch.Out) error {
 	for !l.room(o) {
-		select {
-		case r := <-l.answer():
-			if err := l.answered(r); err != nil {
-				return err
-			}
-		case <-ctx.Done():
-			return ctx.Err()
+		if err := l.await(ctx); err != nil {
+			return err
 		}
 	}
 	u := underway{
@@ -145,16 +140,21 @@ func (l *pipeline) skip(to position) {
 // settle awaits the answers to all that was handed over, and gives nothing up.
 func (l *pipeline) settle(ctx context.Context) error {
 	for len(l.way) > 0 {
-		select {
-		case r := <-l.answer():
-			if err := l.answered(r); err != nil {
-				return err
-			}
-		case <-ctx.Done():
-			return ctx.Err()
+		if err := l.await(ctx); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// await takes the answer to the oldest batch once it is there.
+func (l *pipeline) await(ctx context.Context) error {
+	select {
+	case r := <-l.answer():
+		return l.answered(r)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // drain gives up what was not sent yet and awaits the answers that are out, so
