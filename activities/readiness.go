@@ -11,13 +11,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/renameio/v2"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
 
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
 	"github.com/drawbridge-dr/drawbridge/workflows"
 	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
-	"github.com/google/renameio/v2"
 )
 
 // taskInError is a task's state in the contract's words.

@@ -11,9 +11,10 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/google/renameio/v2"
+
 	"github.com/drawbridge-dr/drawbridge/workflows"
 	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
-	"github.com/google/renameio/v2"
 )
 
 // SaveReport writes both files whole or not at all; a second attempt writes the

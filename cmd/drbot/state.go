@@ -11,9 +11,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/renameio/v2"
+
 	"github.com/drawbridge-dr/drawbridge/cmd/internal/operator"
 	"github.com/drawbridge-dr/drawbridge/workflows"
-	"github.com/google/renameio/v2"
 )
 
 // state is which run has which thread, in a file.

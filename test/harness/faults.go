@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/google/renameio/v2"
+
 	"github.com/drawbridge-dr/drawbridge/workflows/plan"
 )
 
@@ -87,11 +89,8 @@ func (s *System) KillWorkerAt(places ...string) error {
 // something, until other places or none are named. A step is held for as long as
 // a test takes, as one that heartbeats or is tried again may be.
 func (s *System) HoldWorkerAt(places ...string) error {
-	file := filepath.Join(s.cfg.Dir, "worker", "faults.holds")
-	if err := os.WriteFile(file+".new", []byte(strings.Join(places, "\n")), 0o600); err != nil {
-		return err
-	}
-	return os.Rename(file+".new", file) // a worker may be reading it
+	// Whole: a worker may be reading it.
+	return renameio.WriteFile(filepath.Join(s.cfg.Dir, "worker", "faults.holds"), []byte(strings.Join(places, "\n")), 0o600)
 }
 
 // WorkerJournal is what a worker of FaultsTag did: a line each of operation,
