@@ -453,9 +453,15 @@ func TestReadinessTellsOfDrillsThatWereNotPlayed(t *testing.T) {
 	}
 	w.drill.watches[0].Missed, w.drill.watches[0].Skipped = 2, 1
 	second := look(t, w, &first)
-	look(t, w, &second)
+	third := look(t, w, &second)
 	if len(w.notes) != 1 || w.notes[0].Kind != NotifyDrill || !strings.Contains(w.notes[0].Text, "2 canary drills came due") || !strings.Contains(w.notes[0].Text, "1 canary drills were skipped") {
 		t.Errorf("notes %+v", w.notes)
+	}
+	w.drill.past[0].Last = time.Now().Add(time.Minute)
+	fourth := look(t, w, &third)
+	look(t, w, &fourth)
+	if again := w.notes[len(w.notes)-1]; len(w.notes) != 2 || again.Kind != NotifyDrillAgain || again.Page || again.Call.OperationID != w.notes[0].Call.OperationID {
+		t.Errorf("its page is not ended: notes %+v", w.notes)
 	}
 	w.drill.past[0].Error = "it says no"
 	if r := look(t, w, nil); r.Ready || !strings.Contains(r.Summary(), "the last canary drill") {

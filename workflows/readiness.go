@@ -26,7 +26,7 @@ func Readiness(ctx workflow.Context, in ReadinessInput) (runbook.Readiness, erro
 	}
 	r := l.judge(ctx)
 	workflow.SetCurrentDetails(ctx, r.Markdown())
-	l.tell(ctx, r)
+	l.tell(ctx, &r)
 	return r, nil
 }
 
@@ -191,17 +191,15 @@ func (l *readyLook) rights(ctx workflow.Context) error {
 
 // tell says what has changed since the last look, and pages for as long as the
 // active site looks lost.
-func (l *readyLook) tell(ctx workflow.Context, now runbook.Readiness) {
+func (l *readyLook) tell(ctx workflow.Context, now *runbook.Readiness) {
 	var last runbook.Readiness
 	known := workflow.HasLastCompletionResult(ctx) && workflow.GetLastCompletionResult(ctx, &last) == nil
 	n := NotifyInput{Notify: l.facts.Plan.Notify}
 	if n.Notify.Silent() {
 		return
 	}
-	if skipped := runbook.SkippedSince(last.Drills, now.Drills); known && len(skipped) > 0 {
-		l.send(ctx, NotifyInput{
-			Notify: n.Notify, Kind: NotifyDrill, Title: "drills of pair " + l.pair + " were not played", Text: strings.Join(skipped, "; "), Page: n.Notify.PagesOnly(),
-		})
+	if known {
+		l.tellDrills(ctx, last, now)
 	}
 	switch {
 	case now.Proposal != "":
@@ -219,9 +217,30 @@ func (l *readyLook) tell(ctx workflow.Context, now runbook.Readiness) {
 	l.send(ctx, n)
 }
 
+// tellDrills says which drills were not played since the last look, and ends that page when
+// each kind was played again.
+func (l *readyLook) tellDrills(ctx workflow.Context, last runbook.Readiness, now *runbook.Readiness) {
+	n := l.facts.Plan.Notify
+	skipped := runbook.SkippedSince(last.Drills, now.Drills, l.facts.Now)
+	open := runbook.StillUnplayed(last.Unplayed, l.facts.Plan.Drills, l.facts.Past)
+	now.Unplayed = append(open, skipped...)
+	switch {
+	case len(skipped) > 0:
+		var what []string
+		for _, u := range skipped {
+			what = append(what, u.What)
+		}
+		l.send(ctx, NotifyInput{
+			Notify: n, Kind: NotifyDrill, Title: "drills of pair " + l.pair + " were not played", Text: strings.Join(what, "; "), Page: n.PagesOnly(),
+		})
+	case len(last.Unplayed) > 0 && len(open) == 0:
+		l.send(ctx, NotifyInput{Notify: n, Kind: NotifyDrillAgain, Title: "drills of pair " + l.pair + " are played again"})
+	}
+}
+
 func (l *readyLook) send(ctx workflow.Context, n NotifyInput) {
 	n.Call = l.call("notify " + n.Kind)
-	if n.Kind == NotifyDrill { // an incident of its own
+	if n.Kind == NotifyDrill || n.Kind == NotifyDrillAgain { // an incident of its own
 		n.Call.OperationID = "drills-" + l.pair
 	}
 	if _, err := run(with(ctx, kindPaper, "notify: "+n.Kind), steps.Notify, n); err != nil {

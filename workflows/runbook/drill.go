@@ -223,25 +223,46 @@ type DrillWatch struct {
 	PeriodSeconds int64 `json:"period_seconds,omitempty"`
 }
 
+// Unplayed are drills of a kind of which people were told that they were not played.
+type Unplayed struct {
+	Kind  string    `json:"kind"`
+	Since time.Time `json:"since"`
+	What  string    `json:"what"`
+}
+
 // SkippedSince says which drills were not played since an earlier look.
-func SkippedSince(last, now []DrillWatch) []string {
-	var out []string
+func SkippedSince(last, now []DrillWatch, at time.Time) []Unplayed {
+	var out []Unplayed
 	for _, n := range now {
 		i := slices.IndexFunc(last, func(l DrillWatch) bool { return l.Kind == n.Kind })
 		if i < 0 || n.Created.After(last[i].Created) { // a new Schedule counts from 0
 			continue
 		}
+		say := func(format string, args ...any) {
+			out = append(out, Unplayed{Kind: n.Kind, Since: at, What: fmt.Sprintf(format, args...)})
+		}
 		if k := n.Missed - last[i].Missed; k > 0 {
-			out = append(out, fmt.Sprintf("%d %s drills came due while Temporal was away, and were not made up for", k, n.Kind))
+			say("%d %s drills came due while Temporal was away, and were not made up for", k, n.Kind)
 		}
 		if k := n.Skipped - last[i].Skipped; k > 0 {
-			out = append(out, fmt.Sprintf("%d %s drills were skipped, because the one before still ran", k, n.Kind))
+			say("%d %s drills were skipped, because the one before still ran", k, n.Kind)
 		}
 		if n.Paused && !last[i].Paused {
-			out = append(out, fmt.Sprintf("%s drills are paused: %s", n.Kind, n.Note))
+			say("%s drills are paused: %s", n.Kind, n.Note)
 		}
 	}
 	return out
+}
+
+// StillUnplayed are those that people were told of and that nothing has made up for: no
+// drill of the kind has left a report since, and the plan still wants it.
+func StillUnplayed(told []Unplayed, wanted []DrillPlan, past *PastRuns) []Unplayed {
+	return slices.DeleteFunc(slices.Clone(told), func(u Unplayed) bool {
+		if !slices.ContainsFunc(wanted, func(d DrillPlan) bool { return d.Kind == u.Kind }) {
+			return true
+		}
+		return past != nil && slices.ContainsFunc(past.Drills, func(p PastDrill) bool { return p.Kind == u.Kind && p.Last.After(u.Since) })
+	})
 }
 
 // drillGrace is how much later than its turn a drill may come, beside its jitter.

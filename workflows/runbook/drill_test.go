@@ -132,9 +132,38 @@ func TestWhatWasNotPlayedIsToldOnce(t *testing.T) {
 		"a new kind": {DrillWatch{Kind: DrillFull, Created: made, Missed: 5}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := strings.Join(SkippedSince(before, []DrillWatch{tc.now}), "; ")
+			var got string
+			for _, u := range SkippedSince(before, []DrillWatch{tc.now}, made) {
+				got += u.What
+			}
 			if !strings.Contains(got, tc.says) || (got == "") != (tc.says == "") {
 				t.Errorf("%q", got)
+			}
+		})
+	}
+}
+
+func TestADrillIsUnplayedUntilOneOfItsKindIsPlayed(t *testing.T) {
+	told := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	played := func(kind string, after time.Duration) *PastRuns {
+		return &PastRuns{Drills: []PastDrill{{Kind: kind, Last: told.Add(after), Error: "a failed one is played too"}}}
+	}
+	for name, tc := range map[string]struct {
+		wanted string
+		past   *PastRuns
+		still  bool
+	}{
+		"played since":       {DrillCanary, played(DrillCanary, time.Hour), false},
+		"played before":      {DrillCanary, played(DrillCanary, -time.Hour), true},
+		"another was played": {DrillCanary, played(DrillFull, time.Hour), true},
+		"reports unknown":    {DrillCanary, nil, true},
+		"not wanted now":     {DrillFull, nil, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			before := []Unplayed{{Kind: DrillCanary, Since: told}}
+			got := StillUnplayed(before, []DrillPlan{{Kind: tc.wanted}}, tc.past)
+			if (len(got) == 1) != tc.still || before[0].Kind == "" {
+				t.Errorf("%+v, of %+v", got, before)
 			}
 		})
 	}

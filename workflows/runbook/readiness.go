@@ -37,6 +37,8 @@ type Readiness struct {
 	Checks []Check `json:"checks"`
 	// Drills are the Schedules of the plan's drills.
 	Drills []DrillWatch `json:"drills,omitempty"`
+	// Unplayed are drills that people were told of, kept from look to look until one is played.
+	Unplayed []Unplayed `json:"unplayed,omitempty"`
 	// Proposal is what a person should think about now; empty for nothing.
 	Proposal string    `json:"proposal,omitempty"`
 	At       time.Time `json:"at"`
