@@ -30,15 +30,15 @@ func Failback(ctx workflow.Context, in FailbackInput) (Result, error) {
 			return err
 		}
 		err = inOrder(ctx, b.consentIfAny, b.lock, b.makeLink, b.begin,
-			b.archive, b.remove, b.rejoinSame, b.mirror, b.own, b.guard, b.catchUp, b.askMove)
+			b.archive, b.remove, b.rejoinSame, b.mirror, b.own, b.guard, b.openGroups, b.catchUp, b.askMove)
 		if err != nil {
 			return err
 		}
-		move := &plannedMove{story: s, source: b.active, destination: b.standby, link: b.link, reverse: b.ended, freshBack: true}
+		move := &plannedMove{story: s, source: b.active, destination: b.standby, link: b.link, reverse: b.ended}
 		if ctx, err = move.run(ctx); err != nil { // the pivot is in there
 			return err
 		}
-		return inOrder(ctx, move.restoreDR, b.done)
+		return inOrder(ctx, move.restoreDR, move.done)
 	})
 }
 
@@ -115,8 +115,4 @@ func (b *failback) askMove(ctx workflow.Context) error {
 	// No pause for retry here: no answer in time means no move.
 	b.forward = false
 	return b.approve(ctx, "approve move", text, nil, true)
-}
-
-func (b *failback) done(ctx workflow.Context) error {
-	return b.release(ctx, []runbook.Site{b.standby, b.active})
 }

@@ -61,7 +61,7 @@ func TestFailbackBringsEverybodyHomeAndMirrorsAgain(t *testing.T) {
 		{"AwaitDrained", "SyncGroups"},
 		{"SyncGroups", "PromoteMirrors"},
 		{"PromoteMirrors", "OwnGroups"},
-		{"LiftGroupFence", "AwaitClientsMoved"},
+		{"LiftGroupFence", "FenceSite"},
 		{"AwaitClientsMoved", "CompareLogEnds"},
 		{"CompareLogEnds", "Rejoin"},
 	} {

@@ -358,8 +358,10 @@ func (f *failover) move(ctx workflow.Context) error {
 }
 
 func (f *failover) done(ctx workflow.Context) error {
-	if err := f.letGo(ctx); err != nil {
-		return err
+	if f.turned != nil {
+		if err := f.letGo(ctx, f.lost); err != nil {
+			return err
+		}
 	}
 	return f.release(ctx, []runbook.Site{f.survivor})
 }

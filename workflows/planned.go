@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,10 +27,8 @@ type plannedMove struct {
 	thaw                workflow.CancelFunc
 	proof               runbook.Proof
 	frozen              bool // clients are told to stop
-	// freshBack: the way back may have no mirror yet. An engine knows the groups of
-	// topics that it mirrors only, so it owns their offsets once these rejoined.
-	freshBack bool
-	wayOut    bool // it may be turned into a failover while mirrors are promoted
+	wayOut              bool // it may be turned into a failover while mirrors are promoted
+	alone               bool // the source is not waited for any more: the pair stays without a standby
 }
 
 // run moves the pair; ctx of what follows the pivot is returned, since a cancel
@@ -46,12 +45,8 @@ func (m *plannedMove) run(ctx workflow.Context) (workflow.Context, error) {
 	if ctx, err = m.promote(ctx); err != nil || m.turned != nil {
 		return ctx, err
 	}
-	if !m.freshBack {
-		if err := m.own(ctx); err != nil {
-			return ctx, err
-		}
-	}
-	return ctx, inOrder(ctx, m.liftGroups, m.prove, m.flip, m.clients)
+	// From here to the flip nothing asks the source: it may be lost by now, and clients stand still.
+	return ctx, inOrder(ctx, m.prove, m.flip, m.clients)
 }
 
 // freeze tells clients to stop, and starts the clock that undoes everything.
@@ -266,9 +261,24 @@ func (m *plannedMove) rest(ctx workflow.Context, try act) error {
 	}
 }
 
-// beginBack opens the token on the way back. Not before clients have moved: a
-// site that is lost before would keep the token.
-func (m *plannedMove) beginBack(ctx workflow.Context) error { return m.token(ctx, m.reverse) }
+// beginBack makes sure of the token on the way back, and by that of the source. Not
+// before clients have moved: a site that is lost before would keep the token. Who
+// skips it does not wait for the source any more.
+func (m *plannedMove) beginBack(ctx workflow.Context) error {
+	name := "begin operation on " + m.reverse.Name
+	in := OperationTokenInput{Call: m.call(name), Site: m.source, Link: m.reverse}
+	err := m.do(ctx, name, func(ctx workflow.Context) (string, error) {
+		got, err := run(with(ctx, kindChange, "token on "+m.reverse.Name), steps.BeginOperation, in)
+		return got.State, err
+	})
+	others := slices.DeleteFunc(slices.Clone(m.tokens), func(t OperationTokenInput) bool { return t.Link.Name == m.reverse.Name })
+	if m.alone = m.skippedAt(name); m.alone {
+		m.tokens = others
+	} else {
+		m.tokens = append(others, in)
+	}
+	return err
+}
 
 func (m *plannedMove) promoteOnce(ctx workflow.Context, call Call) (string, error) {
 	in := MirrorsInput{Call: call, Site: m.destination, Link: m.link, Topics: m.topics}
@@ -291,7 +301,8 @@ func (m *plannedMove) promoteOnce(ctx workflow.Context, call Call) (string, erro
 
 // own passes the group offsets at the old active site to the engine there,
 // while its groups stand still there (READ is denied): from now on they follow
-// the new active site.
+// the new active site. The engine knows the groups of topics that it mirrors only,
+// so these have rejoined.
 func (m *plannedMove) own(ctx workflow.Context) error {
 	return m.story.own(ctx, "own groups", m.source, m.reverse)
 }
@@ -304,12 +315,6 @@ func (s *story) own(ctx workflow.Context, name string, site runbook.Site, l runb
 		}
 		return fmt.Sprintf("%d offsets", len(got.Groups)), err
 	})
-}
-
-// liftGroups opens the new active site's groups; an earlier failover or
-// recovery may have shut them.
-func (m *plannedMove) liftGroups(ctx workflow.Context) error {
-	return m.story.liftGroups(ctx, m.destination, m.source)
 }
 
 func (m *plannedMove) prove(ctx workflow.Context) error {
@@ -332,10 +337,22 @@ const settleDown = 5 * time.Minute
 // the reverse mirrors start over the existing topics at the recorded stop
 // offsets, nothing is deleted, and the fence becomes the guards'.
 func (m *plannedMove) restoreDR(ctx workflow.Context) error {
-	if m.freshBack {
-		return inOrder(ctx, m.beginBack, m.sameEnds, m.rejoin, m.own, m.guard, m.openGroups, m.follow)
+	if err := m.beginBack(ctx); err != nil || m.alone {
+		return err
 	}
-	return inOrder(ctx, m.sameEnds, m.rejoin, m.guard, m.openGroups, m.follow)
+	return inOrder(ctx, m.sameEnds, m.rejoin, m.own, m.guard, m.openGroups, m.follow)
+}
+
+// done gives everything back, what the source has as far as it answers if nobody
+// waits for it.
+func (m *plannedMove) done(ctx workflow.Context) error {
+	if !m.alone {
+		return m.release(ctx, []runbook.Site{m.destination, m.source})
+	}
+	if err := m.letGo(ctx, m.source); err != nil {
+		return err
+	}
+	return m.release(ctx, []runbook.Site{m.destination})
 }
 
 func (m *plannedMove) sameEnds(ctx workflow.Context) error {

@@ -321,6 +321,13 @@ func (p *protection) guard(ctx workflow.Context) error {
 	return p.handOver(ctx, p.standby, p.active, p.link)
 }
 
+// openGroups takes back the DENY READ at the new standby: nobody reads there,
+// and the offset sync owns the values. A failover to it would not do that: the
+// register is kept at the active site's engine.
+func (p *protection) openGroups(ctx workflow.Context) error {
+	return p.liftGroups(ctx, p.standby, p.active)
+}
+
 func (p *protection) catchUp(ctx workflow.Context) error {
 	began := workflow.Now(ctx)
 	err := p.do(ctx, "catch up", func(ctx workflow.Context) (string, error) {

@@ -64,12 +64,6 @@ func (r *restore) foresee(workflow.Context) error {
 // canaryTopic: the pair's own topic goes with the others.
 func (r *restore) canaryTopic(ctx workflow.Context) error { return r.ensureCanary(ctx, r.active) }
 
-// openGroups takes back the DENY READ at the new standby: nobody reads there,
-// and the offset sync owns the values.
-func (r *restore) openGroups(ctx workflow.Context) error {
-	return r.liftGroups(ctx, r.standby, r.active)
-}
-
 func (r *restore) done(ctx workflow.Context) error {
 	return r.release(ctx, []runbook.Site{r.standby, r.active})
 }

@@ -2,7 +2,6 @@ package workflows
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"go.temporal.io/sdk/workflow"
@@ -24,7 +23,7 @@ func Switchover(ctx workflow.Context, in SwitchoverInput) (Result, error) {
 	if in.DryRun {
 		s.noTurn = "a dry run holds nothing that could be turned: start drctl failover " + in.Pair
 	}
-	w := &switchover{plannedMove: plannedMove{story: s, wayOut: !in.DryRun, freshBack: true}, target: in.Target}
+	w := &switchover{plannedMove: plannedMove{story: s, wayOut: !in.DryRun}, target: in.Target}
 	return s.tell(ctx, func(inner workflow.Context) error {
 		if err := inOrder(inner, w.orient, w.admit); err != nil {
 			return err
@@ -58,7 +57,7 @@ func (w *switchover) move(ctx workflow.Context) (workflow.Context, error) {
 	if err != nil || w.status.DryRun {
 		return ctx, err
 	}
-	if err := inOrder(ctx, w.ask, w.lock, w.wayBack, w.begin, w.tip); err != nil {
+	if err := inOrder(ctx, w.ask, w.lock, w.wayBack, w.open, w.begin, w.tip); err != nil {
 		return ctx, err
 	}
 	return w.run(ctx) // the pivot is in there
@@ -203,13 +202,17 @@ func (w *switchover) lock(ctx workflow.Context) error {
 // mirror until the pair is moved, so that it needs no undo.
 func (w *switchover) wayBack(ctx workflow.Context) error { return w.ensureLink(ctx, w.reverse) }
 
+// open takes back what an earlier operation denied the groups at the destination. Behind
+// the pivot it might not be known any more: its register is kept at the source's engine.
+func (w *switchover) open(ctx workflow.Context) error {
+	return w.liftGroups(ctx, w.destination, w.source)
+}
+
 func (w *switchover) begin(ctx workflow.Context) error { return w.token(ctx, w.link) }
 
 // proven writes down what shows that nothing was lost.
 func (w *switchover) proven(workflow.Context) error {
-	if w.proof.Partitions == 0 || slices.ContainsFunc(w.status.Steps, func(l runbook.StepLine) bool {
-		return l.Name == "compare log ends" && l.State == runbook.StateSkipped
-	}) {
+	if w.proof.Partitions == 0 || w.skippedAt("compare log ends") {
 		w.find("that nothing was lost is not proven: the log ends at %s were not compared", w.source.Name)
 		return nil
 	}
@@ -221,8 +224,4 @@ func (w *switchover) proven(workflow.Context) error {
 	rpo := runbook.ExactRPO(nil, w.plan.Objectives.RPOSeconds)
 	w.report.RPOTime = &rpo
 	return nil
-}
-
-func (w *switchover) done(ctx workflow.Context) error {
-	return w.release(ctx, []runbook.Site{w.destination, w.source})
 }

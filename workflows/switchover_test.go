@@ -53,8 +53,7 @@ func TestSwitchoverMovesThePairAndTurnsTheMirrorsRound(t *testing.T) {
 		{"AwaitGroupsEmpty", "AwaitDrained"},
 		{"AwaitDrained", "SyncGroups"},
 		{"SyncGroups", "PromoteMirrors"},
-		{"PromoteMirrors", "LiftGroupFence"},
-		{"LiftGroupFence", "AwaitClientsMoved"},
+		{"LiftGroupFence", "FenceSite"},
 		{"AwaitClientsMoved", "CompareLogEnds"},
 		{"CompareLogEnds", "Rejoin"},
 		{"Rejoin", "OwnGroups"}, // before, its engine knows no group

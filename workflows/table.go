@@ -54,6 +54,13 @@ func (s *story) step(ctx workflow.Context, name string, skippable bool, body act
 	}
 }
 
+// skippedAt tells whether a person went on without a step.
+func (s *story) skippedAt(name string) bool {
+	return slices.ContainsFunc(s.status.Steps, func(l runbook.StepLine) bool {
+		return l.Name == name && l.State == runbook.StateSkipped
+	})
+}
+
 // over: the run was aborted, or cancelled before the pivot; a person has
 // decided already.
 func (s *story) over(ctx workflow.Context) bool {

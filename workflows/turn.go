@@ -125,22 +125,23 @@ func (f *failover) fenceReaders(ctx workflow.Context) error {
 	})
 }
 
-// letGo gives back what a turned run holds at the site that it gave up, as far
+// letGo gives back what a run holds at a site that it gave up, as far
 // as that answers.
-func (f *failover) letGo(ctx workflow.Context) error {
-	if f.turned == nil {
-		return nil
-	}
-	name := "unlock engine " + f.lost.Name
-	err := f.do(ctx, name, func(ctx workflow.Context) (string, error) {
-		_, err := run(with(ctx, kindOnce, "give back the lock at "+f.lost.Name), steps.EngineUnlock, EngineLockInput{Call: f.holder(name), Site: f.lost})
+func (s *story) letGo(ctx workflow.Context, site runbook.Site) error {
+	name := "unlock engine " + site.Name
+	err := s.do(ctx, name, func(ctx workflow.Context) (string, error) {
+		_, err := run(with(ctx, kindOnce, "give back the lock at "+site.Name), steps.EngineUnlock, EngineLockInput{Call: s.holder(name), Site: site})
 		if err != nil {
-			f.find("engine %s keeps the lock of this run until the next operation breaks it: %s", f.lost.Name, brief(err))
+			s.find("engine %s keeps the lock of this run until the next operation breaks it: %s", site.Name, brief(err))
 			return "it does not answer", nil
 		}
 		return "", nil
 	})
-	f.find("the pair is not protected: nothing is mirrored back to %s; when it is there again, drctl recover %s, then drctl restore %s (stay) or drctl failback %s (go home)", f.lost.Name, f.status.Pair, f.status.Pair, f.status.Pair)
+	then := "drctl restore " + s.status.Pair
+	if site.Name == s.plan.Home {
+		then += fmt.Sprintf(" (stay) or drctl failback %s (go home)", s.status.Pair)
+	}
+	s.find("the pair is not protected: nothing is mirrored back to %s; when it is there again, drctl recover %s, then %s", site.Name, s.status.Pair, then)
 	return err
 }
 

@@ -567,6 +567,9 @@ func (w *world) lift(method string, in LiftFenceInput, maps ...map[string]map[st
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.down[in.RegisterAt.Name+" engine"] {
+		return FenceResult{}, temporal.NewApplicationError("fence register: connection refused", ErrUnreachable)
+	}
 	out := FenceResult{Reachable: true}
 	for _, m := range maps {
 		for op := range m[in.Site.Name] {

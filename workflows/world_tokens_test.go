@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 
+	"go.temporal.io/sdk/temporal"
+
 	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
 )
 
@@ -13,6 +15,9 @@ func (w *world) token(method string, in OperationTokenInput, state string) (Oper
 	err := w.enter(method, in.Call)
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if err == nil && w.down[in.Site.Name+" engine"] {
+		err = temporal.NewApplicationError("connection refused", ErrUnreachable)
+	}
 	l, c := in.Link.Name, in.Call
 	newest := w.holders[l]
 	mine := newest.OperationID == c.OperationID
