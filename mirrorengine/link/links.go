@@ -246,13 +246,10 @@ func (m *Manager) DeleteLink(ctx context.Context, name string, force, validateOn
 	if err := m.admit(ctx, l); err != nil {
 		return err
 	}
-	var recs []mirrorRecord
 	for _, mt := range l.all() {
-		rec := mt.record()
-		if !force && rec.Status != status.Stopped.String() && !rec.Gone {
+		if rec := mt.record(); !force && !rec.over() {
 			return api.BadRequest("cluster link '%s' still has mirror topics (%s is %s); promote or fail them over first, or delete with force=true, which ends them where they stand", name, rec.Topic, rec.Status)
 		}
-		recs = append(recs, rec)
 	}
 	if open := m.undecided(name); !force && open != "" {
 		return api.BadRequest("cluster link '%s' has undecided lagged data: %s; append, export or discard it first, or delete with force=true, which loses the ledger", name, open)
@@ -266,7 +263,10 @@ func (m *Manager) DeleteLink(ctx context.Context, name string, force, validateOn
 		}
 	}
 	entries := []state.Entry{{Key: linkKey(name)}}
-	for _, r := range recs {
+	var recs []mirrorRecord
+	for _, mt := range l.all() {
+		r := mt.record()
+		recs = append(recs, r)
 		// What maps its offsets outlives the link (Segments).
 		entries = append(entries, state.Entry{Key: formerKey(name, r.Topic), Value: r})
 	}
@@ -300,23 +300,39 @@ func (m *Manager) linkKeys(name string) []string {
 	return append(out, tokenKey(name)) // of this link alone: another's name may begin with this one's
 }
 
-// endAll fails over every mirror that is not STOPPED and waits for it.
+// endAll fails over every mirror that has not ended, and waits until all have, those
+// too whose end somebody else asked for. They end in the link's time, not in the
+// caller's: one who gives up leaves the link with mirrors that go on ending.
 func (l *Link) endAll(ctx context.Context) error {
-	var ending []*MirrorTopic
-	for _, m := range l.all() {
-		rec := m.record()
-		if rec.Status == status.Stopped.String() || rec.Gone || m.ending() {
-			continue
+	asked := map[*MirrorTopic]bool{}
+	for {
+		var open, fresh []*MirrorTopic
+		for _, m := range l.all() {
+			if m.record().over() {
+				continue
+			}
+			open = append(open, m)
+			if !asked[m] && !m.ending() {
+				asked[m] = true
+				fresh = append(fresh, m)
+			}
 		}
-		if rec.Status != status.PendingStopped.String() {
-			if err := m.apply(ctx, status.FailoverRequested, func(r *mirrorRecord) { r.Before, r.Intent = r.Status, string(api.VerbFailover) }); err != nil {
+		if len(open) == 0 {
+			return nil
+		}
+		for m, err := range l.alter(ctx, fresh, api.VerbFailover, false) {
+			if err != nil && !m.record().over() {
 				return err
 			}
 		}
-		ending = append(ending, m)
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("cluster link '%s' is not deleted yet: mirrors are still ending, and go on with it (%d, first %s); delete it again when they are STOPPED: %w", l.record().Name, len(open), open[0].name(), ctx.Err())
+		case <-l.ended:
+			return unled(state.ErrNotOwner)
+		case <-time.After(stopLook):
+		}
 	}
-	l.finish(ctx, claimEnds(ending), func() {})
-	return ctx.Err()
 }
 
 // stop ends the link's goroutines and waits for them.

@@ -67,6 +67,9 @@ type mirrorRecord struct {
 	Reversed bool `json:"reversed,omitempty"`
 }
 
+// over: nothing of the mirror is left to be ended.
+func (r mirrorRecord) over() bool { return final(r.Status) || r.Gone }
+
 type transitionError struct {
 	Time    time.Time `json:"time"`
 	Code    string    `json:"code"`
