@@ -192,6 +192,9 @@ func (l *Link) syncConfigs(ctx context.Context) (faults, notes []api.TaskError) 
 			changes[rec.Topic] = c
 		}
 	}
+	if err := l.dropForeign(ctx, mirrors, changes, wants); err != nil {
+		return cannot(err, "the source"), nil
+	}
 	refused := l.mgr.alterTopics(ctx, changes)
 	for _, m := range mirrors {
 		rec := m.record()
@@ -207,6 +210,34 @@ func (l *Link) syncConfigs(ctx context.Context) (faults, notes []api.TaskError) 
 	l.drift = report
 	l.mu.Unlock()
 	return told.tasks(), driftNotes(report)
+}
+
+// dropForeign takes out what would bring a mirror to the configs of another topic:
+// configs are asked for by name, and a source topic that was deleted and made anew has
+// others than the copy that is left is to keep. Its id is read behind them: they were
+// its own if, to the broker's knowledge, it is still the one that is mirrored.
+func (l *Link) dropForeign(ctx context.Context, mirrors []*MirrorTopic, changes map[string][]configChange, wants map[string]map[string]string) error {
+	var changed []mirrorRecord
+	var sources []string
+	for _, m := range mirrors {
+		if rec := m.record(); len(changes[rec.Topic]) > 0 {
+			changed, sources = append(changed, rec), append(sources, rec.SourceTopic)
+		}
+	}
+	if len(sources) == 0 {
+		return nil
+	}
+	if err := l.src.refresh(ctx, sources...); err != nil {
+		return err
+	}
+	for _, rec := range changed {
+		// The watcher tells what is wrong with it.
+		if t, ok := l.src.topic(rec.SourceTopic); !ok || t.err != nil || sourceChanged(rec, t) != nil {
+			delete(changes, rec.Topic)
+			delete(wants, rec.Topic)
+		}
+	}
+	return nil
 }
 
 // setTopic brings a topic of this cluster to the configs wanted.

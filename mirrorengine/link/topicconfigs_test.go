@@ -161,6 +161,68 @@ func TestConfigsOfManyTopicsAreAskedForTogether(t *testing.T) {
 	}
 }
 
+// The topic is made anew when its mirror was already looked at: what is then asked by
+// name is another topic's.
+func TestAMirrorDoesNotTakeTheConfigsOfASourceTopicMadeAnew(t *testing.T) {
+	t.Parallel()
+	src, dst := newSite(t, "src"), newSite(t, "dst")
+	forever := "-1"
+	src.topic(t, "orders", 1, map[string]*string{"retention.ms": &forever})
+	m, _ := newEngine(t, dst)
+	newTestLink(t, m, src, map[string]string{"topic.config.sync.ms": "86400000"})
+	newTestMirror(t, m, "orders")
+	dst.awaitOwn(t, "orders", map[string]string{"retention.ms": forever})
+	remade := make(chan error, 1)
+	src.ControlKey(int16(kmsg.DescribeConfigs), func(kmsg.Request) (kmsg.Response, error, bool) {
+		src.SleepControl(func() {
+			_, err := src.adm.DeleteTopic(t.Context(), "orders")
+			if err == nil {
+				_, err = src.adm.CreateTopic(t.Context(), 1, 1, nil, "orders")
+			}
+			remade <- err
+		})
+		return nil, nil, false
+	})
+	linkOf(t, m).syncConfigs(t.Context())
+	if err := <-remade; err != nil {
+		t.Fatal(err)
+	}
+	if got := dst.own(t, "orders")["retention.ms"]; got != forever {
+		t.Errorf("the copy that is left keeps its records for %q ms, want %s", got, forever)
+	}
+}
+
+func TestOnlyTopicsWhoseConfigsChangeAreAskedForTheirIDs(t *testing.T) {
+	t.Parallel()
+	src, dst := newSite(t, "src"), newSite(t, "dst")
+	m, _ := newEngine(t, dst)
+	newTestLink(t, m, src, map[string]string{"topic.config.sync.ms": "86400000"})
+	for _, topic := range []string{"a", "b"} {
+		src.topic(t, topic, 1, nil)
+		newTestMirror(t, m, topic)
+		awaitLagZero(t, m, src, topic)
+	}
+	var asked atomic.Int64
+	src.ControlKey(int16(kmsg.Metadata), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		src.KeepControl()
+		if len(req.(*kmsg.MetadataRequest).Topics) == 1 { // the watcher asks for both
+			asked.Add(1)
+		}
+		return nil, nil, false
+	})
+	l := linkOf(t, m)
+	for round, want := range []int64{0, 1} {
+		if faults, _ := l.syncConfigs(t.Context()); len(faults) > 0 {
+			t.Fatal(faults)
+		}
+		if n := asked.Load(); n != want {
+			t.Errorf("round %d: %d requests for ids, want %d", round, n, want)
+		}
+		src.set(t, "a", map[string]string{"retention.ms": "5000"})
+	}
+	dst.awaitOwn(t, "a", map[string]string{"retention.ms": "5000"})
+}
+
 func TestIncludedConfigsThatCannotFollowAreRefused(t *testing.T) {
 	for value, says := range map[string]string{
 		"retention.ms,":    "an empty name",
