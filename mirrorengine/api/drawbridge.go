@@ -46,7 +46,7 @@ const (
 	GuardNone     = "none"     // no authorizer, or the engine may not set ACLs
 	GuardSet      = "set"      // DENY WRITE is set, not proven
 	GuardProven   = "proven"   // every broker refused the canary
-	GuardReleased = "released" // removed by promote or failover
+	GuardReleased = "released" // removed by promote or failover, or since the topic is gone
 )
 
 // Progress is the live state of a link's mirrors

@@ -254,6 +254,9 @@ func (m *Manager) releaseGuards(ctx context.Context, l *Link, mirrors []*MirrorT
 	recs := map[*MirrorTopic]guardRecord{}
 	var list []guardRecord
 	for _, mt := range mirrors {
+		if now, _ := l.mirror(mt.name()); now != mt {
+			continue // the guard is that of the mirror in its place
+		}
 		var rec guardRecord
 		ok, err := m.store.Get(guardKey(name, mt.name()), &rec)
 		switch {
@@ -280,7 +283,7 @@ func (m *Manager) releaseGuards(ctx context.Context, l *Link, mirrors []*MirrorT
 	l.recordAll(ctx, released, func(mt *MirrorTopic) (mirrorRecord, error) {
 		r := mt.record()
 		r.Guard = api.GuardReleased
-		return r, nil
+		return r, mt.replaced()
 	})
 	// The mirror's record first: what a crash leaves then is a guard without
 	// entries, which keepGuards clears away.
@@ -376,9 +379,10 @@ func (m *Manager) hasCanary() bool {
 	return known && facts.canary
 }
 
-// guarded tells whether a mirror of that status has to have a guard.
-func guarded(s string) bool {
-	return s != status.Stopped.String() && s != status.PendingStopped.String()
+// guarded tells whether the mirror has to have a guard: one whose topic is gone keeps
+// nobody out of what others make there.
+func (r mirrorRecord) guarded() bool {
+	return !r.over() && r.Status != status.PendingStopped.String()
 }
 
 // topicOfGuard reads a topic's name from a guard's key.

@@ -93,7 +93,7 @@ func (m *Manager) takeOver(l *Link, fence api.Fence) (map[string]guardRecord, []
 		case err != nil:
 			refused = append(refused, describeACL(e.ACLEntry)+" (the topic is no mirror of cluster link '"+name+"')")
 			continue
-		case !guarded(mt.record().Status):
+		case !mt.record().guarded() && !mt.record().Gone: // a gone one's is lifted by the watch
 			refused = append(refused, describeACL(e.ACLEntry)+" (the mirror is "+mt.record().Status+")")
 			continue
 		}

@@ -41,7 +41,7 @@ func (l *Link) keepGuards(ctx context.Context) {
 func (l *Link) watchGuards(ctx context.Context) []error {
 	var mirrors []*MirrorTopic
 	for _, m := range l.all() {
-		if rec := m.record(); guarded(rec.Status) && rec.TopicID != "" {
+		if rec := m.record(); rec.guarded() && rec.TopicID != "" {
 			mirrors = append(mirrors, m)
 		}
 	}
@@ -72,7 +72,7 @@ func (l *Link) watchGuard(ctx context.Context, m *MirrorTopic, facts accessFacts
 	l.guards.Lock()
 	defer l.guards.Unlock()
 	rec := m.record()
-	if !guarded(rec.Status) { // its end has begun meanwhile
+	if !rec.guarded() { // its end has begun meanwhile
 		return nil
 	}
 	err := l.mgr.guard(ctx, l, rec.Topic, facts, acls)
@@ -102,7 +102,7 @@ func (l *Link) proveGuards(ctx context.Context, proven map[string]time.Time) []e
 	mirrors := map[string]*MirrorTopic{}
 	for _, m := range l.all() {
 		rec := m.record()
-		if !guarded(rec.Status) || rec.TopicID == "" {
+		if !rec.guarded() || rec.TopicID == "" {
 			continue
 		}
 		switch {
@@ -152,7 +152,7 @@ func (l *Link) judge(ctx context.Context, m *MirrorTopic, v verdict, proven map[
 	defer l.guards.Unlock()
 	changed := false
 	err := m.edit(ctx, func(r *mirrorRecord) {
-		if guarded(r.Status) && (r.Guard == api.GuardSet || r.Guard == api.GuardProven) {
+		if r.guarded() && (r.Guard == api.GuardSet || r.Guard == api.GuardProven) {
 			r.Guard, changed = level, true
 		}
 	})
@@ -180,7 +180,7 @@ func (m *Manager) clearGuards(ctx context.Context, l *Link) []error {
 		if link == name {
 			mt, err := l.mirror(topic)
 			switch {
-			case err == nil && final(mt.record().Status):
+			case err == nil && mt.record().over():
 				ended = append(ended, mt)
 				continue
 			case err == nil:
@@ -196,7 +196,7 @@ func (m *Manager) clearGuards(ctx context.Context, l *Link) []error {
 	}
 	var errs []error
 	for mt, err := range m.releaseGuards(ctx, l, ended) {
-		errs = append(errs, fmt.Errorf("the guard of %s, whose mirror has ended, still stands: %w", mt.name(), err))
+		errs = append(errs, fmt.Errorf("the guard of %s, whose mirror has ended or is gone, still stands: %w", mt.name(), err))
 	}
 	if len(orphans) == 0 {
 		return errs

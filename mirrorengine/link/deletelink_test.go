@@ -78,4 +78,7 @@ func TestALinkIsNotDeletedUnderAFailoverThatStillEnds(t *testing.T) {
 	if err != nil || len(got.Partitions) != 1 || got.Partitions[0].SourceStop != 5 {
 		t.Errorf("where the mirror stopped: %+v, error %v", got, err)
 	}
+	if got := denials(t, m); len(got) > 0 {
+		t.Errorf("the guard is still there: %q", got)
+	}
 }

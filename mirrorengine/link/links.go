@@ -3,6 +3,7 @@ package link
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -236,8 +237,12 @@ func shortID(id string) string {
 	return idString(u)
 }
 
+// guardsTold bounds what is said of guards that cannot be lifted.
+const guardsTold = 20
+
 // DeleteLink removes a link. Mirrors that still run, and lagged data that is
-// undecided, need force; segments and stop offsets stay in any case.
+// undecided, need force, and so do guards that cannot be lifted; segments and stop
+// offsets stay in any case.
 func (m *Manager) DeleteLink(ctx context.Context, name string, force, validateOnly bool) error {
 	l, err := m.link(name)
 	if err != nil {
@@ -261,6 +266,12 @@ func (m *Manager) DeleteLink(ctx context.Context, name string, force, validateOn
 		if err := l.endAll(ctx); err != nil {
 			return err
 		}
+	}
+	// Behind the last link nobody is left to lift them.
+	left := m.clearGuards(ctx, l)
+	guards := errors.Join(left[:min(len(left), guardsTold)]...)
+	if len(left) > 0 && (!force || ctx.Err() != nil) {
+		return api.Unavailable("cluster link '%s' is not deleted: %d read-only guards would stay behind it, and their topics take no writes. The engine must be able to alter ACLs here; then delete it again, or with force=true, and remove these DENY WRITE entries by hand: %v", name, len(left), guards)
 	}
 	entries := []state.Entry{{Key: linkKey(name)}}
 	var recs []mirrorRecord
@@ -288,6 +299,9 @@ func (m *Manager) DeleteLink(ctx context.Context, name string, force, validateOn
 	}
 	m.metrics.forgetLink(name)
 	m.log.Info("link deleted", "link", name, "force", force)
+	if len(left) > 0 {
+		m.log.Error("guards of a deleted link stand: remove their DENY WRITE entries by hand, unless a link is made here again, which lifts them", "link", name, "error", guards)
+	}
 	return nil
 }
 
