@@ -48,7 +48,9 @@ type failover struct {
 	why            []string
 	down           bool // nobody reaches the lost site
 	level          runbook.FenceLine
-	frozen         bool // by the planned move that was turned into this
+	frozen         bool                  // by the planned move that was turned into this
+	unended        []runbook.TopicResult // mirrors of a wave that its last look did not find STOPPED
+	left           []runbook.TopicResult // those of all waves: they stay read-only
 }
 
 // verb is a sentence of a story.
@@ -256,7 +258,8 @@ func (f *failover) grow(ctx workflow.Context) error {
 }
 
 // waves ends the mirrors. A wave with too many failures waits for a person;
-// fewer are told in the report and do not hold up the rest.
+// fewer, and those of a wave that was skipped, are told in the report and do not
+// hold up the rest.
 func (f *failover) waves(ctx workflow.Context) error {
 	for i, wave := range runbook.Waves(f.topics, f.plan.Limits.WaveTopics) {
 		name := fmt.Sprintf("fail over wave %d", i+1)
@@ -264,6 +267,7 @@ func (f *failover) waves(ctx workflow.Context) error {
 		if err != nil {
 			return err
 		}
+		f.leave(name)
 	}
 	err := f.do(ctx, "stop offsets", func(ctx workflow.Context) (string, error) {
 		in := MeasureRiskInput{Call: f.call("stop offsets"), Site: f.survivor, Link: f.link}
@@ -292,18 +296,31 @@ func (f *failover) wave(ctx workflow.Context, name string, topics []string) (str
 		return "", err
 	}
 	all := append(refused, stopped.Topics...)
+	f.unended = runbook.Failed(all) // before it is judged: who skips the wave leaves them
 	if v := runbook.Halt(all, f.plan.Limits.HaltPercent); !v.OK {
 		return "", refuse(ErrHalted, "%s", v.Text())
 	}
-	for _, t := range runbook.Failed(all) {
-		f.find("mirror %s was not failed over and stays read-only at %s: %s; drctl mirror failover %s %s tries again", t.Topic, f.survivor.Name, t.Error, f.link.Name, t.Topic)
-	}
-	f.topics = accepted(f.topics, runbook.Failed(all)) // the rest does not wait for them
 	for _, loose := range runbook.Loose(stopped.Topics) {
 		f.find("%s", loose)
 	}
 	return fmt.Sprintf("%d of %d mirrors STOPPED", len(stopped.Topics)-len(runbook.Failed(stopped.Topics)), len(topics)), nil
 }
+
+// leave goes on without the mirrors that a wave could not end.
+func (f *failover) leave(wave string) {
+	for i, t := range f.unended {
+		if i == mostLeft {
+			f.find("%d mirrors more of %q were not failed over: drctl mirror list %s shows them", len(f.unended)-i, wave, f.link.Name)
+			break
+		}
+		f.find("mirror %s was not failed over and stays read-only at %s: %s; drctl mirror failover %s %s tries again", t.Topic, f.survivor.Name, t.Error, f.link.Name, t.Topic)
+	}
+	f.topics = accepted(f.topics, f.unended) // the rest does not wait for them
+	f.left, f.unended = append(f.left, f.unended...), nil
+}
+
+// mostLeft bounds what a wave adds to the findings, which must fit into the run's result.
+const mostLeft = 100
 
 // accepted are the topics that were not refused.
 func accepted(topics []string, refused []runbook.TopicResult) []string {

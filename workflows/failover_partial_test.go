@@ -75,6 +75,43 @@ func TestAWaveWithTooManyFailuresWaitsForAPerson(t *testing.T) {
 	}
 }
 
+// A mirror that is FAILED never ends, whoever retries: the wave is skipped. What it left is named, and nobody is asked to prove
+// that it takes writes.
+func TestAWaveThatIsSkippedNamesWhatStaysReadOnly(t *testing.T) {
+	w := lost()
+	w.refuses = map[string]string{"b": "mirror b is FAILED"}
+	var proven []string
+	w.proven = &proven
+	var asked []string
+	s := newStage(t, w)
+	s.react = s.skipping(&asked)
+	s.run(Failover, FailoverInput{Start: request(runbook.OpFailover)})
+	s.outcome(runbook.Partly)
+	s.clean()
+	if slices.Contains(proven, "b") || !slices.Contains(proven, "a") {
+		t.Errorf("writing was asked of %v: a mirror that was left is read-only", proven)
+	}
+	told(t, strings.Join(s.res.Report.Findings, "\n"), "mirror b was not failed over and stays read-only at west: mirror b is FAILED; drctl mirror failover there b")
+	if !slices.Equal(asked, []string{"fail over wave 1"}) {
+		t.Errorf("people were asked at %q", asked)
+	}
+}
+
+// skipping agrees, and skips every step that waits for a person; asked are those.
+func (s *stage) skipping(asked *[]string) func(Status) []runbook.Command {
+	return func(st Status) []runbook.Command {
+		if st.Waiting == nil || st.Waiting.For != WaitPerson {
+			return agree(st)
+		}
+		if !slices.Contains(*asked, st.Waiting.Step) {
+			*asked = append(*asked, st.Waiting.Step)
+		}
+		c := signed(st, "bob", runbook.Skip)
+		c.Step = st.Waiting.Step
+		return []runbook.Command{c}
+	}
+}
+
 // Its copies are owed anyway, and clients stand still while they are tried.
 func TestAConsulThatWasSilentAtTheStartIsOfferedEachCopyOnce(t *testing.T) {
 	w := lost()

@@ -149,7 +149,7 @@ func (s *story) letGo(ctx workflow.Context, site runbook.Site) error {
 // approvals. A refusal is an error of its own, and the planned move goes on.
 func (f *failover) failOverRest(ctx workflow.Context) error {
 	all := f.topics
-	defer func() { f.topics = all }()
+	defer func() { f.topics = accepted(all, f.left) }()
 	f.notify(ctx, NotifyStarted, fmt.Sprintf("%s of %s turned into a failover by %s", f.op, f.status.Pair, f.turned.By), f.turned.Reason, true)
 	if err := inOrder(ctx, f.survivorRules, f.attest, f.forecastRest); err != nil {
 		return err

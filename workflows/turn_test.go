@@ -222,6 +222,37 @@ func TestMirrorsThatAreNotPromotedAreFailedOverBehindThePivot(t *testing.T) {
 	}
 }
 
+// What the failover of the rest had to leave is not asked for afterwards either.
+func TestOfARestThatIsSkippedNobodyIsAskedToProveThatItTakesWrites(t *testing.T) {
+	w := calm()
+	s := newStage(t, w)
+	w.stuck = map[string]bool{"b": true}
+	var proven, asked []string
+	w.hook = func(method string, _ Call) {
+		if method == "AwaitStopped" && w.refuses == nil {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.refuses, w.proven = map[string]string{"b": "mirror b is FAILED"}, &proven
+			for _, part := range []string{"kafka", "consul", "engine"} {
+				w.down[home+" "+part] = true
+			}
+		}
+	}
+	skip := s.skipping(&asked)
+	s.react = func(st Status) []runbook.Command {
+		if st.Waiting != nil && st.Waiting.Step == "promote the rest" {
+			return []runbook.Command{signed(st, "eve", runbook.IntoFailover)}
+		}
+		return skip(st)
+	}
+	s.run(Switchover, planned())
+	s.outcome(runbook.Partly)
+	if slices.Contains(proven, "b") || !slices.Contains(proven, "a") || !slices.Equal(asked, []string{"fail over wave 1"}) {
+		t.Errorf("writing was asked of %v, people at %q", proven, asked)
+	}
+	told(t, strings.Join(s.res.Report.Findings, "\n"), "mirror b was not failed over")
+}
+
 // Not one mirror is ended when the promote is given up: the failover begins
 // before its pivot, under a name that the engine has not shut out.
 func TestTurnWhileNoMirrorIsEndedFailsOverAll(t *testing.T) {

@@ -558,7 +558,8 @@ func (w *world) ProveWritable(_ context.Context, in ProveWritableInput) (ProveWr
 	if w.proven != nil {
 		*w.proven = append(*w.proven, in.Topics...)
 	}
-	return ProveWritableResult{Writable: len(w.fences[in.Site.Name]) == 0 || w.deaf, Brokers: 1}, err
+	guarded := slices.ContainsFunc(in.Topics, func(t string) bool { return w.refuses[t] != "" }) // its mirror's guard stands
+	return ProveWritableResult{Writable: !guarded && (len(w.fences[in.Site.Name]) == 0 || w.deaf), Brokers: 1}, err
 }
 
 func (w *world) lift(method string, in LiftFenceInput, maps ...map[string]map[string]bool) (FenceResult, error) {
