@@ -42,8 +42,8 @@ func (s *story) leftover(l *record.Lock) bool {
 	return s.truth.Record != nil && s.rec.Lock == nil && s.rec.OpID == l.OpID
 }
 
-// lock takes the pair: the state topics of the engines at sites first, with the tokens of
-// an operation whose lock is broken, then the record of truth, whose ruling copy is at ruling.
+// lock takes the pair: the state topics of the engines at sites first, each behind the tokens of an operation
+// whose lock is broken there, then the record of truth, whose ruling copy is at ruling.
 func (s *story) lock(ctx workflow.Context, sites []runbook.Site, ruling string, phase record.Phase) error {
 	s.ruling = ruling
 	breaks := ""
@@ -51,6 +51,9 @@ func (s *story) lock(ctx workflow.Context, sites []runbook.Site, ruling string, 
 		breaks = l.OpID // free has refused it, unless the override was approved
 	}
 	for _, site := range sites {
+		if err := s.shutOut(ctx, site); err != nil {
+			return err
+		}
 		name := "lock engine " + site.Name
 		in := EngineLockInput{Call: s.holder(name), Site: site, Break: breaks}
 		if b, ok := s.breaks[site.Name]; ok {
@@ -70,9 +73,6 @@ func (s *story) lock(ctx workflow.Context, sites []runbook.Site, ruling string, 
 		if err != nil {
 			return err
 		}
-	}
-	if err := s.shutOut(ctx, sites); err != nil {
-		return err
 	}
 	s.undo.once("lock record", func(ctx workflow.Context) error {
 		// The lock, or its end, may have been written though its step failed: look.

@@ -11,7 +11,7 @@ import (
 )
 
 // A run that was terminated, or is gone with its Temporal, leaves its locks and, on links, its tokens: while one is open the
-// link takes calls of nobody else. Whoever breaks the lock at an engine, by an approved override, takes the tokens there too.
+// link takes calls of nobody else. Whoever breaks the lock at an engine, by an approved override, takes the tokens there first.
 // An operation locks an engine before it opens a token at it, so that the lock names whoever may have left one.
 
 // namesOf are the names that a run's tokens may have: its id, and the one that it goes on under once that was revoked.
@@ -36,20 +36,20 @@ func (s *story) beside() []string {
 	return nil
 }
 
-// shutOut ends the power of the operation whose lock was broken over the links into sites, whose engines this run has locked.
-// It comes before the record is locked: while the record names the lost operation, a run that fails here can be followed by
-// another one that knows whom to shut out. A failover does not wait for it: its token is of a higher epoch.
-func (s *story) shutOut(ctx workflow.Context, sites []runbook.Site) error {
+// shutOut ends the power of the operation whose lock is broken over the links into a site. It comes before its lock there is
+// broken, and before the record is locked: one of them may be all that names the lost operation, and a run that fails here must
+// be followed by another one that knows whom to shut out. A failover does not wait for it: its token is of a higher epoch.
+func (s *story) shutOut(ctx workflow.Context, site runbook.Site) error {
 	lost := s.lostOp()
-	if lost == nil || slices.Contains(s.shutOps, lost.OpID) {
+	if lost == nil || slices.Contains(s.shutAt, site.Name) {
 		return nil
 	}
-	s.shutOps = append(s.shutOps, lost.OpID)
+	s.shutAt = append(s.shutAt, site.Name)
 	k := kindUndo
 	if s.path == runbook.OpFailover {
 		k = kindOnce
 	}
-	return s.revokeLost(ctx, []string{lost.OpID}, sites, k, func(l runbook.Link, got RevokeOperationResult, err error) (string, error) {
+	return s.revokeLost(ctx, []string{lost.OpID}, []runbook.Site{site}, k, func(l runbook.Link, got RevokeOperationResult, err error) (string, error) {
 		if err == nil {
 			return strings.TrimSpace(got.State + " " + strings.Join(got.Stopped, ",")), nil
 		}

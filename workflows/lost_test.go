@@ -50,7 +50,7 @@ func TestWhoBreaksALockTakesTheTokensOfItsOperation(t *testing.T) {
 			s.run(c.workflow, c.input(request(c.op, runbook.OverrideLock)))
 			s.outcome(c.want)
 			s.clean()
-			if n := w.count("RevokeOperation"); n == 0 || !w.before("EngineLock", "RevokeOperation") || !w.before("RevokeOperation", "WriteRecord") {
+			if n := w.count("RevokeOperation"); n == 0 || !w.before("RevokeOperation", "EngineLock") || !w.before("RevokeOperation", "WriteRecord") {
 				t.Errorf("revoked %d times: %v", n, w.calls)
 			}
 			for link := range w.holders {
@@ -143,6 +143,48 @@ func TestARunThatCannotRevokeLeavesTheLockThatNamesTheLostOne(t *testing.T) {
 		t.Fatalf("the record's lock is %+v", l)
 	}
 	w.tale(t, RecoverLaggedData, RecoverInput{Start: request(runbook.OpRecover, runbook.OverrideLock)}, runbook.ChooseAppend)
+}
+
+// A lock that stands with an engine only is the only thing that names the lost operation: it outlives a run that cannot take the
+// token there.
+func TestALockThatAloneNamesTheLostOneStandsUntilItsTokensAreTaken(t *testing.T) {
+	w := leftBy(decided(), runbook.OpRestore, 2, "back")
+	for site, r := range w.consul {
+		open := *r
+		open.Lock = nil
+		w.consul[site] = &open
+	}
+	w.fail["RevokeOperation"] = []error{no(ErrRefused, "not now")}
+	s := newStage(t, w)
+	s.react = agree
+	s.run(RestoreDR, RestoreInput{Start: request(runbook.OpRestore, runbook.OverrideLock)})
+	s.failed(ErrRefused)
+	if w.locks[home] != runbook.OpRestore {
+		t.Fatalf("the engines' locks are %v", w.locks)
+	}
+	w.tale(t, RestoreDR, RestoreInput{Start: request(runbook.OpRestore, runbook.OverrideLock)}, "")
+	if w.tokens["back"] == "open" || len(w.locks) > 0 {
+		t.Errorf("tokens %v, locks %v", w.tokens, w.locks)
+	}
+}
+
+// Site by site: at none is a lock broken before the tokens of its operation are taken there.
+func TestTokensAreTakenRightBeforeTheLockOfTheirSiteIsBroken(t *testing.T) {
+	w := leftBy(decided(), runbook.OpRestore+"-gone", 2, "there", "back")
+	s := newStage(t, w)
+	s.react = s.follow("")
+	s.run(RestoreDR, RestoreInput{Start: request(runbook.OpRestore, runbook.OverrideLock)})
+	s.outcome(runbook.Done)
+	var got []string
+	for i, call := range w.calls {
+		if call == "RevokeOperation" || call == "EngineLock" {
+			got = append(got, w.steps[i].Step)
+		}
+	}
+	want := []string{"revoke restore-gone on back", "lock engine east", "revoke restore-gone on there", "lock engine west"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
 }
 
 // Where no lock is broken nothing is revoked, and nobody counts beside another's token.

@@ -48,7 +48,7 @@ type story struct {
 	owed    map[string]string // site → why its Consul has not got the record
 	engine  int64             // epoch of engine calls
 	breaks  map[string]string // site → operation whose lock there is broken, where it is not truth.Lock's
-	shutOps []string          // lost operations whose tokens are seen to
+	shutAt  []string          // sites where the tokens of lost operations are seen to
 
 	status Status
 	report runbook.Report

@@ -250,7 +250,9 @@ func (u *unfence) names() string {
 // leaves it free. The phase stays until then, clients may stand still by it.
 func (u *unfence) lock(ctx workflow.Context) error {
 	u.phase(ctx, PhaseActing)
-	u.shutOps = u.lost // by revokeLost, which looks what it finds
+	for _, site := range u.answering {
+		u.shutAt = append(u.shutAt, site.Name) // by revokeLost, which looks what it finds
+	}
 	return u.story.lock(ctx, u.answering, u.truth.RuledBy, u.rec.Phase)
 }
 
