@@ -54,6 +54,8 @@ func (a *Activities) EngineUnlock(ctx context.Context, in workflows.EngineLockIn
 	if err != nil {
 		return workflows.EngineLockResult{}, settle(err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
 	err = e.DeleteLock(ctx, in.Call.Pair, in.Call.OperationID)
 	if err != nil && !errors.Is(err, api.ErrConflict) && !gone(err) {
 		return workflows.EngineLockResult{}, settle(fmt.Errorf("unlock pair %s at engine %s: %w", in.Call.Pair, in.Site.Name, err))
@@ -107,9 +109,16 @@ func (a *Activities) token(_ context.Context, in workflows.OperationTokenInput, 
 
 // RevokeOperation revokes the token, under each name that the operation may have, and
 // waits, as long as its step may take, until no mirror of the link is PENDING_STOPPED.
+// Turning many mirrors back takes its time, so it looks first whether anybody is there: a
+// site that went dark would keep each try until the step's end.
 func (a *Activities) RevokeOperation(ctx context.Context, in workflows.OperationTokenInput) (workflows.RevokeOperationResult, error) {
 	defer a.beat(ctx)()
 	got, err := a.token(ctx, in, func(e *api.Client) (api.Operation, error) {
+		there, cancel := context.WithTimeout(ctx, callTimeout)
+		defer cancel()
+		if op, err := e.Operation(there, in.Link.Name); err != nil {
+			return op, err
+		}
 		op, err := e.RevokeOperation(ctx, in.Link.Name, token(in.Call))
 		for _, name := range in.Also {
 			if err == nil {

@@ -73,8 +73,8 @@ func (s *story) raiseOnce(ctx workflow.Context, f fence) (runbook.FenceEvidence,
 		lift := LiftFenceInput{Call: s.call("lift fence " + f.site.Name), Site: f.site, RegisterAt: f.registerAt, FencingOperation: s.id}
 		s.undo.drop("fence " + f.site.Name)
 		s.undo.add("fence "+f.site.Name, func(ctx workflow.Context) error {
-			_, err := run(with(ctx, kindUndo, "lift the fence at "+f.site.Name), steps.LiftFence, lift)
-			return err
+			_, err := run(with(ctx, s.undoAt(f.site.Name, f.registerAt.Name), "lift the fence at "+f.site.Name), steps.LiftFence, lift)
+			return s.undone(f.site.Name, err)
 		})
 	}
 	made, err := run(with(ctx, f.effort, "DENY WRITE at "+f.site.Name), steps.FenceSite,

@@ -184,7 +184,13 @@ func (s *story) startWorkloads(ctx workflow.Context, site runbook.Site) error {
 func (s *story) startAll(ctx workflow.Context, k kind, step string, places []runbook.GroupWorkloads, of ...string) error {
 	var failed []string
 	for _, p := range places {
+		if s.undoing {
+			k = s.undoAt(p.Site)
+		}
 		got, err := s.workloads(ctx, k, step, steps.StartWorkloads, WorkloadsInput{Group: p.Group, Place: p.Workloads, Of: of})
+		if s.undoing {
+			err = s.undone(p.Site, err)
+		}
 		bad := runbook.Problems(got.Workloads)
 		if len(of) > 0 {
 			for _, text := range runbook.NotOurs(s.plan.Pair, p, got.Workloads) {

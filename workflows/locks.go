@@ -60,8 +60,8 @@ func (s *story) lock(ctx workflow.Context, sites []runbook.Site, ruling string, 
 			in.Break = b
 		}
 		s.undo.once(name, func(ctx workflow.Context) error {
-			_, err := run(with(ctx, kindUndo, "give back the lock at "+site.Name), steps.EngineUnlock, in)
-			return err
+			_, err := run(with(ctx, s.undoAt(site.Name), "give back the lock at "+site.Name), steps.EngineUnlock, in)
+			return s.undone(site.Name, err)
 		})
 		err := s.do(ctx, name, func(ctx workflow.Context) (string, error) {
 			got, err := run(with(ctx, kindChange, "lock at "+site.Name), steps.EngineLock, in)
@@ -159,7 +159,7 @@ func (s *story) reread(ctx workflow.Context, k kind) error {
 	}
 	c := runbook.CopyOf(got.Copies, s.ruling)
 	if !c.Reachable {
-		return fmt.Errorf("consul of %s does not answer: %s", s.ruling, c.Problem)
+		return s.undone(s.ruling, refuse(ErrUnreachable, "consul of %s does not answer: %s", s.ruling, c.Problem))
 	}
 	if c.Record != nil && s.unsure != nil && c.Record.SHA256 == s.unsure.SHA256 {
 		s.rec, s.base[s.ruling] = *c.Record, c.Record.SHA256
@@ -274,8 +274,8 @@ func (s *story) revoke(ctx workflow.Context, topics []string) (stopped []string,
 	for _, in := range s.tokens {
 		in.Call.Step = "revoke operation on " + in.Link.Name
 		err := s.do(ctx, in.Call.Step, func(ctx workflow.Context) (string, error) {
-			got, err := run(with(ctx, kindUndo, "revoke on "+in.Link.Name), steps.RevokeOperation, in)
-			if err != nil {
+			got, err := run(with(ctx, s.undoAt(in.Site.Name), "revoke on "+in.Link.Name), steps.RevokeOperation, in)
+			if s.undone(in.Site.Name, err) != nil {
 				return "", err
 			}
 			for _, t := range got.Stopped {

@@ -54,8 +54,11 @@ var (
 	kindCopy = kind{start: 10 * time.Second, whole: 15 * time.Second, attempts: 2, interval: time.Second, hold: true}
 	// kindCopySilent is kindCopy for a Consul that did not answer this run before: it is owed the record already.
 	kindCopySilent = kind{start: 3 * time.Second, whole: 4 * time.Second, attempts: 1, hold: true}
-	// kindUndo is tried long; then a person is asked.
-	kindUndo = kind{start: 5 * time.Minute, whole: 15 * time.Minute, heartbeat: true, interval: time.Second, hold: true}
+	// kindUndo may take long where it works. Where nobody answers a person is asked
+	// after minutes: until a run is undone no failover can start. Heartbeats.
+	kindUndo = kind{start: 5 * time.Minute, whole: 15 * time.Minute, heartbeat: true, attempts: 10, interval: time.Second, hold: true}
+	// kindUndoDark is kindUndo at a site that did not answer an undo before; see undoAt.
+	kindUndoDark = kind{start: 5 * time.Minute, whole: 15 * time.Minute, heartbeat: true, attempts: 4, interval: time.Second, hold: true}
 	// kindPaper is a report or notification: it must not hold up a run.
 	kindPaper = kind{start: 10 * time.Second, whole: 30 * time.Second, attempts: 3, interval: time.Second}
 )

@@ -48,6 +48,7 @@ type story struct {
 	owed    map[string]string // site → why its Consul has not got the record
 	engine  int64             // epoch of engine calls
 	breaks  map[string]string // site → operation whose lock there is broken, where it is not truth.Lock's
+	dark    map[string]bool   // sites that did not answer an undo
 	shutAt  []string          // sites where the tokens of lost operations are seen to
 
 	status Status

@@ -43,6 +43,27 @@ func (u *undo) only(prefix string) {
 // forget empties the stack: the point of no return.
 func (u *undo) forget() { u.entries = nil }
 
+// undoAt is how an undo is tried at sites: briefly once one of them did not answer
+// another one, since a person is asked at each of its steps. A try that works has
+// the same time, so that retry helps at a site that is back.
+func (s *story) undoAt(sites ...string) kind {
+	if slices.ContainsFunc(sites, func(name string) bool { return s.dark[name] }) {
+		return kindUndoDark
+	}
+	return kindUndo
+}
+
+// undone notes that a site did not answer an undo. "" is no site.
+func (s *story) undone(site string, err error) error {
+	if site != "" && ErrorType(err) == ErrUnreachable {
+		if s.dark == nil {
+			s.dark = map[string]bool{}
+		}
+		s.dark[site] = true
+	}
+	return err
+}
+
 // back takes everything back. The run's power over its links goes first. A
 // mirror found STOPPED means that there is no way back: the fence stays, only
 // the locks are returned, and the next run goes on from there.

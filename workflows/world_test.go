@@ -178,6 +178,12 @@ func (w *world) enter(method string, c Call) error {
 	return err
 }
 
+func (w *world) isDown(part string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.down[part]
+}
+
 // leave says whether a call that acted must report failure all the same.
 func (w *world) leave(method string, c Call) error {
 	for _, key := range []string{method, method + " " + c.Step} {

@@ -63,6 +63,10 @@ func (w *world) EndOperation(_ context.Context, in OperationTokenInput) (Operati
 }
 
 func (w *world) RevokeOperation(_ context.Context, in OperationTokenInput) (RevokeOperationResult, error) {
+	if w.isDown(in.Site.Name + " engine") {
+		_ = w.enter("RevokeOperation", in.Call)
+		return RevokeOperationResult{}, temporal.NewApplicationError("connection refused", ErrUnreachable)
+	}
 	_, err := w.token("RevokeOperation", in, "revoked")
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -13,6 +13,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"github.com/drawbridge-dr/drawbridge/workflows"
+	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
 )
 
 // ErrNoRun: no operation is open on the pair, so there is nothing to answer.
@@ -29,8 +30,20 @@ type BusyError struct {
 }
 
 func (e *BusyError) Error() string {
-	return fmt.Sprintf("pair %s is busy: %s by %s holds it since %s (workflow %s, run %s); follow it with `drctl status %s --follow`",
-		e.Pair, orUnknown(e.Operation), orUnknown(e.Requester), e.Started.UTC().Format(time.RFC3339), e.ID, e.RunID, e.Pair)
+	return fmt.Sprintf("pair %s is busy: %s by %s holds it since %s (workflow %s, run %s); follow it with `drctl status %s --follow`%s",
+		e.Pair, orUnknown(e.Operation), orUnknown(e.Requester), e.Started.UTC().Format(time.RFC3339), e.ID, e.RunID, e.Pair, e.siteLost())
+}
+
+// siteLost says what to do when the active site was lost under the run: the failover has no time to wait for it.
+func (e *BusyError) siteLost() string {
+	switch {
+	case e.ID != workflows.ID(e.Pair) || e.Operation == runbook.OpFailover:
+		return ""
+	case e.Operation == runbook.OpSwitchover:
+		return fmt.Sprintf("; if the active site was lost under it, `drctl into-failover %s --reason …` makes a failover of it", e.Pair)
+	}
+	return fmt.Sprintf("; if the active site was lost under it, `drctl abort %[1]s --reason …` and `drctl skip %[1]s --reason …` for each step that then waits, or, if that takes too long, "+
+		"`temporal workflow terminate --workflow-id %[2]s`; then `drctl failover %[1]s --override break-lock --reason …`", e.Pair, e.ID)
 }
 
 // RefusedError: the run, or the check before it, said no. Nothing was changed by what was asked.

@@ -63,6 +63,22 @@ func TestFollowingDoesNotTellAgainWhatWasShown(t *testing.T) {
 	}
 }
 
+// Who wants to fail over reads here how to get past a run whose site was lost.
+func TestABusyPairSaysWhatToDoWhereTheSiteWasLostUnderTheRun(t *testing.T) {
+	for op, want := range map[string]string{
+		runbook.OpFailback:   "`drctl abort orders --reason …` and `drctl skip orders --reason …` for each step that then waits, or, if that takes too long, `temporal workflow terminate --workflow-id dr/orders`; then `drctl failover orders --override break-lock --reason …`",
+		runbook.OpSwitchover: "`drctl into-failover orders --reason …`",
+		runbook.OpFailover:   "follow it with `drctl status orders --follow`",
+	} {
+		if err := (&BusyError{Pair: "orders", ID: workflows.ID("orders"), Operation: op}); !strings.HasSuffix(strings.TrimSuffix(err.Error(), " makes a failover of it"), want) {
+			t.Errorf("%s: %v", op, err)
+		}
+	}
+	if err := (&BusyError{Pair: "orders", ID: "dr-drill/orders"}); strings.Contains(err.Error(), "lost") {
+		t.Errorf("a launcher of drills: %v", err)
+	}
+}
+
 func TestErrorsOfRunsAreSortedByWhatThePersonCanDo(t *testing.T) {
 	app := func(errType string) error { return temporal.NewNonRetryableApplicationError("because", errType, nil) }
 	run := Run{Operation: "failover", RunID: "r1"}
