@@ -110,13 +110,20 @@ func (o *Operator) execute(ctx context.Context, r Request, name, id string, inpu
 			return run, nil
 		}
 		return Run{}, o.busy(ctx, r.Pair, id, busy.RunId)
-	case err != nil && strings.Contains(err.Error(), "search attribute"):
-		return Run{}, fmt.Errorf("start %s of pair %s: the namespace lacks Drawbridge's search attributes; the worker registers them when it starts: %w", r.Operation, r.Pair, err)
 	case err != nil:
-		return Run{}, reached(fmt.Sprintf("start %s of pair %s", r.Operation, r.Pair), err)
+		return Run{}, notStarted(fmt.Sprintf("start %s of pair %s", r.Operation, r.Pair), err)
 	}
 	run.RunID = started.GetRunID()
 	return run, nil
+}
+
+// notStarted turns the error of a start. A namespace without our search attributes is hardly the worker's, which starts in
+// none: Temporal's own words name both.
+func notStarted(what string, err error) error {
+	if strings.Contains(err.Error(), "search attribute") {
+		return fmt.Errorf("%s: %w; is that the namespace of the worker? TEMPORAL_NAMESPACE (or --namespace) names another", what, err)
+	}
+	return reached(what, err)
 }
 
 // dropped says that the server gave the call up, and that it may have done what it was asked all the same.

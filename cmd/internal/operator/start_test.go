@@ -3,9 +3,11 @@ package operator
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"testing"
 
+	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 	"google.golang.org/grpc"
@@ -92,5 +94,18 @@ func TestARunWithoutAMemoHasTheNameOfItsOperation(t *testing.T) {
 		if got := operationOf(workflowType); got != want {
 			t.Errorf("%s is called %q, want %q", workflowType, got, want)
 		}
+	}
+}
+
+// Whoever names no namespace asks "default", where nothing is amiss but that it is the wrong one.
+func TestAStartInAnotherNamespaceAsksWhetherItIsTheWorkers(t *testing.T) {
+	err := notStarted("start failover of pair orders", serviceerror.NewInvalidArgument("Namespace default has no mapping defined for search attribute DrPair"))
+	for _, want := range []string{"start failover of pair orders", "Namespace default", "DrPair", "namespace of the worker?", "TEMPORAL_NAMESPACE"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q does not say %q", err, want)
+		}
+	}
+	if strings.Contains(err.Error(), "registers") {
+		t.Errorf("no worker registers anything: %q", err)
 	}
 }
