@@ -66,7 +66,7 @@ func (s *story) admitOver(override, text string, binds bool) error {
 		}
 		return nil
 	}
-	return refuse(ErrHeld, "%s. Wait for its end, or go on all the same with the override %s, named in the signed request (drctl %s %s --override %s) and in its approvals",
+	return refuse(ErrHeld, "%s. Wait for its end, or go on all the same with the override %s, named in the signed request (drctl %s %s --override %s --reason \"…\") and in its approvals",
 		text, override, s.op, s.status.Pair, override)
 }
 

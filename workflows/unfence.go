@@ -266,7 +266,7 @@ func (u *unfence) revokeLost(ctx workflow.Context) error {
 		}
 		out := slices.ContainsFunc(u.sites, func(f fenced) bool { return f.active && f.out.Name == l.Name })
 		if out && len(got.Stopped) > 0 && !u.overridden(runbook.OverrideWriters) {
-			return "", refuse(ErrHalted, "mirrors %s of link %s are STOPPED by now: the lost run was past its point of no return, and what is written at %s reaches nobody; drctl failover %s --override break-lock goes on from there", strings.Join(got.Stopped, ", "), l.Name, l.Source, u.plan.Pair)
+			return "", refuse(ErrHalted, "mirrors %s of link %s are STOPPED by now: the lost run was past its point of no return, and what is written at %s reaches nobody; drctl failover %s --override break-lock --reason \"…\" goes on from there", strings.Join(got.Stopped, ", "), l.Name, l.Source, u.plan.Pair)
 		}
 		return got.State, nil
 	})

@@ -41,7 +41,7 @@ func (a *app) answerCommand(verb, short string, ans *answer) *cobra.Command {
 func (a *app) approveCommand() *cobra.Command {
 	var ans answer
 	cmd := a.answerCommand(runbook.Approve, "approve what the open run asks, with your signature", &ans)
-	cmd.Flags().StringSliceVar(&ans.Overrides, "override", nil, "an override that the run asks for, named one by one")
+	cmd.Flags().StringSliceVar(&ans.Overrides, "override", nil, "an override that the run asks for, named one by one; needs a --reason")
 	return cmd
 }
 
@@ -54,7 +54,7 @@ func (a *app) breakGlassCommand() *cobra.Command {
 	cmd.Example = "  drctl break-glass orders --reason \"nobody answers the pager\" --override unproven-fence"
 	ans.question = "This lets the open run go on without the approvals of others, behind its point of no return; everybody is paged."
 	ans.yes.add(cmd, "pair")
-	cmd.Flags().StringSliceVar(&ans.Overrides, "override", nil, "an override that the run asks for, named one by one")
+	cmd.Flags().StringSliceVar(&ans.Overrides, "override", nil, "an override that the run asks for, named one by one; needs a --reason")
 	return cmd
 }
 
@@ -101,7 +101,7 @@ func (a *app) intoFailoverCommand() *cobra.Command {
 		"promoted a refusal undoes everything; behind it only mirrors that are not STOPPED yet are failed over, and a refusal goes on\n" +
 		"promoting them. It takes one of the roles that may approve a failover, or to be who asked for the switchover; who sends it does not approve it."
 	cmd.Example = "  drctl into-failover orders --reason \"east went dark in the freeze\"\n" +
-		"  drctl approve orders --override unproven-fence   # somebody else, naming what the run asks to be overridden"
+		"  drctl approve orders --override unproven-fence --reason \"its racks have no power\"   # somebody else, naming what the run asks to be overridden"
 	return cmd
 }
 

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -143,7 +144,20 @@ func parses(line string) (*cobra.Command, string) {
 			return nil, err.Error()
 		}
 	}
-	return cmd, ""
+	return cmd, unreasoned(cmd)
+}
+
+// reasoned are the commands that are refused without a --reason; every other one is with an --override.
+var reasoned = []string{"deny", "skip", "abort", "pause", "into-failover", "break-glass", "hold", "release"}
+
+// unreasoned says that a call whose flags are parsed wants a --reason and has none. One without its pair only names a command.
+func unreasoned(cmd *cobra.Command) string {
+	wants := cmd.Flags().Changed("override") || cmd.Flags().Changed("break-glass")
+	wants = wants || len(cmd.Flags().Args()) > 0 && slices.Contains(reasoned, strings.TrimPrefix(cmd.CommandPath(), "drctl "))
+	if wants && !cmd.Flags().Changed("reason") {
+		return "it is refused without a --reason"
+	}
+	return ""
 }
 
 func leaves(cmd *cobra.Command) []*cobra.Command {
@@ -161,7 +175,8 @@ func leaves(cmd *cobra.Command) []*cobra.Command {
 }
 
 func TestACommandLineThatDoesNotExistIsFoundOut(t *testing.T) {
-	for _, line := range []string{"drctl fialover orders", "drctl failover orders --dryrun", "drctl link frobnicate", "drctl approve orders payments", "drctl --plain"} {
+	for _, line := range []string{"drctl fialover orders", "drctl failover orders --dryrun", "drctl link frobnicate", "drctl approve orders payments", "drctl --plain",
+		"drctl approve orders --override unproven-fence", "drctl abort orders", "drctl into-failover orders", "drctl failover orders --break-glass"} {
 		if _, fault := parses(line); fault == "" {
 			t.Errorf("%s is taken for a command", line)
 		}

@@ -24,7 +24,7 @@ func (a *app) drillCommand() *cobra.Command {
 		"drill is a switchover to the standby and home again, each with the approvals of a switchover: clients do move.\n\n" +
 		"A drill is refused while an operation holds the pair, a debt is open or the active site looks lost, a full one also while the pair is not\n" +
 		"ready. The plan's drills are played by Schedules that drctl setup makes; a failed drill pauses its Schedule and makes the pair unready."
-	cmd.Example = "  drctl drill orders --kind canary\n  drctl drill orders --kind full       # drctl approve orders, twice, by somebody else\n  drctl abort orders                   # ends it, when the pair is needed"
+	cmd.Example = "  drctl drill orders --kind canary\n  drctl drill orders --kind full       # drctl approve orders, twice, by somebody else\n  drctl abort orders --reason \"the pair is needed\"   # while it can be undone"
 	cmd.Flags().StringVar(&kind, "kind", runbook.DrillCanary, strings.Join(runbook.DrillKinds, ", "))
 	s.yes.add(cmd, "pair")
 	return cmd

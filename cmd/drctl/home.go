@@ -20,7 +20,7 @@ func (a *app) restoreCommand() *cobra.Command {
 		"and every lagged record is decided. Afterwards make the active site the plan's home and run drctl setup."
 	cmd.Example = "  drctl restore orders --dry-run                            # what changed, what is copied, how long it takes\n" +
 		"  drctl restore orders --mirror new-topic --leave scratch\n" +
-		"  drctl approve orders --override " + runbook.OverrideRebuild + "        # somebody else"
+		"  drctl approve orders --override " + runbook.OverrideRebuild + " --reason \"archived, agreed\"   # somebody else"
 	return cmd
 }
 
@@ -33,7 +33,8 @@ func (a *app) failbackCommand() *cobra.Command {
 		"does. Staying is often better: the dry run says what going home costs, and drctl restore protects the pair where it is."
 	cmd.Example = "  drctl failback orders --dry-run\n" +
 		"  drctl failback orders --mirror '*'\n" +
-		"  drctl approve orders --override " + runbook.OverrideRebuild
+		"  drctl approve orders --override " + runbook.OverrideRebuild + " --reason \"archived, agreed\"   # the rebuild\n" +
+		"  drctl approve orders --reason \"in the window\"   # the move"
 	return cmd
 }
 

@@ -35,7 +35,7 @@ func (a *app) unfenceCommand() *cobra.Command {
 	f.StringVar(&s.keyFile, "key", "", keyUsage)
 	f.BoolVar(&s.unsigned, "unsigned", false, "start without a signature")
 	f.StringVar(&s.reason, "reason", "", "why, for the report")
-	f.StringSliceVar(&s.overrides, "override", nil, "an override that the start itself must name: break-lock, two-writers; needs a signature")
+	f.StringSliceVar(&s.overrides, "override", nil, "an override that the start itself must name: break-lock, two-writers; needs a signature and a --reason")
 	f.BoolVar(&s.detach, "detach", false, "return when it has started; the default follows it to its end")
 	f.Int64Var(&s.epoch, "epoch", -1, "the record's epoch that you go by (default: read from the plan's Consuls)")
 	s.yes.add(cmd, "pair")

@@ -151,7 +151,7 @@ func heldRetention(f DebtFacts, h HeldRetention) Owed {
 	_, lagged := LaggedSite(*r)
 	switch {
 	case f.Truth.Lock != nil && f.Truth.Lock.OpID == h.OpID:
-		o.Waits = fmt.Sprintf("%s, which holds it and the pair; if that run is gone for good: drctl recover %s --debts-only --override %s", h.OpID, f.Pair, OverrideLock)
+		o.Waits = fmt.Sprintf("%s, which holds it and the pair; if that run is gone for good: drctl recover %s --debts-only --override %s --reason \"…\"", h.OpID, f.Pair, OverrideLock)
 	case !slices.Contains(f.Answers, h.Site) && !slices.Contains(r.Active, h.Site):
 		o.Waits = "the Kafka of " + h.Site + " does not answer"
 	case lagged && (f.Ledger == nil || len(Undecided(f.Ledger)) > 0):

@@ -41,7 +41,7 @@ func Unfence(f FencedSite) Verdict {
 	}
 	if f.Active {
 		if len(f.Stopped) > 0 {
-			v.need(OverrideWriters, "%d mirrors of link %s are STOPPED, first %s: the lost run was past its point of no return, and what is written at %s from now on reaches nobody; drctl failover %s --override break-lock goes on from there",
+			v.need(OverrideWriters, "%d mirrors of link %s are STOPPED, first %s: the lost run was past its point of no return, and what is written at %s from now on reaches nobody; drctl failover %s --override break-lock --reason \"…\" goes on from there",
 				len(f.Stopped), f.Link, f.Stopped[0], f.Site, f.Pair)
 		}
 		if v.OK {
