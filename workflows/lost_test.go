@@ -39,6 +39,7 @@ func TestWhoBreaksALockTakesTheTokensOfItsOperation(t *testing.T) {
 		"recover, of a failover behind its flip":   {leftBy(failedOver(), runbook.OpFailover+"-gone", 2, "there"), RecoverLaggedData, func(s Start) any { return RecoverInput{Start: s} }, runbook.OpRecover, runbook.Done},
 		"restore, of a restore":                    {leftBy(decided(), runbook.OpRestore+"-gone", 2, "there", "back"), RestoreDR, func(s Start) any { return RestoreInput{Start: s} }, runbook.OpRestore, runbook.Done},
 		"failback, of a failback":                  {leftBy(decided(), runbook.OpFailback+"-gone", 3, "there", "back"), Failback, func(s Start) any { return FailbackInput{Start: s} }, runbook.OpFailback, runbook.Done},
+		"restore, of a switchover behind its flip": {leftBy(decided(), runbook.OpSwitchover+"-gone", 2, "there", "back"), RestoreDR, func(s Start) any { return RestoreInput{Start: s} }, runbook.OpRestore, runbook.Done},
 		"set-up, of a set-up":                      {leftBy(steady(), runbook.OpSetUp+"-gone", 1, "there"), SetUp, func(s Start) any { return SetUpInput{Start: s} }, runbook.OpSetUp, runbook.Done},
 		"switchover, of one behind its pivot":      {leftBy(calm(), runbook.OpSwitchover+"-gone", 2, "there", "back"), Switchover, func(s Start) any { return SwitchoverInput{Start: s} }, runbook.OpSwitchover, runbook.Done},
 		"failover, of one before its flip":         {leftBy(lost(), runbook.OpFailover+"-gone", 2, "there"), Failover, func(s Start) any { return FailoverInput{Start: s} }, runbook.OpFailover, runbook.Partly},
@@ -200,4 +201,46 @@ func TestWithoutABrokenLockNothingIsRevoked(t *testing.T) {
 	}
 	w := leftBy(decided(), runbook.OpRecover+"-gone", 2, "there")
 	newStage(t, w).run(RestoreDR, RestoreInput{Start: request(runbook.OpRestore)}).untouched(ErrPairBusy, "recover-gone", runbook.OverrideLock)
+}
+
+// The lock of a lost unfence names none of those whose fence is to be lifted, so that the same again is refused. At home a set-up
+// frees the pair, though it comes to no end while the fence stands, and away from home a restore; then an unfence goes on.
+func TestTheLockOfALostUnfenceIsBrokenByAnotherOperation(t *testing.T) {
+	const left = runbook.OpUnfence + "-gone"
+	abandoned := func(w *world, at string) *world {
+		w.fences[at][gone] = true
+		w.locks[home], w.locks[away] = left, left
+		return leftBy(w, left, 1)
+	}
+	turned := decided() // home is the standby again, and follows
+	turned.mirrors["back"] = map[string]string{"a": "ACTIVE", "b": "ACTIVE", canary(): "ACTIVE"}
+	for name, c := range map[string]struct {
+		w        *world
+		at       string
+		workflow any
+		input    any
+	}{
+		"at home":        {abandoned(steady(), home), home, SetUp, SetUpInput{Start: request(runbook.OpSetUp, runbook.OverrideLock)}},
+		"away from home": {abandoned(turned, away), away, RestoreDR, RestoreInput{Start: request(runbook.OpRestore, runbook.OverrideLock)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := unfencingAt([]string{gone}, []string{c.at}, runbook.OverrideLock)
+			newStage(t, c.w).run(Unfence, in).untouched(ErrPairBusy, left)
+			s := newStage(t, c.w)
+			s.react = agree
+			s.run(c.workflow, c.input)
+			s.clean()
+			if !c.w.fences[c.at][gone] {
+				t.Fatalf("the fence at %s is gone already: %v", c.at, c.w.fences)
+			}
+			s = newStage(t, c.w)
+			s.react = agree
+			s.run(Unfence, in)
+			s.outcome(runbook.Done)
+			s.clean()
+			if c.w.fences[c.at][gone] {
+				t.Errorf("the fence at %s stands: %v", c.at, c.w.fences)
+			}
+		})
+	}
 }

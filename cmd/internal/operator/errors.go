@@ -185,10 +185,15 @@ func ended(run Run, err error) error {
 }
 
 // leftBehind says what to do about a run that is gone: lifting its fence is right only where it was before its pivot, and
-// failing over again only where it was before its flip.
+// failing over again only where it was before its flip. docs/runbooks/README.md has the same as a table.
 func leftBehind(pair string) string {
 	pair = cmp.Or(pair, "PAIR")
-	return fmt.Sprintf("`drctl status %[1]s` shows its fences; a failover that was past its point of no return goes on by `drctl failover %[1]s --override break-lock` while the lost site is the active one there, and behind its flip by `drctl recover %[1]s --override break-lock`, then `drctl restore %[1]s`; a recover, restore or setup is started again with that override; otherwise `drctl unfence %[1]s` lifts the fences that are called lost", pair)
+	over := func(verb string) string {
+		return fmt.Sprintf("`drctl %s %s --override break-lock --reason \"…\"`", verb, pair)
+	}
+	return "`drctl status " + pair + "` shows its fences and which site is active. Past its point of no return, with the site that it was leaving still active, " + over("failover") +
+		" goes on; behind its flip, after a failover " + over("recover") + ", then `drctl restore " + pair + "`, and after a switchover or failback " + over("restore") +
+		"; a recover, restore or setup is started again with that override; otherwise " + over("unfence") + " lifts the fences that are called lost"
 }
 
 func orUnknown(s string) string {
