@@ -67,7 +67,9 @@ A profile for each place where you operate:
   client_key_path  = "/home/ann/east.key"
 
 Consul, as its own tools read it: CONSUL_HTTP_TOKEN(_FILE), CONSUL_CACERT, CONSUL_NAMESPACE, … ("drctl exec", "hold",
-"status --plan"; addresses come from the plan or from flags).
+"status --plan" and every signed start, which reads the record's epoch; addresses come from the plan or from flags).
+
+Engines of "drctl status" and "unfence": --engine-token SITE=FILE, which has no variable.
 
 NO_COLOR                   set to anything: nothing is coloured`
 
