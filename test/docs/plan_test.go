@@ -2,6 +2,7 @@ package docs
 
 import (
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"go/ast"
@@ -26,7 +27,8 @@ var rewrite = flag.Bool("rewrite", false, "write docs/plan.md anew; review the d
 // The plan reference is made of package plan: keys and types of its structs, meanings of their comments, defaults of what
 // Normalise adds to a plan that has only what it must.
 func TestThePlanReferenceIsWhatTheCodeSays(t *testing.T) {
-	w := &planPage{meaning: comments(t), minimal: minimal(t), seen: map[reflect.Type]string{}}
+	least := minimalPlan()
+	w := &planPage{meaning: comments(t), minimal: asJSON(t, least), needed: needed(least), seen: map[reflect.Type]string{}}
 	w.page(t)
 	got := w.b.String()
 	if *rewrite {
@@ -39,21 +41,44 @@ func TestThePlanReferenceIsWhatTheCodeSays(t *testing.T) {
 	}
 }
 
-// minimal is a plan with what it must have, normalised, as JSON.
-func minimal(t *testing.T) map[string]any {
-	t.Helper()
+// minimalPlan is a plan with what it must have and an entry in each list and section that has defaults, normalised.
+func minimalPlan() plan.Plan {
 	p := plan.Plan{
-		Sites: []plan.Site{{}, {}}, Groups: []plan.Group{{}}, Pipelines: []plan.Pipeline{{}},
-		BreakGlass: &plan.BreakGlass{},
+		Sites: []plan.Site{{Canary: &plan.Security{}}, {}}, Pipelines: []plan.Pipeline{{}}, Teams: []plan.Team{{}},
+		Groups:     []plan.Group{{Kubernetes: []plan.Workloads{{}, {Way: "rollout"}}}},
+		BreakGlass: &plan.BreakGlass{}, Bot: &plan.Bot{}, Notify: plan.Notify{SMTP: &plan.SMTP{}},
 	}
 	p.Sites[0].Name, p.Sites[1].Name = "east", "west"
-	raw, err := json.Marshal(p.Normalise())
+	p = p.Normalise()
+	// The defaults of waves are those of a rollout, the way's own is the other.
+	k := p.Groups[0].Kubernetes
+	k[0].WaveWorkloads, k[0].HaltPercent = k[1].WaveWorkloads, k[1].HaltPercent
+	return p
+}
+
+func asJSON(t *testing.T, p plan.Plan) map[string]any {
+	t.Helper()
+	raw, err := json.Marshal(p)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var out map[string]any
 	if err := json.Unmarshal(raw, &out); err != nil {
 		t.Fatal(err)
+	}
+	return out
+}
+
+// needed are the keys that a plan is refused without: what stands there in a minimal one is no default.
+func needed(p plan.Plan) map[string]bool {
+	out := map[string]bool{}
+	if all, ok := p.Validate().(interface{ Unwrap() []error }); ok {
+		for _, err := range all.Unwrap() {
+			var f plan.Fault
+			if errors.As(err, &f) {
+				out[f.Key] = true
+			}
+		}
 	}
 	return out
 }
@@ -107,6 +132,7 @@ type planPage struct {
 	b       strings.Builder
 	meaning map[string]string
 	minimal map[string]any
+	needed  map[string]bool
 	seen    map[reflect.Type]string // the heading under which a struct stands
 }
 
@@ -119,7 +145,7 @@ A plan says what a pair is: its sites, topics, groups, people, and what an appro
 worker's plans folder. Unknown keys are errors. ` + "`drctl plan validate FILE`" + ` names every mistake at once with its cure, ` + "`drctl plan example`" + `
 prints the plan at the end of this page.
 
-A dash is no default: the key is needed, or what it says is off.
+A dash is no fixed default: the key is needed, what it says is off, or its meaning tells what counts instead.
 
 `)
 	w.table(t, reflect.TypeFor[plan.Plan](), "", w.minimal)
@@ -167,6 +193,9 @@ func (w *planPage) table(t *testing.T, s reflect.Type, path string, defaults any
 			value = nil
 		} else if meaning == "" && w.meaning[s.Name()] == "" {
 			t.Errorf("%s.%s of package plan has no comment: people read it in docs/plan.md", s.Name(), f.Name)
+		}
+		if w.needed[at] {
+			value = nil
 		}
 		fmt.Fprintf(&w.b, "| `%s` | %s | %s | %s |\n", key, kind, shown(value), meaning)
 	}

@@ -75,12 +75,13 @@ type Kafka struct {
 // Security is how a principal logs in. Password is a reference; password_file
 // is short for ${file:<path>}.
 type Security struct {
-	// Protocol is PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.
+	// Protocol is PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL; a canary's default is that of
+	// kafka.security, with Mechanism and CAFile.
 	Protocol string `json:"protocol"`
 	// Mechanism is PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512, with SASL_* only.
 	Mechanism string `json:"mechanism,omitempty"`
 	Username  string `json:"username,omitempty"` // with SASL_*
-	Password  string `json:"password,omitempty"` // ${file:/path} or ${env:NAME}
+	Password  string `json:"password,omitempty"` // ${file:/path}, ${env:NAME} or ${vault:mount/path#key}
 	// PasswordFile is the file that holds the password, in place of password.
 	PasswordFile string `json:"password_file,omitempty"`
 	CAFile       string `json:"ca_file,omitempty"` // PEM, with SSL and SASL_SSL; default the system's authorities
@@ -163,8 +164,8 @@ type Owner struct {
 // Objectives of the pair; LagRecords (default 1000) is the lag per partition
 // under which a mirror counts as caught up.
 type Objectives struct {
-	RTOSeconds int64 `json:"rto_seconds"` // what a failover may take; reports hold it against that
-	RPOSeconds int64 `json:"rpo_seconds"` // how far a mirror may lag in time before readiness minds
+	RTOSeconds int64 `json:"rto_seconds"` // needed, 1 to 604800 (a week): what a failover may take; reports hold it against that
+	RPOSeconds int64 `json:"rpo_seconds"` // needed, 1 to 604800 (a week): how far a mirror may lag in time before readiness minds
 	LagRecords int64 `json:"lag_records"`
 }
 
