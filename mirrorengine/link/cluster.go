@@ -125,8 +125,8 @@ func wireOptions(client *kgo.Client) wire.Options {
 // socket.request.max.bytes).
 const maxAnswer = 100 << 20
 
-// refresh asks for the topics' ids and leaders.
-func (c *cluster) refresh(ctx context.Context, topics ...string) error {
+// metadata is what some broker says of the topics now, and of no others.
+func (c *cluster) metadata(ctx context.Context, topics ...string) (*kmsg.MetadataResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	req := kmsg.NewPtrMetadataRequest()
@@ -141,9 +141,18 @@ func (c *cluster) refresh(ctx context.Context, topics ...string) error {
 	}
 	res, err := await(ctx, func() (*kmsg.MetadataResponse, error) { return req.RequestWith(ctx, c.client) })
 	if err != nil {
-		return fmt.Errorf("metadata: %w", err)
+		return nil, fmt.Errorf("metadata: %w", err)
 	}
 	c.touch()
+	return res, nil
+}
+
+// refresh asks for the topics' ids and leaders.
+func (c *cluster) refresh(ctx context.Context, topics ...string) error {
+	res, err := c.metadata(ctx, topics...)
+	if err != nil {
+		return err
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(res.Brokers) > 0 {

@@ -80,7 +80,8 @@ type sourceView struct {
 	// failed and unknown say why a group's offsets, or one of them, were not told.
 	failed  map[string]string
 	unknown map[groupAt]string
-	share   []string // groups that cannot be synced this way
+	stands  map[string]bool // mirrors whose source topic was seen behind the answer (doubtGone)
+	share   []string        // groups that cannot be synced this way
 	faults  groupFaults
 }
 

@@ -44,6 +44,7 @@ func (l *Link) syncGroups(ctx context.Context, exact bool) (groupFaults, error) 
 	if err != nil {
 		return groupFaults{}, err
 	}
+	l.doubtGone(ctx, &view)
 	now := time.Now()
 	refresh := l.refreshEvery(ctx, now)
 
@@ -158,7 +159,7 @@ func (l *Link) decideAll(work []groupWork, view sourceView, dest destView, parts
 		p := parts[topicPartition{w.at.topic, w.at.partition}]
 		f := groupFacts{
 			at: w.at, source: -1, dest: -1, explicit: -1, answered: view.answered[w.at.group], inUse: dest.inUse[w.at.group],
-			mayDrop: p.mirror.record().Status == status.Active.String(), now: now, refresh: refresh,
+			mayDrop: view.stands[w.at.topic] && p.mirror.record().Status == status.Active.String(), now: now, refresh: refresh,
 		}
 		if rec, ok := l.groups.records[w.at]; ok {
 			f.rec = &rec

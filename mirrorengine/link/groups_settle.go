@@ -52,6 +52,7 @@ func (l *Link) settleGroups(ctx context.Context, mirrors []*MirrorTopic) error {
 			l.log.Warn("the source did not tell its groups for the last time, taking what is known", "error", err)
 		} else {
 			view = got
+			view.answered = nil // what it tells no more it may have lost: the last it told counts
 		}
 	}
 	l.groups.dest.Lock()
