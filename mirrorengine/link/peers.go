@@ -258,10 +258,11 @@ func (p *partition) mapOf(f api.ReplicaPartition) *offsetmap.Map {
 }
 
 // readStop takes over the stop offsets that the state has, of whatever replica
-// ended the partition, and tells whether there are any.
+// ended the partition, with the map that leads to them, and tells whether there are
+// any. A mirror that was made anew from the state has the stop offsets alone.
 func (p *partition) readStop() (bool, error) {
 	p.mu.Lock()
-	known := p.stop != nil
+	known := p.stop != nil && p.omap != nil
 	p.mu.Unlock()
 	if known {
 		return true, nil
@@ -282,7 +283,7 @@ func (p *partition) readStop() (bool, error) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.stop == nil {
+	if p.stop == nil || p.omap == nil {
 		p.stop, p.omap = &stop, m
 		p.pos = position{source: stop.SourceStop, dest: stop.DestStop, continues: -1, known: true, heard: true}
 	}
