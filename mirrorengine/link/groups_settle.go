@@ -45,14 +45,20 @@ func (l *Link) settleGroups(ctx context.Context, mirrors []*MirrorTopic) error {
 		if err != nil {
 			return err
 		}
-		look, cancel := context.WithTimeout(ctx, settleLook(mirrors))
-		got, err := l.sourceGroups(look, known, false)
+		within := settleLook(mirrors)
+		look, cancel := context.WithTimeout(ctx, within)
+		got, err := await(look, func() (sourceView, error) {
+			// Asked for less than that, so that what some brokers told comes back where others are silent.
+			ctx, cancel := context.WithTimeout(look, within*3/4)
+			defer cancel()
+			return l.sourceGroups(ctx, known, false)
+		})
 		cancel()
+		if err == nil {
+			view, err = got, got.faults.err()
+		}
 		if err != nil {
-			l.log.Warn("the source did not tell its groups for the last time, taking what is known", "error", err)
-		} else {
-			view = got
-			view.answered = nil // what it tells no more it may have lost: the last it told counts
+			l.log.Warn("the source did not tell all of its groups for the last time, taking what is known", "error", err)
 		}
 	}
 	l.groups.dest.Lock()
@@ -74,9 +80,13 @@ func (l *Link) settleGroups(ctx context.Context, mirrors []*MirrorTopic) error {
 	starts := l.logStarts(ctx, parts)
 	work := withPartitions(l.groupWork(view, parts), parts)
 	now := time.Now()
-	faults := view.faults
+	faults := groupFaults{}
 	dest := l.destGroups(ctx, groupsOf(work))
-	work = l.decideAll(work, view, dest, parts, &faults, now, offsetRetention)
+	// Nobody repairs a group once its mirror is STOPPED. So what the source did not tell now, or tells no more,
+	// is as it told it last, and only trouble with this cluster leaves a group as it is.
+	last := view
+	last.answered, last.failed, last.unknown = nil, nil, nil
+	work = l.decideAll(work, last, dest, parts, &faults, now, offsetRetention)
 	for i := range work {
 		settle(&work[i], starts)
 	}

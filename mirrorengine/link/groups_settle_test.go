@@ -1,8 +1,13 @@
 package link
 
 import (
+	"errors"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/state"
@@ -43,6 +48,74 @@ func TestANewLeaderSettlesTheGroupsOfPartitionsThatItsPredecessorEnded(t *testin
 	stop()
 	m, _ = newEngine(t, dst)
 	awaitStatus(t, m, "orders", status.Stopped)
+	dst.expectCommit(t, "ahead", "orders", 0, 17)
+	dst.expectCommit(t, "ahead", "orders", 1, 0)
+}
+
+// What the source tells last may be nothing, or an error: the groups begin from what
+// was known before, for nobody repairs them once the mirror is STOPPED.
+func TestGroupsAreSettledWhateverTheSourceSaysLast(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]kfake.Fault{
+		"no coordinator": {Keys: []kmsg.Key{kmsg.OffsetFetch}, Err: kerr.CoordinatorNotAvailable},
+		"refusal":        {Keys: []kmsg.Key{kmsg.OffsetFetch}, Err: kerr.GroupAuthorizationFailed},
+		"no list":        {Keys: []kmsg.Key{kmsg.ListGroups}, Err: kerr.CoordinatorLoadInProgress, TopLevel: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			src, dst, m, _ := clampedGroup(t)
+			fault.Count = -1
+			src.Fault(fault)
+			alter(t, m, api.VerbFailover, "orders")
+			awaitStatus(t, m, "orders", status.Stopped)
+			dst.expectCommit(t, "ahead", "orders", 0, 17)
+			dst.expectCommit(t, "ahead", "orders", 1, 0)
+		})
+	}
+}
+
+// One coordinator that is away takes nothing from the groups of the others.
+func TestWhatSomeBrokersTellLastCountsWhereOthersDoNot(t *testing.T) {
+	t.Parallel()
+	src, dst, m, _ := clampedGroup(t)
+	src.commit(t, "told", "orders", 0, 4)
+	syncNow(t, m)
+	src.commit(t, "told", "orders", 0, 9)
+	src.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetFetch}, Group: "ahead", Err: kerr.CoordinatorNotAvailable, Count: -1})
+	alter(t, m, api.VerbPromote, "orders")
+	awaitStatus(t, m, "orders", status.Stopped) // a promote looks longer: the machine may be busy
+	dst.expectCommit(t, "told", "orders", 0, 9)
+	dst.expectCommit(t, "ahead", "orders", 0, 17)
+}
+
+// The look must not outlast its second, or a source that goes silent just now holds the
+// failover up: a client that has to connect again waits for as long as a request may take.
+func TestASourceThatGoesSilentDoesNotHoldUpTheLastLookAtItsGroups(t *testing.T) {
+	t.Parallel()
+	src, dst, m, _ := clampedGroup(t)
+	hold := make(chan struct{})
+	t.Cleanup(func() { close(hold) }) // before the site's own, which waits for it
+	src.ControlKey(int16(kmsg.ApiVersions), func(kmsg.Request) (kmsg.Response, error, bool) {
+		src.KeepControl()
+		src.SleepControl(func() { <-hold })
+		return nil, nil, false
+	})
+	asked := make(chan struct{})
+	src.ControlKey(int16(kmsg.ListGroups), func(kmsg.Request) (kmsg.Response, error, bool) {
+		close(asked)
+		return nil, errors.New("connection cut"), true
+	})
+	began := time.Now()
+	alter(t, m, api.VerbFailover, "orders")
+	awaitStatus(t, m, "orders", status.Stopped)
+	if took := time.Since(began); took >= 2*requestTimeout {
+		t.Errorf("stopped after %s", took)
+	}
+	select {
+	case <-asked:
+	default:
+		t.Error("the source was not asked: the test shows nothing")
+	}
 	dst.expectCommit(t, "ahead", "orders", 0, 17)
 	dst.expectCommit(t, "ahead", "orders", 1, 0)
 }

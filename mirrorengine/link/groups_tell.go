@@ -2,7 +2,6 @@ package link
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
@@ -13,7 +12,9 @@ import (
 // (mirrors that have ended) stays. Called with dest.
 func (l *Link) tellGroups(work []groupWork, view sourceView, back *destView, faults *groupFaults, now time.Time) {
 	states := map[groupAt]api.GroupState{}
+	worked := map[string]bool{}
 	for _, w := range work {
+		worked[w.at.group] = true
 		gone := w.decision.act == groupForget || w.decision.act == groupDrop && w.err == nil
 		if gone && w.trouble == "" {
 			continue
@@ -28,7 +29,7 @@ func (l *Link) tellGroups(work []groupWork, view sourceView, back *destView, fau
 		}
 	}
 	for group, text := range view.failed {
-		if !slices.ContainsFunc(work, func(w groupWork) bool { return w.at.group == group }) {
+		if !worked[group] {
 			states[groupAt{group, "", -1}] = api.GroupState{Group: group, Partition: -1, SourceOffset: -1, DestOffset: -1, Wanted: -1, Problem: text}
 		}
 	}
