@@ -92,6 +92,8 @@ func (a *Activities) PastRuns(ctx context.Context, in workflows.PastRunsInput) (
 			Pair, Operation, Outcome, Drill, Error string
 
 			OpID   string `json:"op_id"`
+			Before int64  `json:"epoch_before"`
+			After  int64  `json:"epoch_after"`
 			DryRun bool   `json:"dry_run"`
 			Ended  time.Time
 			Turned *runbook.Signed `json:"turned_into_failover"`
@@ -111,11 +113,13 @@ func (a *Activities) PastRuns(ctx context.Context, in workflows.PastRunsInput) (
 			continue
 		}
 		whole := r.Outcome == runbook.Done || r.Outcome == runbook.Partly
-		moved := slices.Contains(exercises, r.Operation) || r.Operation == runbook.OpDrill && r.Drill == runbook.DrillCanary
-		if whole && moved && r.Ended.After(out.Past.Exercised) {
+		// One that ended early is "partly" too where something of it stays; only who made an epoch has moved.
+		moved := whole && slices.Contains(exercises, r.Operation) && r.After > r.Before
+		canary := whole && r.Operation == runbook.OpDrill && r.Drill == runbook.DrillCanary
+		if (moved || canary) && r.Ended.After(out.Past.Exercised) {
 			out.Past.Exercised, out.Past.Operation = r.Ended, r.Operation
 		}
-		if last := out.Past.Last; whole && slices.Contains(exercises, r.Operation) && (last == nil || r.Ended.After(last.Ended)) {
+		if last := out.Past.Last; moved && (last == nil || r.Ended.After(last.Ended)) {
 			out.Past.Last = &runbook.Measured{OpID: r.OpID, Operation: r.Operation, Ended: r.Ended, RTOMillis: r.Millis, RPO: r.RPO}
 		}
 		if r.Operation == runbook.OpDrill {

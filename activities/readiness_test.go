@@ -25,9 +25,11 @@ func TestTheLastExerciseIsReadFromThePairsReports(t *testing.T) {
 		t.Errorf("without any report: %+v, %v", got, err)
 	}
 	for i, r := range []runbook.Report{
-		{Pair: "orders", Operation: runbook.OpFailover, Outcome: runbook.Done, Ended: at(3)},
-		{Pair: "orders", Operation: runbook.OpFailback, Outcome: runbook.Partly, Ended: at(4), RTOMillis: 1},
-		{Pair: "orders", Operation: runbook.OpSwitchover, Outcome: runbook.Done, Ended: at(5), RTOMillis: 7000, RPOTime: &runbook.RPOTime{AtMost: 3}},
+		{Pair: "orders", Operation: runbook.OpFailover, Outcome: runbook.Done, Ended: at(3), EpochBefore: 1, EpochAfter: 2},
+		{Pair: "orders", Operation: runbook.OpFailback, Outcome: runbook.Partly, Ended: at(4), RTOMillis: 1, EpochBefore: 2, EpochAfter: 3},
+		{Pair: "orders", Operation: runbook.OpSwitchover, Outcome: runbook.Done, Ended: at(5), RTOMillis: 7000, RPOTime: &runbook.RPOTime{AtMost: 3}, EpochBefore: 3, EpochAfter: 4},
+		// What it rebuilt stays, and nobody has moved.
+		{Pair: "orders", Operation: runbook.OpFailback, Outcome: runbook.Partly, Error: "denied by bob", Ended: at(6), EpochBefore: 4, EpochAfter: 4},
 		{Pair: "orders", Operation: runbook.OpFailover, Outcome: runbook.NoChange, Ended: at(7), RTOMillis: 9},
 		{Pair: "orders", Operation: runbook.OpDrill, Drill: runbook.DrillTabletop, Outcome: runbook.Done, Ended: at(7), RTOMillis: 9},
 		{Pair: "orders", Operation: runbook.OpFailover, Outcome: runbook.Dry, DryRun: true, Ended: at(8)},
@@ -44,6 +46,7 @@ func TestTheLastExerciseIsReadFromThePairsReports(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	in.Times = 10
 	got, err = a.PastRuns(t.Context(), in)
 	if err != nil || !got.Past.Exercised.Equal(at(5)) || got.Past.Operation != runbook.OpSwitchover {
 		t.Errorf("%+v, %v", got, err)

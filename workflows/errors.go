@@ -9,6 +9,8 @@ import (
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/temporal"
+
+	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
 )
 
 // Types of application errors: wire format, on both sides of the seam and in
@@ -139,12 +141,21 @@ func failure(err error) error {
 	if err == nil {
 		return nil
 	}
+	return temporal.NewNonRetryableApplicationError(said(err), failureType(err), nil)
+}
+
+// ending is failure of a run that has made a report: what became of what it had done is told too.
+func ending(err error, r runbook.Report) error {
+	return temporal.NewNonRetryableApplicationError(r.Why(), failureType(err), nil, Ending{Outcome: r.Outcome})
+}
+
+func failureType(err error) string {
 	errType := ErrorType(err)
 	var late *temporal.TimeoutError
 	if errType == "" && errors.As(err, &late) {
 		errType = ErrUnreachable
 	}
-	return temporal.NewNonRetryableApplicationError(said(err), errType, nil)
+	return errType
 }
 
 // ErrorType returns the application error type in err's chain, "" if none. The

@@ -147,8 +147,8 @@ func TestAbortInTheFreezeCompensatesOnce(t *testing.T) {
 	s.outcome(runbook.Partly) // the rebuild at home stays
 	s.clean()
 	s.stillAway(t)
-	if !strings.Contains(s.res.Report.Error, "aborted by ann") {
-		t.Errorf("%q", s.res.Report.Error)
+	if r := s.res.Report; !strings.Contains(r.Error, "aborted by ann") || !strings.Contains(r.Undone, "not all undone") {
+		t.Errorf("%q, %q", r.Error, r.Undone)
 	}
 }
 

@@ -2,10 +2,13 @@ package workflows
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"go.temporal.io/sdk/temporal"
 
 	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
 )
@@ -107,10 +110,34 @@ func TestAHoldDuringTheFreezeUndoesAPlannedMove(t *testing.T) {
 	s.run(Switchover, planned())
 	s.failed(ErrHeld)
 	s.clean()
-	told(t, s.err.Error(), "zoe", "audit week", "nothing was moved")
+	told(t, s.err.Error(), "zoe", "audit week", "nothing was moved", "everything was undone")
+	s.endedAs(runbook.NoChange)
 	if w.count("PromoteMirrors") > 0 || w.consul[home].Active[0] != home || len(w.fences[home]) > 0 && anyTrue(w.fences[home]) {
 		t.Errorf("promoted %d times, active %v, fences %v", w.count("PromoteMirrors"), w.consul[home].Active, w.fences)
 	}
+}
+
+// endedAs wants the outcome that goes with the error of a run.
+func (s *stage) endedAs(outcome string) {
+	s.t.Helper()
+	var end Ending
+	var app *temporal.ApplicationError
+	if !errors.As(s.err, &app) || !app.HasDetails() || app.Details(&end) != nil || end.Outcome != outcome {
+		s.t.Errorf("ended as %q, want %q: %v", end.Outcome, outcome, s.err)
+	}
+}
+
+func TestAHoldDuringAFailbacksFreezeDoesNotSayThatNothingWasChanged(t *testing.T) {
+	w := decided()
+	w.putDuring("AwaitDrained")
+	s := newStage(t, w)
+	s.react = agree
+	s.run(Failback, FailbackInput{Start: request(runbook.OpFailback)})
+	s.failed(ErrHeld)
+	s.clean()
+	s.stillAway(t)
+	told(t, s.err.Error(), "zoe", "not all undone", "drctl status orders")
+	s.endedAs(runbook.Partly)
 }
 
 func anyTrue(m map[string]bool) bool {

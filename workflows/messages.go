@@ -202,6 +202,11 @@ type Result struct {
 	ReportFile string         `json:"report_file,omitempty"`
 }
 
+// Ending goes with the error of a run that failed, which has no Result.
+type Ending struct {
+	Outcome string `json:"outcome"`
+}
+
 // Ack answers an Update.
 type Ack struct {
 	OpID string `json:"op_id"`
@@ -243,6 +248,9 @@ type Status struct {
 	Started   time.Time `json:"started"`
 	PastPivot bool      `json:"past_pivot"`
 	Outcome   string    `json:"outcome,omitempty"`
+	// Error that ended the run, and what became of what it had done.
+	Error  string `json:"error,omitempty"`
+	Undone string `json:"undone,omitempty"`
 
 	// BreakGlass: commands that lessened the approvals.
 	BreakGlass []runbook.Signed `json:"break_glass,omitempty"`

@@ -318,7 +318,7 @@ func (s *story) cause(err error) error {
 	case s.aborted != nil:
 		return refuse(ErrAborted, "aborted by %s: %s", s.aborted.By, s.aborted.Reason)
 	case s.expired:
-		return refuse(ErrFreezeExpired, "the freeze took longer than %d s, everything was undone: find what held it (see the steps), then start again", s.plan.Limits.FreezeSeconds)
+		return refuse(ErrFreezeExpired, "the freeze took longer than %d s: find what held it (see the steps), then start again", s.plan.Limits.FreezeSeconds)
 	}
 	return named(err)
 }
@@ -350,7 +350,8 @@ func (s *story) close(ctx workflow.Context, err error) (Result, error) {
 	r := &s.report
 	r.Outcome, r.Ended = outcome, workflow.Now(ctx)
 	if err != nil {
-		r.Error = said(err)
+		r.Error, r.Undone = said(err), runbook.Undone(r.Pair, outcome, s.status.Steps)
+		s.status.Error, s.status.Undone = r.Error, r.Undone
 	}
 	r.Steps, r.Approvals, r.Findings, r.Fences = s.status.Steps, s.status.Approvals, s.status.Findings, s.status.Fences
 	r.ETA, r.Away = s.eta, s.status.Away
@@ -372,7 +373,7 @@ func (s *story) close(ctx workflow.Context, err error) (Result, error) {
 		}
 		res.ReportFile, r.PlanChanged, r.Build = saved.Markdown, saved.PlanChanged, saved.Build
 	}
-	s.notify(ctx, NotifyFinished, fmt.Sprintf("%s of %s: %s", s.path, s.status.Pair, outcome), cut(r.Error, mostSaid), false)
+	s.notify(ctx, NotifyFinished, fmt.Sprintf("%s of %s: %s", s.path, s.status.Pair, outcome), cut(r.Why(), mostSaid), false)
 	res.Report = *r
 	s.show(ctx)
 	s.search(ctx)
@@ -381,7 +382,7 @@ func (s *story) close(ctx workflow.Context, err error) (Result, error) {
 		return res, aerr
 	}
 	if err != nil && !byPeople(err) {
-		return res, failure(err)
+		return res, ending(err, *r)
 	}
 	return res, nil
 }

@@ -248,7 +248,10 @@ func (w *watcher) ended(ctx context.Context, run operator.Run, st workflows.Stat
 // endText is a run's last word in its thread.
 func endText(pair string, got workflows.Result) string {
 	outcome := got.Outcome
-	if outcome == runbook.Partly {
+	switch {
+	case outcome == runbook.Partly && got.Report.Error != "":
+		outcome += ", before it was done"
+	case outcome == runbook.Partly:
 		outcome += ", with something left to do" // skipped, or owed
 	}
 	text := fmt.Sprintf("Ended: %s. Active: %s at epoch %d.", outcome, strings.Join(got.Active, ", "), got.Epoch)
@@ -261,7 +264,7 @@ func endText(pair string, got workflows.Result) string {
 	case r.RPOEstimate != nil:
 		text += fmt.Sprintf(" Records at risk: about %d.", *r.RPOEstimate)
 	}
-	if e := got.Report.Error; e != "" {
+	if e := got.Report.Why(); e != "" {
 		text += " " + e
 	}
 	var owed []string

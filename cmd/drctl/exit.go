@@ -27,12 +27,12 @@ const (
 
 const exitHelp = `Exit codes:
   0  done (a run: also with debts left open, which are listed)
-  1  failed
+  1  failed, or a run ended before it was done and not all that it did was undone; the error says what of it was
   2  wrong usage: nothing was tried
-  3  refused by the run, the engine or a check: nothing was changed
+  3  refused by the run, the engine or a check: nothing was changed, or everything was undone
   4  busy: another operation holds the pair
   5  Temporal, a worker, an engine or a Consul did not answer: what was asked may or may not have happened
-  6  the run ended before the point of no return and undid everything: no change
+  6  the run ended before the point of no return by people or a deadline, and undid everything: no change
   7  drctl readiness: the pair is not ready
 "drctl exec" ends with its child's code (128 + n if signal n ended it, 126 or 127 if it could not be started).`
 

@@ -37,6 +37,9 @@ func (a *app) ended(ctx context.Context, run operator.Run, result workflows.Resu
 	if result.Outcome == runbook.NoChange {
 		return exitError{codeNoChange, errors.New("ended without a change: " + result.Report.Error)}
 	}
+	if result.Report.Error != "" { // by people or a deadline, behind a change that stays
+		return exitError{codeFailed, errors.New("ended before it was done: " + result.Report.Why())}
+	}
 	return nil
 }
 
@@ -119,7 +122,7 @@ func resultTable(w io.Writer, r workflows.Result) {
 		rto = "" // it would be the dry run's own time
 	}
 	pairs(w,
-		"outcome", outcomeText(r.Outcome), "operation", rep.Operation+" "+r.OpID, "error", rep.Error,
+		"outcome", outcomeText(r.Outcome, rep.Error), "operation", rep.Operation+" "+r.OpID, "error", rep.Error, "undone", rep.Undone,
 		"epoch", fmt.Sprintf("%d -> %d", rep.EpochBefore, r.Epoch), "active", joined(r.Active),
 		"rto", rto, "rpo estimate", number(rep.RPOEstimate), "rpo exact", number(rep.RPOExact), "rpo in time", rpoTime(rep.RPOTime),
 		"plan", planChanged(rep.PlanChanged), "report", r.ReportFile)
@@ -163,8 +166,11 @@ func resultTable(w io.Writer, r workflows.Result) {
 }
 
 // outcomeText says what "partly" leaves to a person.
-func outcomeText(outcome string) string {
-	if outcome == runbook.Partly {
+func outcomeText(outcome, problem string) string {
+	switch {
+	case outcome == runbook.Partly && problem != "":
+		return outcome + ": ended before it was done, and something of it stays"
+	case outcome == runbook.Partly:
 		return outcome + ": done, with something skipped or still owed"
 	}
 	return outcome

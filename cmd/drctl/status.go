@@ -287,8 +287,12 @@ func runTable(w io.Writer, st operator.Status) {
 	if st.Open() {
 		outcome = "" // it has none yet
 	}
+	why, undone := "", ""
+	if st.Detail != nil {
+		outcome, why, undone = outcomeText(outcome, st.Detail.Error), st.Detail.Error, st.Detail.Undone
+	}
 	about := []string{
-		"pair", st.Pair, "operation", describe(run.Run), "state", run.State, "phase", run.Phase, "outcome", outcomeText(outcome),
+		"pair", st.Pair, "operation", describe(run.Run), "state", run.State, "phase", run.Phase, "outcome", outcome, "error", why, "undone", undone,
 		"requester", run.Requester, "started", stamp(run.Started), "ended", closed, "run", run.RunID, "plan", run.PlanHash, "problem", st.Problem,
 	}
 	d := st.Detail

@@ -21,6 +21,9 @@ func (r Report) Markdown() string {
 	if r.Error != "" {
 		line("**%s**\n", cell(r.Error))
 	}
+	if r.Undone != "" {
+		line("- %s", cell(r.Undone))
+	}
 	line("- operation `%s`, requested by %s%s", r.OpID, r.Requester, because(r.Reason))
 	line("- %s to %s", stamp(r.Started), stamp(r.Ended))
 	if t := r.Turned; t != nil {

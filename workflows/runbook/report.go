@@ -16,9 +16,11 @@ type Report struct {
 	OpID      string `json:"op_id"`
 	DryRun    bool   `json:"dry_run,omitempty"`
 	// Drill is the kind of drill that the run was, or was a part of; empty: it was real.
-	Drill     string    `json:"drill,omitempty"`
-	Outcome   string    `json:"outcome"` // see the Outcome constants
-	Error     string    `json:"error,omitempty"`
+	Drill   string `json:"drill,omitempty"`
+	Outcome string `json:"outcome"` // see the Outcome constants
+	Error   string `json:"error,omitempty"`
+	// Undone says what became of what a run had done that ended by an error.
+	Undone    string    `json:"undone,omitempty"`
 	Requester string    `json:"requester"`
 	Reason    string    `json:"reason,omitempty"`
 	Started   time.Time `json:"started"`
@@ -115,9 +117,40 @@ type Report struct {
 const (
 	Done     = "done"
 	NoChange = "no change" // ended before the pivot, everything undone
-	Partly   = "partly"    // done, with steps skipped or debts open
+	Partly   = "partly"    // done, with steps skipped or debts open; with an error: ended early, and something stays
 	Dry      = "dry run"
 )
+
+// Undone says what became of what a run had done that ended by an error; "" where it had done nothing.
+func Undone(pair, outcome string, steps []StepLine) string {
+	tried := false
+	var not []string
+	for _, s := range steps {
+		if name, ok := strings.CutPrefix(s.Name, "undo: "); ok {
+			tried = true
+			if s.State == StateSkipped {
+				not = append(not, name)
+			}
+		}
+	}
+	switch {
+	case len(not) > 0:
+		return fmt.Sprintf("not undone: %s; drctl status %s shows its steps and findings", strings.Join(not, ", "), pair)
+	case outcome == Partly:
+		return fmt.Sprintf("what it had changed by then is not all undone: drctl status %s shows its steps and findings", pair)
+	case outcome == NoChange && tried:
+		return "everything was undone: no change"
+	}
+	return ""
+}
+
+// Why is the error that ended a run, and what became of what it had done.
+func (r Report) Why() string {
+	if r.Undone == "" {
+		return r.Error
+	}
+	return r.Error + "; " + r.Undone
+}
 
 // StepLine is a row of the step table.
 type StepLine struct {

@@ -70,7 +70,9 @@ type EndedError struct {
 	Operation string
 	RunID     string
 	Type      string // application error type, empty for a cancelled, terminated or timed out run
-	Text      string
+	// Outcome, where the run could tell it: whether all that it had done was undone.
+	Outcome string
+	Text    string
 }
 
 func (e *EndedError) Error() string {
@@ -96,7 +98,7 @@ func (e *UnreachableError) Error() string {
 
 func (e *UnreachableError) Unwrap() error { return e.Err }
 
-// refusals are the application errors by which a run refuses before it has changed anything that stays.
+// refusals are the application errors by which a run refuses, mostly before it has changed anything that stays.
 var refusals = map[string]bool{
 	workflows.ErrEpochConflict: true, workflows.ErrPlanInvalid: true, workflows.ErrPlanDiffers: true,
 	workflows.ErrWrongID: true, workflows.ErrPrecondition: true, workflows.ErrHeld: true, workflows.ErrSplitBrain: true, workflows.ErrNotApproved: true,
@@ -108,7 +110,7 @@ var refusals = map[string]bool{
 func Refused(err error) bool {
 	var refused *RefusedError
 	var ended *EndedError
-	return errors.As(err, &refused) || (errors.As(err, &ended) && refusals[ended.Type])
+	return errors.As(err, &refused) || (errors.As(err, &ended) && refusals[ended.Type] && ended.Outcome != runbook.Partly)
 }
 
 // Busy reports whether err says that another operation holds the pair: found by Temporal's fixed id, or by the run in the
@@ -170,6 +172,10 @@ func ended(run Run, err error) error {
 	switch {
 	case errors.As(err, &app):
 		end.Type, end.Text = app.Type(), strings.TrimSpace(app.Message())
+		var how workflows.Ending
+		if app.HasDetails() && app.Details(&how) == nil {
+			end.Outcome = how.Outcome
+		}
 	case errors.As(err, &terminated):
 		end.Text = "terminated from outside; nothing was undone: " + leftBehind(run.Pair)
 	case errors.As(err, &canceled):

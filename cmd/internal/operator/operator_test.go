@@ -89,6 +89,7 @@ func TestErrorsOfRunsAreSortedByWhatThePersonCanDo(t *testing.T) {
 	}{
 		"refused update":     {answered("approve", app(workflows.ErrCommandForged)), true, false, "drctl key show"},
 		"refused run":        {ended(run, app(workflows.ErrPrecondition)), true, false, "because"},
+		"refused too late":   {ended(run, temporal.NewNonRetryableApplicationError("because", workflows.ErrHeld, nil, workflows.Ending{Outcome: runbook.Partly})), false, false, "because"},
 		"busy by the record": {ended(run, app(workflows.ErrPairBusy)), true, true, "because"},
 		"failed run":         {ended(run, app(workflows.ErrHalted)), false, false, "failover (run r1) ended: because"},
 		"busy by Temporal":   {&BusyError{Pair: "orders", RunID: "r2"}, false, true, "unknown by unknown"},
