@@ -20,7 +20,7 @@ func (s *story) free() (override []string, err error) {
 		return nil, nil
 	}
 	if s.leftover(l) {
-		s.find("the lock of %s (%s) at %s is left of a run that is over: it is broken", l.OpID, l.Operation, s.truth.LockAt)
+		s.find("the lock of %s (%s) at %s is left of a run that is over and keeps nobody out: it stays with the engine until an operation locks that one", l.OpID, l.Operation, s.truth.LockAt)
 		return nil, nil
 	}
 	if s.status.DryRun {
@@ -35,11 +35,9 @@ func (s *story) free() (override []string, err error) {
 		s.status.Pair, l.Operation, l.OpID, l.Since.UTC().Format("2006-01-02 15:04:05Z"), s.truth.LockAt, runbook.OverrideLock)
 }
 
-// leftover tells whether a lock in a state topic belongs to a run that made the
-// record's epoch and has given the record's lock back: a turned switchover
-// leaves one with the engine that it lost.
+// leftover as runbook.Leftover, by the record as this run knows it now.
 func (s *story) leftover(l *record.Lock) bool {
-	return s.truth.Record != nil && s.rec.Lock == nil && s.rec.OpID == l.OpID
+	return s.truth.Record != nil && runbook.Leftover(l, s.rec)
 }
 
 // lock takes the pair: the state topics of the engines at sites first, each behind the tokens of an operation

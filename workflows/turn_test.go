@@ -91,6 +91,9 @@ func TestSourceThatDiesBehindItsFenceIsFailedOverInTheSameRun(t *testing.T) {
 	s = newStage(t, w)
 	s.run(RecoverLaggedData, RecoverInput{Start: request(runbook.OpRecover), DebtsOnly: true})
 	s.outcome(runbook.Done)
+	if found := strings.Join(s.res.Report.Findings, "; "); !strings.Contains(found, "stays with the engine") || w.locks[home] == "" {
+		t.Errorf("locks %v, findings %s", w.locks, found)
+	}
 	s = newStage(t, w)
 	s.react = agree
 	s.run(Failback, FailbackInput{Start: request(runbook.OpFailback)})

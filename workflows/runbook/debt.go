@@ -69,7 +69,7 @@ func LaggedSite(r record.Record) (site string, ok bool) {
 // answers, and nobody writes behind what is counted.
 func LedgerReadable(f DebtFacts, site string) bool {
 	r := f.Truth.Record
-	return slices.Contains(f.Answers, site) && f.Truth.Lock == nil &&
+	return slices.Contains(f.Answers, site) && !f.Truth.Held() &&
 		!slices.ContainsFunc(r.FenceDebt, func(d record.FenceDebt) bool { return d.Kind == record.DebtFence && d.Site == site })
 }
 
@@ -92,7 +92,7 @@ func JudgeDebts(f DebtFacts) DebtVerdict {
 		v.Waits = f.Truth.Split + ": a person compares both Consuls"
 	case ready && len(held) > 0:
 		v.Waits = held[0].Text(f.Pair)
-	case ready && l != nil && (f.Truth.Record.Lock != nil || l.OpID != f.Truth.Record.OpID):
+	case ready && f.Truth.Held():
 		v.Waits = fmt.Sprintf("pair %s is held by %s %s since %s (%s)", f.Pair, l.Operation, l.OpID, stamp(l.Since), f.Truth.LockAt)
 	case ready:
 		v.Pay = true
@@ -123,7 +123,7 @@ func owed(f DebtFacts) []Owed {
 	for _, site := range f.Truth.Behind {
 		// A copy that a run wrote last of all, and nobody could note any more. While
 		// an operation runs its copies are its own affair.
-		if !recorded[site] && f.Truth.Lock == nil {
+		if !recorded[site] && !f.Truth.Held() {
 			out = append(out, Owed{
 				Kind: record.DebtRecord, Site: site, OpID: r.OpID, Since: r.ChangedAt, Reason: "its copy of the record is behind",
 				Pays: "by itself; now: drctl recover " + f.Pair + " --debts-only",

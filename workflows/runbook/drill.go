@@ -155,7 +155,7 @@ func MayDrill(kind string, f ReadyFacts, ready Readiness) *Refusal {
 		return no(RefuseSplit, "the copies of the record of truth contradict each other: %s", t.Split)
 	case t.Record == nil:
 		return no(RefusePrecondition, "pair %s has no record of truth: run drctl setup %s", pair, pair)
-	case t.Lock != nil && !left(t):
+	case t.Held():
 		return no(RefuseBusy, "pair %s is held by %s %s since %s: drctl status %s", pair, t.Lock.Operation, t.Lock.OpID, stamp(t.Lock.Since), pair)
 	case t.Record.Phase != record.Open:
 		return no(RefuseBusy, "pair %s is %s: drctl status %s", pair, t.Record.Phase, pair)
@@ -193,9 +193,6 @@ func MayDrill(kind string, f ReadyFacts, ready Readiness) *Refusal {
 	}
 	return nil
 }
-
-// left: the lock in a state topic of a run that has given the record's lock back.
-func left(t Truth) bool { return t.Record.Lock == nil && t.Record.OpID == t.Lock.OpID }
 
 // PastDrill is the last drill of a kind that left a report.
 type PastDrill struct {

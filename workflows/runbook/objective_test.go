@@ -100,3 +100,18 @@ func TestReadinessBehindAFailoverNamesTheWaysOn(t *testing.T) {
 		t.Errorf("behind a planned move: %q", got)
 	}
 }
+
+func TestReadinessDoesNotTakeALeftoverLockForAnOperation(t *testing.T) {
+	for holder, held := range map[string]bool{"switchover-1": false, "failback-9": true} {
+		f := runbook.ReadyFacts{Plan: plan(), Truth: &runbook.Truth{
+			Record: &record.Record{OpID: "switchover-1", Active: []string{"west"}}, Lock: &record.Lock{OpID: holder, Operation: runbook.OpSwitchover}, LockAt: "state topic of east",
+		}}
+		said := false
+		for _, c := range runbook.JudgeReadiness(f, time.Hour).Checks {
+			said = said || c.Name == runbook.PartRecord && strings.Contains(c.Detail, "holds the pair")
+		}
+		if said != held {
+			t.Errorf("%s: said to hold the pair: %t", holder, said)
+		}
+	}
+}

@@ -105,7 +105,7 @@ func (j *readyJudge) record() {
 	for _, d := range t.Record.FenceDebt {
 		j.say(PartRecord, CheckBad, "drctl recover "+pair+" --debts-only", "%s is owed to %s since %s: %s", d.Kind, d.Site, d.Since.UTC().Format(time.RFC3339), d.Reason)
 	}
-	if l := t.Lock; l != nil {
+	if l := t.Lock; t.Held() {
 		j.say(PartRecord, CheckWarning, "drctl status "+pair, "%s %s holds the pair since %s", l.Operation, l.OpID, l.Since.UTC().Format(time.RFC3339))
 	}
 	if len(j.r.Checks) == n {

@@ -119,3 +119,14 @@ func (t Truth) Merge(first Truth) Truth {
 	}
 	return t
 }
+
+// Leftover tells whether a lock in a state topic is of the run that made the record's epoch and has given the record's
+// lock back: a switchover that was turned into a failover leaves one with the engine that it lost. It keeps nobody out.
+func Leftover(l *record.Lock, r record.Record) bool {
+	return l != nil && r.Lock == nil && r.OpID == l.OpID
+}
+
+// Held tells whether an operation holds the pair.
+func (t Truth) Held() bool {
+	return t.Lock != nil && (t.Record == nil || !Leftover(t.Lock, *t.Record))
+}
