@@ -2,14 +2,18 @@ package activities
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"go.temporal.io/sdk/activity"
 
 	"github.com/drawbridge-dr/drawbridge/workflows"
 	"github.com/drawbridge-dr/drawbridge/workflows/runbook"
@@ -128,9 +132,17 @@ const endWithin = 15 * time.Second
 // EndTransactions waits Grace, then ends what is open: by its coordinator, as a
 // new producer of the same transactional id would (which also shuts the old one
 // out); by a marker only where no coordinator knows it, since a coordinator that
-// does writes one of its own later, behind the fence.
+// does writes one of its own later, behind the fence. What was ended is evidence:
+// what an attempt saw open goes with its heartbeats, so that a later one tells it too.
 func (a *Activities) EndTransactions(ctx context.Context, in workflows.EndTransactionsInput) (workflows.OpenTransactionsResult, error) {
-	defer a.beat(ctx)()
+	var seen seenOpen
+	var earlier []runbook.OpenTransaction
+	if activity.IsActivity(ctx) && activity.HasHeartbeatDetails(ctx) && activity.GetHeartbeatDetails(ctx, &earlier) != nil {
+		earlier = nil
+	}
+	known := earlier
+	seen.keep(known)
+	defer a.beat(ctx, &seen)()
 	var out workflows.OpenTransactionsResult
 	k, err := a.kafka(in.Site)
 	if err != nil {
@@ -139,46 +151,117 @@ func (a *Activities) EndTransactions(ctx context.Context, in workflows.EndTransa
 	var open []openTxn
 	none := func(ctx context.Context) (bool, error) {
 		var err error
-		open, err = k.transactions(ctx, in.Topics)
+		if open, err = k.transactions(ctx, in.Topics); err == nil {
+			seen.keep(merged(known, views(open)))
+		}
 		return len(open) == 0, err
 	}
 	done, err := poll(ctx, in.Grace, none)
-	if err != nil || done {
+	if err != nil || done && len(earlier) == 0 {
 		return out, settle(err)
 	}
-	ended := open
-	if err := k.end(ctx, open); err != nil {
-		return out, settle(err)
-	}
-	if _, err = poll(ctx, endWithin, none); err != nil {
-		return out, settle(err)
+	mine := views(open)
+	if !done {
+		known = merged(earlier, mine)
+		if activity.IsActivity(ctx) { // not at the next beat: this attempt may have failed by then
+			activity.RecordHeartbeat(ctx, &seen)
+		}
+		if err := k.end(ctx, open); err != nil {
+			return out, settle(err)
+		}
+		if _, err = poll(ctx, endWithin, none); err != nil {
+			return out, settle(err)
+		}
 	}
 	out.Open = views(open)
-	for _, t := range views(ended) {
-		if !slices.Contains(out.Open, t) {
-			out.Ended = append(out.Ended, t)
+	committed, err := k.committed(ctx, earlier)
+	if err != nil {
+		return out, settle(err)
+	}
+	for _, t := range known {
+		if slices.ContainsFunc(out.Open, sameTxn(t)) || committed[t.TransactionalID] && !slices.ContainsFunc(mine, sameTxn(t)) {
+			continue
 		}
+		out.Ended = append(out.Ended, t)
 	}
 	a.logger(in.Call).Warn("transactions ended", "site", in.Site.Name, "ended", len(out.Ended), "still_open", len(out.Open))
 	return out, nil
 }
 
+// seenOpen is what a later attempt has to know of, as of the last look.
+type seenOpen struct {
+	rows atomic.Pointer[[]runbook.OpenTransaction]
+}
+
+func (s *seenOpen) keep(rows []runbook.OpenTransaction) { s.rows.Store(&rows) }
+
+// MarshalJSON writes the rows alone: each heartbeat has those of its time.
+func (s *seenOpen) MarshalJSON() ([]byte, error) { return json.Marshal(s.rows.Load()) }
+
+// sameTxn finds a transaction again, of which nobody knows the name once its coordinator has ended it.
+func sameTxn(t runbook.OpenTransaction) func(runbook.OpenTransaction) bool {
+	return func(o runbook.OpenTransaction) bool {
+		return o.Topic == t.Topic && o.Partition == t.Partition && o.ProducerID == t.ProducerID && o.StartOffset == t.StartOffset
+	}
+}
+
+// merged adds what was not seen before.
+func merged(before, now []runbook.OpenTransaction) []runbook.OpenTransaction {
+	out := slices.Clone(before)
+	for _, t := range now {
+		if !slices.ContainsFunc(out, sameTxn(t)) {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// committed are the transactional ids whose last transaction was committed: nobody but its producer has ended it.
+func (k *kafka) committed(ctx context.Context, gone []runbook.OpenTransaction) (map[string]bool, error) {
+	var ids []string
+	for _, t := range gone {
+		if t.TransactionalID != "" && !slices.Contains(ids, t.TransactionalID) {
+			ids = append(ids, t.TransactionalID)
+		}
+	}
+	out := map[string]bool{}
+	if len(ids) == 0 {
+		return out, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	described, err := k.adm.DescribeTransactions(ctx, ids...)
+	if err != nil {
+		return nil, fmt.Errorf("transactions of site %s: %w", k.site, err)
+	}
+	for _, d := range described {
+		out[d.TxnID] = d.Err == nil && (d.State == "PrepareCommit" || d.State == "CompleteCommit")
+	}
+	return out, nil
+}
+
 func (k *kafka) end(ctx context.Context, open []openTxn) error {
-	done := map[string]bool{}
+	var done []string
+	before := func() string {
+		if len(done) == 0 {
+			return ""
+		}
+		return " (ended before that: " + strings.Join(done, ", ") + ")"
+	}
 	for _, t := range open {
 		if t.TransactionalID == "" {
 			if err := k.mark(ctx, t); err != nil {
-				return err
+				return fmt.Errorf("%w%s", err, before())
 			}
 			continue
 		}
-		if done[t.TransactionalID] {
+		if slices.Contains(done, t.TransactionalID) {
 			continue
 		}
-		done[t.TransactionalID] = true
 		if err := k.supersede(ctx, t); err != nil {
-			return fmt.Errorf("end transaction %s at site %s (the worker needs WRITE on TRANSACTIONAL_ID): %w", t.TransactionalID, k.site, err)
+			return fmt.Errorf("end transaction %s at site %s (the worker needs WRITE on TRANSACTIONAL_ID): %w%s", t.TransactionalID, k.site, err, before())
 		}
+		done = append(done, t.TransactionalID)
 	}
 	return nil
 }
