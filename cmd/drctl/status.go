@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/drawbridge-dr/drawbridge/client"
 	"github.com/drawbridge-dr/drawbridge/client/record"
 	"github.com/drawbridge-dr/drawbridge/cmd/internal/operator"
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
@@ -45,6 +46,8 @@ type fenceLine struct {
 	Lost bool `json:"lost"`
 	// Kept: as lost, but at a site that the record does not call active: it keeps clients from what a move has left.
 	Kept bool `json:"kept"`
+	// Unsure is why it cannot be told of a lost one whether it is kept.
+	Unsure string `json:"unsure,omitempty"`
 }
 
 func (a *app) statusCommand() *cobra.Command {
@@ -111,21 +114,30 @@ func (st *pairStatus) ask(ctx context.Context, p *hashed, tokens tokenFlags, kno
 }
 
 // keepFences takes the fences of sites that were left from the lost ones, as far as a copy of the record tells which
-// those are: after a failover the fence of the old primary stands for as long as nobody has restored the pair.
+// those are: after a failover the fence of the old primary stands for as long as nobody has restored the pair. Where a
+// copy cannot be read from here the one that can may be the old primary's, which has not heard of the failover.
 func keepFences(sites []siteFences, copies []recordCopy) {
 	var rules *record.Record
+	unsure := ""
 	for _, c := range copies {
-		if c.Record != nil && (rules == nil || c.Record.Epoch > rules.Epoch) {
+		switch {
+		case c.Record == nil && !errors.Is(c.err, client.ErrNoRecord):
+			unsure = "the Consul of " + c.Site + " does not answer"
+		case c.Record != nil && (rules == nil || c.Record.Epoch > rules.Epoch):
 			rules = c.Record
 		}
 	}
-	if rules == nil || len(rules.Active) == 0 || splitBrain(copies) != nil {
-		return
+	if splitBrain(copies) != nil {
+		rules, unsure = nil, "the copies of the record contradict each other"
 	}
 	for _, s := range sites {
 		for i := range s.Fences {
-			if f := &s.Fences[i]; f.Lost && !slices.Contains(rules.Active, f.Site) {
+			switch f := &s.Fences[i]; {
+			case !f.Lost:
+			case rules != nil && len(rules.Active) > 0 && !slices.Contains(rules.Active, f.Site):
 				f.Lost, f.Kept = false, true
+			default:
+				f.Unsure = unsure
 			}
 		}
 	}
@@ -253,6 +265,8 @@ func statusTable(w io.Writer, st pairStatus) {
 
 func fenceState(f fenceLine, pair string) string {
 	switch {
+	case f.Lost && f.Unsure != "":
+		return "; its run is lost, and whether it keeps clients out of a site that a move has left cannot be told from here: " + f.Unsure + "; do not lift it before that is known"
 	case f.Lost:
 		return "; its run is lost: `drctl unfence " + pair + "` lifts it"
 	case f.Kept:

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/drawbridge-dr/drawbridge/client"
 	"github.com/drawbridge-dr/drawbridge/client/record"
 	"github.com/drawbridge-dr/drawbridge/cmd/internal/operator"
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
@@ -55,7 +56,11 @@ func TestFencesOfASiteThatWasLeftAreNotCalledLost(t *testing.T) {
 	}{
 		"the old primary's": {"east", []recordCopy{stale, west}, "east is not active", "unfence"},
 		"the active site's": {"west", []recordCopy{stale, west}, "`drctl unfence orders` lifts it", "not active"},
-		"no record answers": {"east", []recordCopy{{Site: "west", Error: "no answer"}}, "`drctl unfence orders` lifts it", "not active"},
+		"no record answers": {"east", []recordCopy{{Site: "west", Error: "no answer"}}, "cannot be told from here: the Consul of west", "lifts it"},
+		"the stale answers": {"east", []recordCopy{stale, {Site: "west", Error: "no answer"}}, "cannot be told from here: the Consul of west", "lifts it"},
+		"the newer answers": {"east", []recordCopy{{Site: "east", Error: "no answer"}, west}, "east is not active", "unfence"},
+		"no record is made": {"east", []recordCopy{{Site: "west", err: client.ErrNoRecord}}, "`drctl unfence orders` lifts it", "cannot be told"},
+		"split":             {"east", []recordCopy{stale, {Site: "west", Record: &record.Record{Epoch: 1, OpID: "failover-2", Active: []string{"west"}}}}, "cannot be told from here: the copies", "lifts it"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			st := pairStatus{Copies: c.copies, Fences: []siteFences{{Engine: "west", Fences: []fenceLine{{Fence: api.Fence{Site: c.site, OperationID: "failover-1"}, Lost: true}}}}}

@@ -144,6 +144,8 @@ func fenceTable(w io.Writer, sites []siteFences) {
 		for _, f := range site.Fences {
 			state := "open"
 			switch {
+			case f.Lost && f.Unsure != "":
+				state = "lost?"
 			case f.Lost:
 				state = "lost"
 			case f.Kept:
