@@ -161,3 +161,14 @@ func (s *story) writable(ctx workflow.Context, site runbook.Site, topics []strin
 		return fmt.Sprintf("%s at offset %d in %d ms", got.Topic, got.Offset, got.Millis), err
 	})
 }
+
+// own passes the group offsets at a site to the engine there, which mirrors over l.
+func (s *story) own(ctx workflow.Context, name string, site runbook.Site, l runbook.Link) error {
+	return s.do(ctx, name, func(ctx workflow.Context) (string, error) {
+		got, err := run(with(ctx, kindLong, "group offsets at "+site.Name), steps.OwnGroups, LinkGroupsInput{Call: s.call(name), Site: site, Link: l, Groups: s.plan.GroupNames()})
+		for _, p := range got.Problems {
+			s.find("group offsets at %s: %s", site.Name, p)
+		}
+		return fmt.Sprintf("%d offsets", len(got.Groups)), err
+	})
+}

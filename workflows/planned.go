@@ -307,16 +307,6 @@ func (m *plannedMove) own(ctx workflow.Context) error {
 	return m.story.own(ctx, "own groups", m.source, m.reverse)
 }
 
-func (s *story) own(ctx workflow.Context, name string, site runbook.Site, l runbook.Link) error {
-	return s.do(ctx, name, func(ctx workflow.Context) (string, error) {
-		got, err := run(with(ctx, kindLong, "group offsets at "+site.Name), steps.OwnGroups, LinkGroupsInput{Call: s.call(name), Site: site, Link: l, Groups: s.plan.GroupNames()})
-		for _, p := range got.Problems {
-			s.find("group offsets at %s: %s", site.Name, p)
-		}
-		return fmt.Sprintf("%d offsets", len(got.Groups)), err
-	})
-}
-
 func (m *plannedMove) prove(ctx workflow.Context) error {
 	return m.writable(ctx, m.destination, m.topics)
 }
