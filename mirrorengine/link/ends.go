@@ -83,7 +83,7 @@ func (m *Manager) placeEnded(ctx context.Context, parts []*partition, fenced boo
 	for _, p := range parts {
 		err := unled[p.dst]
 		if err == nil {
-			err = p.loadMap()
+			err = p.readMap()
 		}
 		if err == nil {
 			err = p.sameTopic(ctx)

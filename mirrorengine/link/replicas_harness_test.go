@@ -2,8 +2,10 @@ package link
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,6 +20,7 @@ type crew struct {
 	mu   sync.Mutex // guards all
 	all  map[string]*Manager
 	stop map[string]func()
+	deaf atomic.Bool // no replica tells another where its partitions stand
 }
 
 // peer is a replica as another one sees it.
@@ -50,6 +53,9 @@ func (p peer) PutShard(ctx context.Context, shard int32, put api.ShardPut) (api.
 
 func (p peer) ReplicaPartitions(ctx context.Context) (api.ReplicaPartitions, error) {
 	m, err := p.manager()
+	if err == nil && p.c.deaf.Load() {
+		err = errors.New("no answer")
+	}
 	if err != nil {
 		return api.ReplicaPartitions{}, err
 	}

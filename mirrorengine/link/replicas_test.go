@@ -1,6 +1,7 @@
 package link
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -71,12 +72,20 @@ func TestEachReplicaEndsItsPartOfAFailover(t *testing.T) {
 }
 
 // The replica that has a part of a mirror dies before it has ended it: who takes
-// its shards over does.
+// its shards over does, by what that one wrote of its map, not by what it had heard.
 func TestTheHeirOfADeadReplicaEndsItsPart(t *testing.T) {
 	t.Parallel()
 	src, c, m := sharedMirror(t, nil)
 	src.many(t, "orders", spreadOver, 0, 30)
 	awaitLagZero(t, m, src, "orders")
+	c.deaf.Store(true)
+	tx := newClient(t, src.ListenAddrs(), kgo.TransactionalID("hole"))
+	for p := range int32(spreadOver) {
+		begin(t, tx, "orders", p, "no", "not this") // a hole, and a new segment behind it
+		end(t, tx, false)
+	}
+	src.many(t, "orders", spreadOver, 30, 5)
+	c.same(t, "orders", spreadOver, 35)
 	other := c.name(func(r *Manager) bool { return r != m })
 	l := linkOf(t, c.all[other])
 	l.ending.Lock() // it does not come to it
@@ -93,9 +102,29 @@ func TestTheHeirOfADeadReplicaEndsItsPart(t *testing.T) {
 	if got, _ := m.Mirror(t.Context(), "l", "orders", false); got.MirrorStatus != status.PendingStopped.String() {
 		t.Fatalf("the mirror is %s without the other replica's part", got.MirrorStatus)
 	}
-	go l.ending.Unlock()
-	c.leave(other)
+	left := make(chan struct{})
+	go func() {
+		defer close(left)
+		c.leave(other)
+	}()
+	eventually(t, "the other replica is told to stop", func() error {
+		if l.mgr.run.Err() == nil {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	l.ending.Unlock()
+	<-left
 	awaitStatus(t, m, "orders", status.Stopped)
+	segs, err := m.Segments(t.Context(), "l", "orders")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range segs.Partitions {
+		if want := src.end(t, "orders", p.Partition); p.SourceStop != want {
+			t.Errorf("partition %d stopped at %d, the mirror holds the source up to %d", p.Partition, p.SourceStop, want)
+		}
+	}
 }
 
 func TestANewLeaderTakesUpWhatTheFormerOneBegan(t *testing.T) {

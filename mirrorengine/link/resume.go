@@ -201,13 +201,23 @@ func (p *partition) sameTopic(ctx context.Context) error {
 	return nil
 }
 
-// loadMap reads the segments from the state topic's memory, once.
+// loadMap is readMap, once in a life (launch).
 func (p *partition) loadMap() error {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.omap != nil {
+	loaded := p.omap != nil
+	p.mu.Unlock()
+	if loaded {
 		return nil
 	}
+	return p.readMap()
+}
+
+// readMap reads the segments from the state topic's memory, which has all that
+// owners of the shard wrote if this replica owns it. What is here may be older: what
+// was heard of another replica, or known before that one had the partition.
+func (p *partition) readMap() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	segs, err := loadSegments(p.mirror.link.mgr.store, p.mirror.topicID(), p.n)
 	if err != nil {
 		return err
