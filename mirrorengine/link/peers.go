@@ -218,6 +218,9 @@ func (p *partition) believe(f api.ReplicaPartition) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.mirror.link.mgr.store.Owned(p.shard) {
+		return // taken over since that was asked; who starts or ends it here takes mu after it is owned
+	}
 	now := time.Now()
 	p.stalled = f.Stalled
 	if hw := max(f.HighWatermark, p.lag.highWatermark()); f.HighWatermark >= 0 {

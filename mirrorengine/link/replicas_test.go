@@ -228,3 +228,16 @@ func TestAnHeirDoesNotTakeWhatItHeardForWhatItRead(t *testing.T) {
 	awaitLagZero(t, m, src, "orders")
 	c.same(t, "orders", spreadOver, 5)
 }
+
+// An answer of the owner before may come when this replica has taken over already.
+func TestNothingHeardCountsOfAPartitionThatRunsHere(t *testing.T) {
+	t.Parallel()
+	_, _, m, _ := orders{records: 10}.mirror(t)
+	p := mirrorOf(t, m, "orders").parts()[0]
+	p.believe(api.ReplicaPartition{Known: true, Source: 3, Dest: 3, Segments: 1, HighWatermark: 3, Stalled: "there"})
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.pos.source != 10 || p.pos.heard || p.stalled != "" {
+		t.Errorf("%+v %q", p.pos, p.stalled)
+	}
+}
