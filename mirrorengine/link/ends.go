@@ -16,8 +16,9 @@ import (
 // together: requests grow with brokers, shards and bytes, not with topics.
 
 // settleWait bounds how long mirrors that end wait together for log ends that the
-// destination's replicas have not reached. Those that have not by then are ended by
-// a later try, so that one partition does not hold up the others.
+// destination's replicas have not reached, and for tails that others wrote much into.
+// Those that are not read by then are ended by a later try, so that one partition does
+// not hold up the others.
 const settleWait = 5 * time.Second
 
 // endWait bounds how long an end that was asked for waits for those under way.
@@ -121,6 +122,9 @@ func (m *Manager) placeEnded(ctx context.Context, parts []*partition, fenced boo
 // readSettled is readTails with a wait for log ends that do not stand still yet.
 func (m *Manager) readSettled(ctx context.Context, readers []*tailReader, bad map[*partition]error) map[*tailReader]tail {
 	out := map[*tailReader]tail{}
+	for _, r := range readers {
+		r.until = time.Now().Add(settleWait)
+	}
 	for late := time.After(settleWait); len(readers) > 0; {
 		tails, errs := m.readTails(ctx, readers)
 		var waiting []*tailReader

@@ -46,6 +46,8 @@ type partition struct {
 	failure *failure // why it does not run any more
 	// suspect: the destination's log end was seen beyond ours; the owner checks.
 	suspect bool
+	// passed is how far the tail was read back while the mirror ends (tails_walk.go).
+	passed passed
 
 	// refused counts out-of-order answers in a row without progress.
 	refused int

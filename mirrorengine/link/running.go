@@ -50,7 +50,7 @@ func (m *MirrorTopic) launch(ctx context.Context, p *partition) {
 	l := life{cancel, make(chan struct{})}
 	m.live[p] = l
 	p.mu.Lock()
-	p.omap, p.failure, p.stop = nil, nil, nil // another replica may have gone on meanwhile
+	p.omap, p.failure, p.stop, p.passed = nil, nil, nil, passed{} // another replica may have gone on meanwhile
 	p.mu.Unlock()
 	m.running.Go(func() {
 		defer close(l.done)
@@ -97,7 +97,7 @@ func (m *MirrorTopic) release(shard int32) {
 func (p *partition) outdate() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.pos.heard = true
+	p.pos.heard, p.passed = true, passed{}
 }
 
 // halt stops the partitions and waits for what they have under way.

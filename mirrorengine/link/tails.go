@@ -42,6 +42,7 @@ type tailReader struct {
 	first    int64 // before it nothing can be ours
 	at       int64 // what lies before it is to be read
 	limit    int32 // bytes asked for
+	tailWalk
 }
 
 // What one Fetch of tails may bring, of all partitions and, at first, of each. A
@@ -50,12 +51,13 @@ type tailReader struct {
 const (
 	tailBytes      = 16 << 20
 	tailBytesFirst = 64 << 10
+	tailBytesWalk  = 4 << 20 // of one that reads blocks (tails_walk.go)
 )
 
 // tailReader begins to read a partition's tail; its map is loaded.
 func (p *partition) tailReader(tolerant bool) *tailReader {
 	own, first := p.ownership()
-	return &tailReader{p: p, tolerant: tolerant, own: own, first: first, limit: tailBytesFirst}
+	return &tailReader{p: p, tolerant: tolerant, own: own, first: first, limit: tailBytesFirst, tailWalk: tailWalk{step: 1}}
 }
 
 // readTails reads tails once: each has a result or an error, *unsettled where its
@@ -80,7 +82,7 @@ func (m *Manager) readTails(ctx context.Context, readers []*tailReader) (map[*ta
 		}
 		r.at = end
 		r.t = tail{end: end, start: starts[r.p.dst], epoch: -1, markerID: -1}
-		if r.done() {
+		if r.goOn(); r.done() {
 			out[r] = r.t
 		} else {
 			open = append(open, r)
@@ -96,18 +98,26 @@ func (m *Manager) readTails(ctx context.Context, readers []*tailReader) (map[*ta
 				out[r] = r.t
 			}
 		}
-		var rest []*tailReader // in their order: who got nothing is first next time
+		var rest, walking []*tailReader // in their order: who got nothing is first next time
 		for _, r := range open {
-			if _, done := out[r]; !done && bad[r] == nil {
+			switch _, done := out[r]; {
+			case done || bad[r] != nil:
+			case r.step == 1:
 				rest = append(rest, r)
+			case r.late():
+				bad[r] = r.unread()
+			default:
+				walking = append(walking, r)
 			}
 		}
-		open = rest
+		open = append(rest, walking...)
 	}
 	return out, bad
 }
 
-// settledEnds are the true log ends where the high watermark has reached them.
+// settledEnds are the true log ends where the high watermark has reached them. Where
+// others may write the log need not stand still: what comes behind our fence is theirs,
+// and before it such a tail only tells by which stamp to fence.
 func (m *Manager) settledEnds(ctx context.Context, readers []*tailReader, bad map[*tailReader]error) map[*tailReader]int64 {
 	tps := make([]topicPartition, len(readers))
 	for i, r := range readers {
@@ -130,7 +140,7 @@ func (m *Manager) settledEnds(ctx context.Context, readers []*tailReader, bad ma
 			bad[r] = errs[tp]
 		case mutant == "resume-at-high-watermark":
 			out[r] = hw
-		case end == again && hw >= end:
+		case hw >= end && (end == again || r.tolerant):
 			out[r] = end
 		default:
 			bad[r] = &unsettled{hw, again}
@@ -142,42 +152,16 @@ func (m *Manager) settledEnds(ctx context.Context, readers []*tailReader, bad ma
 // done: nothing of ours can lie before what was read.
 func (r *tailReader) done() bool { return r.at <= max(r.t.start, r.first) }
 
-// back is what a Fetch brought for one tail: the batch that ends at or behind the
-// offset before at, or none because there is none, or because it was left out for
-// want of room.
+// back is what a Fetch brought for one tail: the batches from the one on that holds the
+// offset asked for or is the next behind it; none because there is none, or because they
+// were left out for want of room.
 type back struct {
-	batch   batch.Batch
-	found   bool
+	batches []batch.Batch
 	crowded bool
 	err     error
 }
 
-// take goes back over a batch and tells whether the tail is read.
-func (r *tailReader) take(res back) (bool, error) {
-	b := res.batch
-	switch {
-	case res.err != nil:
-		return false, res.err
-	case res.crowded:
-		r.limit = min(r.limit*16, tailBytes)
-		return false, nil
-	case !res.found, b.LastOffset() < r.first:
-		return true, nil
-	case b.IsControl():
-		if r.own[b.ProducerID()] && b.ProducerEpoch() >= r.t.epoch {
-			r.t.epoch, r.t.markerID = b.ProducerEpoch(), b.ProducerID()
-		}
-	case r.own[b.ProducerID()]:
-		r.t.last, r.t.ours = b, true
-		return true, nil
-	case !r.tolerant:
-		return false, r.p.foreign(b.BaseOffset(), r.t.end)
-	}
-	r.at = b.BaseOffset()
-	return r.done(), nil
-}
-
-// fetchBack reads, for each tail, the batch before what was read: one Fetch per
+// fetchBack reads, for each tail, what stands before what was read: one Fetch per
 // broker.
 func (m *Manager) fetchBack(ctx context.Context, tails []*tailReader) map[*tailReader]back {
 	tps := make([]topicPartition, len(tails))
@@ -188,7 +172,7 @@ func (m *Manager) fetchBack(ctx context.Context, tails []*tailReader) map[*tailR
 	}
 	out := map[*tailReader]back{}
 	fail := func(r *tailReader, err error) {
-		out[r] = back{err: fmt.Errorf("read back %s partition %d at %d: %w", r.p.dst.topic, r.p.n, r.at-1, err)}
+		out[r] = back{err: fmt.Errorf("read back %s partition %d at %d: %w", r.p.dst.topic, r.p.n, r.from(), err)}
 	}
 	by, errs := m.local.leaders(ctx, tps)
 	for tp, err := range errs {
@@ -208,13 +192,15 @@ func (m *Manager) fetchBack(ctx context.Context, tails []*tailReader) map[*tailR
 				out[r] = back{crowded: true}
 			case got.ErrorCode != 0:
 				fail(r, kerr.ErrorForCode(got.ErrorCode))
+			case got.HighWatermark < r.t.end:
+				fail(r, &unsettled{got.HighWatermark, r.t.end}) // a new leader, that does not show all yet
 			default:
-				b, found, err := lastBatch(got.RecordBatches, r.at-1)
+				batches, err := batchesFrom(got.RecordBatches, r.from())
 				if err != nil {
 					fail(r, err)
 					continue
 				}
-				out[r] = back{batch: b, found: found, crowded: !found && i > 0}
+				out[r] = back{batches: batches, crowded: len(batches) == 0 && i > 0}
 			}
 		}
 	}
@@ -235,7 +221,7 @@ func (m *Manager) fetchTails(ctx context.Context, broker int32, tps []topicParti
 		for _, n := range nums {
 			tail := tails[topicPartition{topic, n}]
 			rp := kmsg.NewFetchRequestTopicPartition()
-			rp.Partition, rp.FetchOffset, rp.PartitionMaxBytes, rp.CurrentLeaderEpoch = n, tail.at-1, tail.limit, -1
+			rp.Partition, rp.FetchOffset, rp.PartitionMaxBytes, rp.CurrentLeaderEpoch = n, tail.from(), tail.limit, -1
 			rt.Partitions = append(rt.Partitions, rp)
 		}
 		req.Topics = append(req.Topics, rt)
@@ -260,18 +246,14 @@ func (m *Manager) fetchTails(ctx context.Context, broker int32, tps []topicParti
 	return out, nil
 }
 
-// lastBatch finds the batch that holds an offset, or the next one behind it.
-func lastBatch(records []byte, offset int64) (batch.Batch, bool, error) {
+// batchesFrom are the batches from the one on that holds an offset, or is the next
+// behind it.
+func batchesFrom(records []byte, offset int64) ([]batch.Batch, error) {
 	batches, err := batch.Split(records)
-	if err != nil {
-		return batch.Batch{}, false, err
+	for len(batches) > 0 && batches[0].LastOffset() < offset {
+		batches = batches[1:]
 	}
-	for _, b := range batches {
-		if b.LastOffset() >= offset {
-			return b, true, nil
-		}
-	}
-	return batch.Batch{}, false, nil
+	return batches, err
 }
 
 // tailOf reads the tail of a partition that is to be mirrored.
