@@ -216,6 +216,7 @@ func (p *partition) believe(f api.ReplicaPartition) {
 	if f.Known {
 		m = p.mapOf(f)
 	}
+	answers := p.mirror.link.reachable()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.mirror.link.mgr.store.Owned(p.shard) {
@@ -223,8 +224,9 @@ func (p *partition) believe(f api.ReplicaPartition) {
 	}
 	now := time.Now()
 	p.stalled = f.Stalled
-	if hw := max(f.HighWatermark, p.lag.highWatermark()); f.HighWatermark >= 0 {
-		p.lag.sample(now, hw)
+	// Of a source that is silent the same again says nothing of now (tips).
+	if hw := p.lag.highWatermark(); f.HighWatermark > hw || f.HighWatermark >= 0 && answers {
+		p.lag.sample(now, max(f.HighWatermark, hw))
 	}
 	if m == nil || p.stop != nil {
 		return

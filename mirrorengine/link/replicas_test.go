@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -182,6 +183,35 @@ func TestTheLeaderTranslatesGroupsOnPartitionsThatRunElsewhere(t *testing.T) {
 		c.site.expectCommit(t, "app", "orders", p, 8)
 	}
 	c.same(t, "orders", spreadOver, 10)
+}
+
+// What another replica last heard of a source that is silent says nothing of now: the
+// mirror would count as one that holds all, and deletions that it missed as seen.
+func TestTheTipOfAPartitionThatRunsElsewhereStandsWhileTheSourceIsSilent(t *testing.T) {
+	t.Parallel()
+	src, c, m := sharedMirror(t, nil)
+	c.spread(t, "orders", spreadOver)
+	src.many(t, "orders", spreadOver, 0, 10)
+	awaitLagZero(t, m, src, "orders")
+	src.Close()
+	l := linkOf(t, m)
+	eventually(t, "the source counts as silent", func() error {
+		if l.reachable() {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	silent := time.Now()
+	for range 3 {
+		m.askPeers(t.Context())
+	}
+	for _, p := range mirrorOf(t, m, "orders").parts() {
+		p.mu.Lock()
+		if tip := p.tipNow(); !m.store.Owned(p.shard) && tip.After(silent) {
+			t.Errorf("partition %d is said to have held all %s after the source fell silent", p.n, tip.Sub(silent))
+		}
+		p.mu.Unlock()
+	}
 }
 
 // A fault that another replica meets fails the mirror, and stops it everywhere.
