@@ -70,6 +70,11 @@ func (f sourceFacts) horizon() time.Duration {
 	return min(f.retention, f.deleteRetention)
 }
 
+// tombstonesGone: one that was written that long ago may be.
+func (f sourceFacts) tombstonesGone(ago time.Duration) bool {
+	return f.compacted && f.deleteRetention >= 0 && ago > f.deleteRetention
+}
+
 func (m *MirrorTopic) learn(f sourceFacts) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -138,16 +143,22 @@ func (c chunk) hole(position int64) bool {
 }
 
 // tombstonesKept fails a compacted mirror that meets a hole when its tip is
-// older than the source keeps tombstones.
+// older than the source keeps tombstones. Only the leader looks at partitions that are
+// idle and at the configs (keepRetention, keepConfigs): what it has recorded counts too,
+// and the source is asked before the mirror fails.
 func (p *partition) tombstonesKept(ctx context.Context, c chunk, position int64) error {
+	recorded := earlier(p.mirror.record().TipAt, time.Now())
 	p.mu.Lock()
 	tip := p.tipNow()
 	p.mu.Unlock()
+	if recorded.After(tip) {
+		tip = recorded
+	}
 	if tip.IsZero() || !c.hole(position) {
 		return nil
 	}
 	f := p.mirror.sourceFacts()
-	if !f.known {
+	if !f.known || f.tombstonesGone(time.Since(tip)) {
 		configs, errs, err := p.mirror.link.src.topicConfigs(ctx, []string{p.src.topic})
 		if err == nil {
 			err = errs[p.src.topic]
@@ -158,7 +169,7 @@ func (p *partition) tombstonesKept(ctx context.Context, c chunk, position int64)
 		f = factsOf(configs[p.src.topic])
 		p.mirror.learn(f)
 	}
-	if behind := time.Since(tip); f.compacted && f.deleteRetention >= 0 && behind > f.deleteRetention {
+	if behind := time.Since(tip); f.tombstonesGone(behind) {
 		return &failure{api.MirrorErrorIllegalState, fmt.Sprintf(
 			"source %s partition %d is compacted and keeps tombstones for %s (delete.retention.ms), the mirror has not held all of it for %s: deletions may be gone unseen, and keys that were deleted would live on in the mirror; raise delete.retention.ms at the source, then delete the topic and create the mirror again, or fail it over as it is",
 			p.src.topic, p.n, f.deleteRetention, behind.Round(time.Second))}
