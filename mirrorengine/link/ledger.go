@@ -181,7 +181,8 @@ func (l *Link) openLedgers(ctx context.Context, mirrors map[*MirrorTopic]error) 
 }
 
 // openLedger begins each partition's record anew: nothing is computed or decided of an
-// end before it is STOPPED, so that what stands there is of an earlier one.
+// end before it is STOPPED, so that what stands there is of an earlier one, or of a try of
+// this one that a crash broke off, which may have seen more of the source.
 func (l *Link) openLedger(m *MirrorTopic) ([]state.Entry, error) {
 	rec := m.record()
 	failover := rec.Intent == string(api.VerbFailover)
@@ -205,6 +206,13 @@ func (l *Link) openLedger(m *MirrorTopic) ([]state.Entry, error) {
 			r.addGaps(gaps)
 		}
 		if failover {
+			var was ledgerRecord
+			if _, err := l.mgr.store.Get(r.key(rec.Link), &was); err != nil {
+				return nil, err
+			}
+			if was.opened(*stop) {
+				hw = max(hw, was.Entry.To)
+			}
 			r.Entry = api.LedgerEntry{
 				Topic: rec.Topic, SourceTopic: rec.SourceTopic, Partition: p.n, From: stop.SourceStop, To: max(hw, stop.SourceStop),
 				Unrecoverable: r.lost(), Gaps: r.gaps(), Decision: api.LedgerUndecided, AppendedFrom: -1, AppendedTo: -1,
@@ -216,6 +224,11 @@ func (l *Link) openLedger(m *MirrorTopic) ([]state.Entry, error) {
 		}
 	}
 	return slices.Collect(maps.Values(entries)), nil
+}
+
+// opened: it is of the end at that stop, and nothing was computed or decided.
+func (r ledgerRecord) opened(at stopRecord) bool {
+	return r.ComputedAt.IsZero() && r.Entry.Decision == api.LedgerUndecided && r.Entry.From == at.SourceStop
 }
 
 // withoutLedger are the writes that take a mirror's records out of the ledger.

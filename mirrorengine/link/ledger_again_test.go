@@ -96,3 +96,42 @@ func TestTheEndOfAMirrorReplacesWhatItsLedgerSaid(t *testing.T) {
 		})
 	}
 }
+
+// An engine dies before it has recorded the end: the next try knows nothing of the
+// source's log any more, if that does not answer, but what the first one wrote.
+func TestAnEndThatIsTriedAgainKeepsWhatWasSeenOfTheSource(t *testing.T) {
+	t.Parallel()
+	src, dst, m, stop := orders{records: 10}.mirror(t)
+	mt := mirrorOf(t, m, "orders")
+	mt.halt()
+	src.produce(t, "orders", 0, 10, 5)
+	p := mt.parts()[0]
+	p.mu.Lock()
+	p.lag.sample(time.Now(), 15)
+	p.mu.Unlock()
+	alter(t, m, api.VerbFailover, "orders")
+	awaitStatus(t, m, "orders", status.Stopped)
+	seen := func() (from, to int64) {
+		got, err := m.Ledger(t.Context(), "l")
+		if err != nil || len(got.Entries) != 1 {
+			t.Fatalf("%+v %v", got, err)
+		}
+		return got.Entries[0].From, got.Entries[0].To
+	}
+	if from, to := seen(); from != 10 || to != 15 {
+		t.Fatalf("from %d to %d", from, to)
+	}
+	unrecorded := func(r *mirrorRecord) {
+		r.Status, r.Intent, r.Fenced = status.PendingStopped.String(), string(api.VerbFailover), true
+	}
+	if err := mt.edit(t.Context(), unrecorded); err != nil {
+		t.Fatal(err)
+	}
+	src.Close()
+	stop()
+	m, _ = newEngine(t, dst)
+	awaitStatus(t, m, "orders", status.Stopped)
+	if from, to := seen(); from != 10 || to != 15 {
+		t.Errorf("from %d to %d, 15 was seen", from, to)
+	}
+}
