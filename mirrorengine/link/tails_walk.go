@@ -62,10 +62,10 @@ func (r *tailReader) take(res back) (bool, error) {
 	}
 	r.markers(seen)
 	switch {
-	case r.t.ours:
-		r.at = r.t.last.LastOffset() + 1
 	case foreign >= 0 && !r.tolerant:
 		return false, r.p.foreign(foreign, r.t.end)
+	case r.t.ours:
+		r.at = r.t.last.LastOffset() + 1
 	default:
 		r.at = low
 	}

@@ -99,6 +99,25 @@ func TestAReaderOfATailStepsOverAHole(t *testing.T) {
 	}
 }
 
+// Where the mirror is to go on, data of others behind ours fail it, also where both come in one block.
+func TestForeignDataInTheBlockOfOurLastBatchIsSeen(t *testing.T) {
+	l := &walkedLog{}
+	l.add(t, ourID, 0, 5, false)
+	l.add(t, othersID, 0, 1, false)
+	l.end = 40 // what stood there is gone: blocks are read
+	l.add(t, ourID, 1, 1, true)
+	r := l.begin(&partition{mirror: &MirrorTopic{}}, false)
+	for n := 0; ; n++ {
+		done, err := r.take(l.fetch(r.from(), r.limit))
+		switch {
+		case done, n > 20:
+			t.Fatalf("read as if nobody else had written: %+v", r.t)
+		case err != nil:
+			return
+		}
+	}
+}
+
 // Whatever stands behind our last batch, and however often its reading is broken off,
 // it is found, with the epoch of our markers behind it.
 func TestATailIsReadAlikeInBlocksAndOneByOne(t *testing.T) {
