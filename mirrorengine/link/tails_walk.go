@@ -107,5 +107,5 @@ func (r *tailReader) goOn() {
 func (r *tailReader) late() bool { return !r.until.IsZero() && time.Now().After(r.until) }
 
 func (r *tailReader) unread() error {
-	return fmt.Errorf("%s partition %d: what others wrote into the mirror, or a cleaner left of it, is being read back for our last batch: from offset %d to %d so far, a later try goes on there", r.p.dst.topic, r.p.n, r.t.end, r.at)
+	return fmt.Errorf("what others wrote into the mirror, or a cleaner left of it, is being read back for our last batch: from offset %d to %d so far, a later try goes on there", r.t.end, r.at)
 }
