@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -51,8 +52,11 @@ type partition struct {
 
 	// refused counts out-of-order answers in a row without progress.
 	refused int
-	// stale: segments stand in the map that only a fence may remove.
+	// stale: segments stand in the map that only a fence may remove, or would have to
+	// stand there where a batch without them may land still.
 	stale bool
+	// unsure is behind the last batch that was sent and got no answer of the broker.
+	unsure int64
 	// merge bounds what small batches are merged to; nothing is merged without.
 	merge batch.Limits
 	// gapTo is behind a range that the source's retention took unmirrored.
@@ -249,7 +253,7 @@ func (p *partition) advance(pos position) {
 // they are on their way to the broker, and are then the same batches. So these
 // segments stay as long as the source says the same again. If it does not (it was
 // compacted or cut meanwhile) they go only behind a fence, which keeps out what
-// they were for.
+// they were for. Nor does a segment come where a batch that needed none may land still.
 func (p *partition) openSegments(ctx context.Context, segs []offsetmap.Segment, end int64) error {
 	p.mu.Lock()
 	var ahead []offsetmap.Segment
@@ -266,9 +270,10 @@ func (p *partition) openSegments(ctx context.Context, segs []offsetmap.Segment, 
 		same++
 	}
 	segs = segs[same:]
-	if same < due || len(segs) > 0 && due < len(ahead) {
+	if same < due || len(segs) > 0 && (due < len(ahead) || segs[0].DestStart < p.unsure) {
 		p.stale = true
-		return fmt.Errorf("%s partition %d: the source's records from %d on are not those that an earlier try was about to send: a fence comes first", p.dst.topic, p.n, ahead[same].SourceStart)
+		other := append(slices.Clone(ahead), segs...)[same]
+		return fmt.Errorf("%s partition %d: the source's records from %d on are not those that an earlier try was about to send: a fence comes first", p.dst.topic, p.n, other.SourceStart)
 	}
 	replaced := false // the last segment: nothing was mirrored by it
 	if len(segs) > 0 {

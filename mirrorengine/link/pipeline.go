@@ -5,6 +5,8 @@ import (
 	"errors"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/batch"
 )
 
@@ -110,6 +112,9 @@ func (l *pipeline) answered(r produced) error {
 	l.way = l.way[1:]
 	l.size -= len(u.out.Bytes)
 	l.p.underWay.Add(-int64(len(u.out.Bytes)))
+	if said := new(kerr.Error); r.err != nil && !errors.Is(r.err, errGivenUp) && !errors.As(r.err, &said) {
+		l.p.unsure = max(l.p.unsure, u.after.dest) // it may land still
+	}
 	switch {
 	case l.err != nil:
 	case errors.Is(r.err, errGivenUp): // by drain; nothing was wrong with it

@@ -333,7 +333,7 @@ func (p *partition) restartSequence(ctx context.Context, pos position) error {
 		if err := p.place(ctx, true); err != nil {
 			return err
 		}
-		p.stale = false
+		p.stale, p.unsure = false, 0
 		return nil
 	}
 	if err != nil {
@@ -343,7 +343,7 @@ func (p *partition) restartSequence(ctx context.Context, pos position) error {
 	if err := p.place(ctx, false); err != nil {
 		return err
 	}
-	p.stale = false
+	p.stale, p.unsure = false, 0
 	if pos.stamp.ProducerEpoch+1 < epochLimit {
 		return nil
 	}
