@@ -175,8 +175,10 @@ func leaves(cmd *cobra.Command) []*cobra.Command {
 }
 
 func TestACommandLineThatDoesNotExistIsFoundOut(t *testing.T) {
-	for _, line := range []string{"drctl fialover orders", "drctl failover orders --dryrun", "drctl link frobnicate", "drctl approve orders payments", "drctl --plain",
-		"drctl approve orders --override unproven-fence", "drctl abort orders", "drctl into-failover orders", "drctl failover orders --break-glass"} {
+	for _, line := range []string{
+		"drctl fialover orders", "drctl failover orders --dryrun", "drctl link frobnicate", "drctl approve orders payments", "drctl --plain",
+		"drctl approve orders --override unproven-fence", "drctl abort orders", "drctl into-failover orders", "drctl failover orders --break-glass",
+	} {
 		if _, fault := parses(line); fault == "" {
 			t.Errorf("%s is taken for a command", line)
 		}

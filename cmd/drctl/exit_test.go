@@ -52,12 +52,16 @@ func TestARunThatEndedEarlyIsNotDone(t *testing.T) {
 		"done": {workflows.Result{Outcome: runbook.Done}, codeOK, []string{"done"}, "undone"},
 		"owed": {workflows.Result{Outcome: runbook.Partly}, codeOK, []string{"partly: done"}, "undone"},
 		"denied, all undone": {
-			workflows.Result{Outcome: runbook.NoChange, Report: runbook.Report{Error: "denied by bob", Undone: "everything was undone: no change"}}, codeNoChange,
-			[]string{"no change", "denied by bob", "everything was undone"}, "partly",
+			workflows.Result{Outcome: runbook.NoChange, Report: runbook.Report{Error: "denied by bob", Undone: "everything was undone: no change"}},
+			codeNoChange,
+			[]string{"no change", "denied by bob", "everything was undone"},
+			"partly",
 		},
 		"denied, rebuilt": {
-			workflows.Result{Outcome: runbook.Partly, Report: runbook.Report{Error: "denied by bob", Undone: "not all undone"}}, codeFailed,
-			[]string{"partly: ended before it was done", "denied by bob", "not all undone"}, "partly: done",
+			workflows.Result{Outcome: runbook.Partly, Report: runbook.Report{Error: "denied by bob", Undone: "not all undone"}},
+			codeFailed,
+			[]string{"partly: ended before it was done", "denied by bob", "not all undone"},
+			"partly: done",
 		},
 	} {
 		var out, problems bytes.Buffer
