@@ -163,7 +163,7 @@ func (a *Activities) EndTransactions(ctx context.Context, in workflows.EndTransa
 	mine := views(open)
 	if !done {
 		known = merged(earlier, mine)
-		if activity.IsActivity(ctx) { // not at the next beat: this attempt may have failed by then
+		if activity.IsActivity(ctx) { // not at the next beat: this attempt may have failed by then. Of one that is killed the SDK may have kept it back for some 8 s
 			activity.RecordHeartbeat(ctx, &seen)
 		}
 		if err := k.end(ctx, open); err != nil {

@@ -36,6 +36,9 @@ func Drill(ctx workflow.Context, in DrillInput) (Result, error) {
 	}
 	if err != nil {
 		d.alert(ctx, "failed", err, true)
+		if d.report.Outcome == runbook.Partly { // the pair is not where it was
+			return res, ending(err, d.report)
+		}
 		return res, failure(err)
 	}
 	d.calm(ctx)
@@ -318,7 +321,7 @@ func (d *drill) child(ctx workflow.Context, name, id string, in any) (res Result
 	case temporal.IsWorkflowExecutionAlreadyStartedError(err):
 		return res, refuse(ErrPairBusy, "an operation is running on pair %s (workflow %s): drctl status %s", d.plan.Pair, id, d.plan.Pair)
 	case errors.As(err, &app):
-		return res, refuse(ErrorType(err), "%s", app.Message())
+		return res, refuse(ErrorType(err), "%s: %s", op, app.Message()) // what was undone is that, not the drill
 	case temporal.IsCanceledError(err):
 		return res, refuse(ErrAborted, "cancelled in Temporal")
 	case err != nil:

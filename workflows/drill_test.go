@@ -1,12 +1,14 @@
 package workflows
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"strings"
 	"testing"
 	"time"
 
+	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
 
 	"github.com/drawbridge-dr/drawbridge/client/record"
@@ -436,6 +438,11 @@ func TestAFullDrillThatIsNotApprovedOrStaysAwayIsAFailedRun(t *testing.T) {
 	err := s.env.GetWorkflowError()
 	if err == nil || !strings.Contains(err.Error(), "the pair stays at west") || !strings.Contains(err.Error(), "drctl switchover orders --to east") {
 		t.Fatalf("got %v", err)
+	}
+	var app *temporal.ApplicationError
+	var end Ending
+	if !errors.As(err, &app) || app.Details(&end) != nil || end.Outcome != runbook.Partly {
+		t.Errorf("nothing tells drctl that the pair is not where it was: %+v of %v", end, err)
 	}
 	if w.report.Outcome != runbook.Partly || w.report.Active[0] != away || !w.notes[len(w.notes)-1].Page {
 		t.Errorf("%+v", w.report)

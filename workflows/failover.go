@@ -49,7 +49,7 @@ type failover struct {
 	down           bool // nobody reaches the lost site
 	level          runbook.FenceLine
 	frozen         bool                  // by the planned move that was turned into this
-	unended        []runbook.TopicResult // mirrors of a wave that its last look did not find STOPPED
+	unended        []runbook.TopicResult // mirrors of a wave that its last try did not find STOPPED
 	left           []runbook.TopicResult // those of all waves: they stay read-only
 }
 
@@ -283,6 +283,10 @@ func (f *failover) waves(ctx workflow.Context) error {
 }
 
 func (f *failover) wave(ctx workflow.Context, name string, topics []string) (string, error) {
+	f.unended = nil
+	for _, t := range topics {
+		f.unended = append(f.unended, runbook.TopicResult{Topic: t, Error: notSeen})
+	}
 	in := MirrorsInput{Call: f.call(name), Site: f.survivor, Link: f.link, Topics: topics}
 	got, err := run(with(ctx, kindLong, fmt.Sprintf("%s: %d mirrors", name, len(topics))), steps.FailoverMirrors, in)
 	if err != nil {
@@ -313,11 +317,18 @@ func (f *failover) leave(wave string) {
 			f.find("%d mirrors more of %q were not failed over: drctl mirror list %s shows them", len(f.unended)-i, wave, f.link.Name)
 			break
 		}
+		if t.Error == notSeen {
+			f.find("mirror %s: whether it was failed over at %s is not known; drctl mirror describe %s %s tells, drctl mirror failover %s %s tries again", t.Topic, f.survivor.Name, f.link.Name, t.Topic, f.link.Name, t.Topic)
+			continue
+		}
 		f.find("mirror %s was not failed over and stays read-only at %s: %s; drctl mirror failover %s %s tries again", t.Topic, f.survivor.Name, t.Error, f.link.Name, t.Topic)
 	}
 	f.topics = accepted(f.topics, f.unended) // the rest does not wait for them
 	f.left, f.unended = append(f.left, f.unended...), nil
 }
+
+// notSeen is said of mirrors of a wave whose last try came to no look at them.
+const notSeen = "nobody could look"
 
 // mostLeft bounds what a wave adds to the findings, which must fit into the run's result.
 const mostLeft = 100

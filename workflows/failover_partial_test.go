@@ -97,6 +97,22 @@ func TestAWaveThatIsSkippedNamesWhatStaysReadOnly(t *testing.T) {
 	}
 }
 
+// A try that came to no look at them tells nothing of any mirror of its wave.
+func TestAWaveThatIsSkippedWithoutALookNamesAllOfIt(t *testing.T) {
+	w := lost()
+	w.fail["FailoverMirrors"] = []error{no(ErrRefused, "the engine says no")}
+	var proven, asked []string
+	w.proven = &proven
+	s := newStage(t, w)
+	s.react = s.skipping(&asked)
+	s.run(Failover, FailoverInput{Start: request(runbook.OpFailover)})
+	s.outcome(runbook.Partly)
+	told(t, strings.Join(s.res.Report.Findings, "\n"), "mirror a: whether it was failed over at west is not known; drctl mirror describe there a tells")
+	if len(asked) == 0 || asked[0] != "fail over wave 1" || slices.Contains(proven, "a") {
+		t.Errorf("people were asked at %q, writing of %v", asked, proven)
+	}
+}
+
 // skipping agrees, and skips every step that waits for a person; asked are those.
 func (s *stage) skipping(asked *[]string) func(Status) []runbook.Command {
 	return func(st Status) []runbook.Command {

@@ -16,8 +16,8 @@ import (
 // that.
 func (s *story) free() (override []string, err error) {
 	l := s.truth.Lock
-	if l == nil || l.OpID == s.id {
-		return nil, nil
+	if l == nil || l.OpID == s.id || s.rec.Lock != nil && s.rec.Lock.OpID == s.id {
+		return nil, nil // nobody's, or the run has the pair
 	}
 	if s.leftover(l) {
 		s.find("the lock of %s (%s) at %s is left of a run that is over and keeps nobody out: it stays with the engine until an operation locks that one", l.OpID, l.Operation, s.truth.LockAt)

@@ -28,7 +28,9 @@ type plannedMove struct {
 	proof               runbook.Proof
 	frozen              bool // clients are told to stop
 	wayOut              bool // it may be turned into a failover while mirrors are promoted
-	alone               bool // the source is not waited for any more: the pair stays without a standby
+	// alone is the token that the source may have, once nobody waits for it any more: the
+	// pair stays without a standby.
+	alone *OperationTokenInput
 }
 
 // run moves the pair; ctx of what follows the pivot is returned, since a cancel
@@ -272,8 +274,8 @@ func (m *plannedMove) beginBack(ctx workflow.Context) error {
 		return got.State, err
 	})
 	others := slices.DeleteFunc(slices.Clone(m.tokens), func(t OperationTokenInput) bool { return t.Link.Name == m.reverse.Name })
-	if m.alone = m.skippedAt(name); m.alone {
-		m.tokens = others
+	if m.skippedAt(name) {
+		m.tokens, m.alone = others, &in
 	} else {
 		m.tokens = append(others, in)
 	}
@@ -327,7 +329,7 @@ const settleDown = 5 * time.Minute
 // the reverse mirrors start over the existing topics at the recorded stop
 // offsets, nothing is deleted, and the fence becomes the guards'.
 func (m *plannedMove) restoreDR(ctx workflow.Context) error {
-	if err := m.beginBack(ctx); err != nil || m.alone {
+	if err := m.beginBack(ctx); err != nil || m.alone != nil {
 		return err
 	}
 	return inOrder(ctx, m.sameEnds, m.rejoin, m.own, m.guard, m.openGroups, m.follow)
@@ -336,10 +338,10 @@ func (m *plannedMove) restoreDR(ctx workflow.Context) error {
 // done gives everything back, what the source has as far as it answers if nobody
 // waits for it.
 func (m *plannedMove) done(ctx workflow.Context) error {
-	if !m.alone {
+	if m.alone == nil {
 		return m.release(ctx, []runbook.Site{m.destination, m.source})
 	}
-	if err := m.letGo(ctx, m.source); err != nil {
+	if err := m.letGo(ctx, m.source, *m.alone); err != nil {
 		return err
 	}
 	return m.release(ctx, []runbook.Site{m.destination})

@@ -222,7 +222,7 @@ func (l *readyLook) tell(ctx workflow.Context, now *runbook.Readiness) {
 func (l *readyLook) tellDrills(ctx workflow.Context, last runbook.Readiness, now *runbook.Readiness) {
 	n := l.facts.Plan.Notify
 	skipped := runbook.SkippedSince(last.Drills, now.Drills, l.facts.Now)
-	open := runbook.StillUnplayed(last.Unplayed, l.facts.Plan.Drills, l.facts.Past)
+	open := runbook.StillUnplayed(last.Unplayed, l.facts.Plan.Drills, now.Drills, l.facts.Past)
 	now.Unplayed = append(open, skipped...)
 	switch {
 	case len(skipped) > 0:

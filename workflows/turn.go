@@ -126,11 +126,21 @@ func (f *failover) fenceReaders(ctx workflow.Context) error {
 }
 
 // letGo gives back what a run holds at a site that it gave up, as far
-// as that answers.
-func (s *story) letGo(ctx workflow.Context, site runbook.Site) error {
+// as that answers. Tokens that may be open there go first: the lock is what tells
+// the next operation whose they are.
+func (s *story) letGo(ctx workflow.Context, site runbook.Site, tokens ...OperationTokenInput) error {
 	name := "unlock engine " + site.Name
 	err := s.do(ctx, name, func(ctx workflow.Context) (string, error) {
-		_, err := run(with(ctx, kindOnce, "give back the lock at "+site.Name), steps.EngineUnlock, EngineLockInput{Call: s.holder(name), Site: site})
+		var err error
+		for _, in := range tokens {
+			in.Call.Step = "revoke operation on " + in.Link.Name
+			if _, err = run(with(ctx, kindOnce, "revoke on "+in.Link.Name), steps.RevokeOperation, in); err != nil {
+				break
+			}
+		}
+		if err == nil {
+			_, err = run(with(ctx, kindOnce, "give back the lock at "+site.Name), steps.EngineUnlock, EngineLockInput{Call: s.holder(name), Site: site})
+		}
 		if err != nil {
 			s.find("engine %s keeps the lock of this run until the next operation breaks it: %s", site.Name, brief(err))
 			return "it does not answer", nil

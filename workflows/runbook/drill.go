@@ -252,11 +252,15 @@ func SkippedSince(last, now []DrillWatch, at time.Time) []Unplayed {
 }
 
 // StillUnplayed are those that people were told of and that nothing has made up for: no
-// drill of the kind has left a report since, and the plan still wants it.
-func StillUnplayed(told []Unplayed, wanted []DrillPlan, past *PastRuns) []Unplayed {
+// drill of the kind has left a report since, or its Schedule is paused, and the plan
+// still wants it. What could not be looked at is nil.
+func StillUnplayed(told []Unplayed, wanted []DrillPlan, now []DrillWatch, past *PastRuns) []Unplayed {
 	return slices.DeleteFunc(slices.Clone(told), func(u Unplayed) bool {
 		if !slices.ContainsFunc(wanted, func(d DrillPlan) bool { return d.Kind == u.Kind }) {
 			return true
+		}
+		if now == nil || slices.ContainsFunc(now, func(w DrillWatch) bool { return w.Kind == u.Kind && w.Paused }) {
+			return false
 		}
 		return past != nil && slices.ContainsFunc(past.Drills, func(p PastDrill) bool { return p.Kind == u.Kind && p.Last.After(u.Since) })
 	})

@@ -150,18 +150,21 @@ func TestADrillIsUnplayedUntilOneOfItsKindIsPlayed(t *testing.T) {
 	}
 	for name, tc := range map[string]struct {
 		wanted string
+		now    []DrillWatch
 		past   *PastRuns
 		still  bool
 	}{
-		"played since":       {DrillCanary, played(DrillCanary, time.Hour), false},
-		"played before":      {DrillCanary, played(DrillCanary, -time.Hour), true},
-		"another was played": {DrillCanary, played(DrillFull, time.Hour), true},
-		"reports unknown":    {DrillCanary, nil, true},
-		"not wanted now":     {DrillFull, nil, false},
+		"played since":       {DrillCanary, []DrillWatch{{Kind: DrillCanary}}, played(DrillCanary, time.Hour), false},
+		"played before":      {DrillCanary, []DrillWatch{{Kind: DrillCanary}}, played(DrillCanary, -time.Hour), true},
+		"another was played": {DrillCanary, []DrillWatch{{Kind: DrillCanary}}, played(DrillFull, time.Hour), true},
+		"still paused":       {DrillCanary, []DrillWatch{{Kind: DrillCanary, Paused: true}}, played(DrillCanary, time.Hour), true},
+		"not looked at":      {DrillCanary, nil, played(DrillCanary, time.Hour), true},
+		"reports unknown":    {DrillCanary, []DrillWatch{{Kind: DrillCanary}}, nil, true},
+		"not wanted now":     {DrillFull, []DrillWatch{{Kind: DrillCanary}}, nil, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			before := []Unplayed{{Kind: DrillCanary, Since: told}}
-			got := StillUnplayed(before, []DrillPlan{{Kind: tc.wanted}}, tc.past)
+			got := StillUnplayed(before, []DrillPlan{{Kind: tc.wanted}}, tc.now, tc.past)
 			if (len(got) == 1) != tc.still || before[0].Kind == "" {
 				t.Errorf("%+v, of %+v", got, before)
 			}
