@@ -174,6 +174,13 @@ func (b Batch) Bytes() []byte { return b.raw }
 // Len is the size of the batch in bytes, with its 12-byte prefix.
 func (b Batch) Len() int { return len(b.raw) }
 
+// Header is the batch without its bytes, which may be part of a large answer: for who
+// keeps it. Of a compressed legacy message it knows the last offset alone.
+func (b Batch) Header() Batch {
+	b.raw = nil
+	return b
+}
+
 // Magic is the format: 2 today, 0 and 1 in log segments of brokers before 0.11.
 func (b Batch) Magic() int8 { return b.h.magic }
 

@@ -28,7 +28,7 @@ func (l *Link) keepGuards(ctx context.Context) {
 	l.every(ctx, taskGuards, guardEvery, func(ctx context.Context) []api.TaskError {
 		errs := l.watchGuards(ctx)
 		errs = append(errs, l.proveGuards(ctx, proven)...)
-		errs = append(errs, l.mgr.clearGuards(ctx, l)...)
+		errs = append(errs, l.mgr.clearGuards(ctx, l, true)...)
 		var out []api.TaskError
 		for _, err := range errs {
 			out = append(out, api.TaskError{ErrorCode: taskErrorCode(err), ErrorMessage: err.Error()})
@@ -169,9 +169,9 @@ func (l *Link) judge(ctx context.Context, m *MirrorTopic, v verdict, proven map[
 }
 
 // clearGuards removes guards whose mirror has ended, is gone, or never came to
-// be: what a crash or a refused request left standing. Guards of links that are
-// gone are any link's work.
-func (m *Manager) clearGuards(ctx context.Context, l *Link) []error {
+// be: what a crash or a refused request left standing. strays: those of links that are
+// gone too, which are any link's work.
+func (m *Manager) clearGuards(ctx context.Context, l *Link, strays bool) []error {
 	var ended []*MirrorTopic
 	var orphans []guardRecord
 	name := l.record().Name
@@ -186,7 +186,7 @@ func (m *Manager) clearGuards(ctx context.Context, l *Link) []error {
 			case err == nil:
 				continue
 			}
-		} else if _, err := m.link(link); err == nil {
+		} else if _, err := m.link(link); err == nil || !strays {
 			continue
 		}
 		var rec guardRecord

@@ -48,7 +48,8 @@ func (l *Link) settleGroups(ctx context.Context, mirrors []*MirrorTopic) error {
 		within := settleLook(mirrors)
 		look, cancel := context.WithTimeout(ctx, within)
 		got, err := await(look, func() (sourceView, error) {
-			// Asked for less than that, so that what some brokers told comes back where others are silent.
+			// Asked for less than that, so that what some coordinators told comes back where others do not answer. A
+			// broker that does not list its groups uses the time up for all: then the last round counts.
 			ctx, cancel := context.WithTimeout(look, within*3/4)
 			defer cancel()
 			return l.sourceGroups(ctx, known, false)

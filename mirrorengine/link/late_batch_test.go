@@ -64,6 +64,13 @@ func TestABatchThatMayLandStillIsShutOutBeforeTheSourceSaysOtherwise(t *testing.
 			})
 			if compacted {
 				src.Compact()
+				n := lost.Load()
+				eventually(t, "what was read before is not tried any more", func() error {
+					if lost.Load() < n+2 {
+						return errors.New("not yet")
+					}
+					return nil
+				})
 			}
 			back.Store(true)
 			awaitLagZero(t, m, src, "keyed")

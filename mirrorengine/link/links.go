@@ -268,7 +268,7 @@ func (m *Manager) DeleteLink(ctx context.Context, name string, force, validateOn
 		}
 	}
 	// Behind the last link nobody is left to lift them.
-	left := m.clearGuards(ctx, l)
+	left := m.clearGuards(ctx, l, len(m.all()) == 1)
 	guards := errors.Join(left[:min(len(left), guardsTold)]...)
 	if len(left) > 0 && (!force || ctx.Err() != nil) {
 		return api.Unavailable("cluster link '%s' is not deleted: %d read-only guards would stay behind it, and their topics take no writes. The engine must be able to alter ACLs here; then delete it again, or with force=true, and remove these DENY WRITE entries by hand: %v", name, len(left), guards)

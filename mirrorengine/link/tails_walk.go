@@ -54,7 +54,7 @@ func (r *tailReader) take(res back) (bool, error) {
 				seen.epoch, seen.markerID = b.ProducerEpoch(), b.ProducerID()
 			}
 		case r.own[b.ProducerID()]:
-			r.t.last, r.t.ours = b, true
+			r.t.last, r.t.ours = b.Header(), true // not the answer that it came in
 			seen, foreign = passed{epoch: -1, markerID: -1}, -1
 		default:
 			foreign = b.BaseOffset()

@@ -69,7 +69,7 @@ func (l *walkedLog) want() tail {
 		switch {
 		case b.ProducerID() != ourID:
 		case !b.IsControl():
-			t.last, t.ours = b, true
+			t.last, t.ours = b.Header(), true
 			return t
 		case b.ProducerEpoch() >= t.epoch:
 			t.epoch, t.markerID = b.ProducerEpoch(), b.ProducerID()
@@ -96,6 +96,9 @@ func TestAReaderOfATailStepsOverAHole(t *testing.T) {
 	}
 	if !r.t.ours || r.t.last.LastOffset() != 4 {
 		t.Errorf("%+v", r.t)
+	}
+	if r.t.last.Bytes() != nil {
+		t.Error("the tail keeps the answer that its last batch came in")
 	}
 }
 
