@@ -80,7 +80,7 @@ func TestPlannedMoveWhoseSourceIsLostBehindItsPivotEndsWithoutIt(t *testing.T) {
 				w.tale(t, RecoverLaggedData, RecoverInput{Start: request(runbook.OpRecover), DebtsOnly: true}, "")
 			}
 			w.tale(t, RestoreDR, RestoreInput{Start: request(runbook.OpRestore, runbook.OverrideRebuild)}, "")
-			if w.groups[c.from] != nil && len(w.groups[c.from]) > 0 || !w.guards[c.from] || w.locks[c.from] != "" {
+			if len(w.groups[c.from]) > 0 || !w.guards[c.from] || w.locks[c.from] != "" {
 				t.Errorf("groups %v, guards %v, locks %v", w.groups, w.guards, w.locks)
 			}
 		})
