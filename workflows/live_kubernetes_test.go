@@ -220,13 +220,14 @@ func TestClientsInKubernetesFollowTheRecord(t *testing.T) {
 	wk = h.work()
 	defer wk.Stop()
 	patch("null")
-	if res := h.ends("switchover", r); res.Outcome != runbook.Done || res.Active[0] != "west" {
-		t.Errorf("switchover: %s, active %v: %s", res.Outcome, res.Active, res.Report.Error)
+	res := h.ends("switchover", r)
+	if res.Outcome != runbook.Done || res.Active[0] != "west" || res.Epoch != 3 { // the lost one's calls to engines had 2
+		t.Errorf("switchover: %s, active %v, epoch %d: %s", res.Outcome, res.Active, res.Epoch, res.Report.Error)
 	}
 	h.run(3, 0, 1)
 	told, err := h.admin.CoreV1().ConfigMaps("shop").Get(t.Context(), "where", meta.GetOptions{})
 	h.must(err)
-	if told.Data["DRAWBRIDGE_SITE"] != "west" || told.Data[kube.EpochKey] != "2" {
+	if told.Data["DRAWBRIDGE_SITE"] != "west" || told.Data[kube.EpochKey] != "3" {
 		t.Errorf("the ConfigMap says %v", told.Data)
 	}
 	web, err := h.admin.AppsV1().Deployments("east").Get(t.Context(), "web", meta.GetOptions{})
