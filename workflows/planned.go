@@ -47,7 +47,7 @@ func (m *plannedMove) run(ctx workflow.Context) (workflow.Context, error) {
 	if ctx, err = m.promote(ctx); err != nil || m.turned != nil {
 		return ctx, err
 	}
-	// From here to the flip nothing asks the source: it may be lost by now, and clients stand still.
+	// Every mirror has ended: nothing waits for the source from here to the flip, it may be lost.
 	return ctx, inOrder(ctx, m.prove, m.flip, m.clients)
 }
 
@@ -263,9 +263,10 @@ func (m *plannedMove) rest(ctx workflow.Context, try act) error {
 	}
 }
 
-// beginBack makes sure of the token on the way back, and by that of the source. Not
-// before clients have moved: a site that is lost before would keep the token. Who
-// skips it does not wait for the source any more.
+// beginBack makes sure of the token on the way back, and by that of the source. A
+// switchover has none before clients have moved, since a site that is lost before would
+// keep it; a failback has it from the rebuild. Who skips it does not wait for the source
+// any more.
 func (m *plannedMove) beginBack(ctx workflow.Context) error {
 	name := "begin operation on " + m.reverse.Name
 	in := OperationTokenInput{Call: m.call(name), Site: m.source, Link: m.reverse}

@@ -391,7 +391,3 @@ func (s *story) close(ctx workflow.Context, err error) (Result, error) {
 func byPeople(err error) bool {
 	return slices.Contains([]string{ErrAborted, ErrNotApproved, ErrFreezeExpired}, ErrorType(err))
 }
-
-func (s *story) skipped() bool {
-	return slices.ContainsFunc(s.status.Steps, func(l runbook.StepLine) bool { return l.State == runbook.StateSkipped })
-}

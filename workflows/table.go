@@ -54,6 +54,11 @@ func (s *story) step(ctx workflow.Context, name string, skippable bool, body act
 	}
 }
 
+// skipped tells whether a person went on without any of the steps.
+func (s *story) skipped() bool {
+	return slices.ContainsFunc(s.status.Steps, func(l runbook.StepLine) bool { return l.State == runbook.StateSkipped })
+}
+
 // skippedAt tells whether a person went on without a step.
 func (s *story) skippedAt(name string) bool {
 	return slices.ContainsFunc(s.status.Steps, func(l runbook.StepLine) bool {

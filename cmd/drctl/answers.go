@@ -59,7 +59,7 @@ func (a *app) breakGlassCommand() *cobra.Command {
 }
 
 func (a *app) denyCommand() *cobra.Command {
-	return a.answerCommand(runbook.Deny, "deny what the open run asks; it ends without a change (needs --reason)", &answer{})
+	return a.answerCommand(runbook.Deny, "deny what the open run asks; what can be undone is undone (needs --reason)", &answer{})
 }
 
 func (a *app) retryCommand() *cobra.Command {
