@@ -133,9 +133,12 @@ func (l *Link) finishOnce(ctx context.Context, mirrors []*MirrorTopic, again boo
 	out := map[*MirrorTopic]error{}
 	haltAll(mirrors)
 	gone := l.standing(ctx, mirrors)
-	parts := map[*MirrorTopic][]*partition{}
 	for _, m := range mirrors {
 		out[m] = gone[m]
+	}
+	l.endUnmade(ctx, out)
+	parts := map[*MirrorTopic][]*partition{}
+	for _, m := range mirrors {
 		parts[m] = m.unended()
 	}
 	l.locate(ctx, parts, out, again)
@@ -143,7 +146,7 @@ func (l *Link) finishOnce(ctx context.Context, mirrors []*MirrorTopic, again boo
 	// mirror that believes it may go on. It is also what tells the other replicas.
 	l.recordAll(ctx, out, func(m *MirrorTopic) (mirrorRecord, error) {
 		r := m.record()
-		r.Fenced = true
+		r.Fenced, r.Unmade = true, false
 		return r, nil
 	})
 	for m, err := range l.endOwned(ctx, without(out), false) {

@@ -36,10 +36,14 @@ type MirrorTopic struct {
 	live       map[*partition]life // those that run here
 	finishing  bool                // an end is under way, or done
 	retired    bool                // another mirror has taken its place
+	stopMaking context.CancelFunc  // breaks off what the maker asks
 	running    sync.WaitGroup
 
 	// change serialises status changes: read, decide, persist, take over.
 	change sync.Mutex
+	// making is held by the one who makes the mirror, or readies one that was not made
+	// whole for its end; taken before change.
+	making sync.Mutex
 }
 
 // transitionsKept bounds the errors that a description shows.
@@ -70,6 +74,16 @@ func (m *MirrorTopic) newPartition(n int32) *partition {
 		p.stop = &stop
 	}
 	return p
+}
+
+// renewPartitions makes the partitions anew from what is recorded.
+func (m *MirrorTopic) renewPartitions() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.partitions = nil
+	for n := range m.rec.Partitions {
+		m.partitions = append(m.partitions, m.newPartition(n))
+	}
 }
 
 func (m *MirrorTopic) name() string { return m.record().Topic }

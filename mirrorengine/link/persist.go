@@ -45,6 +45,8 @@ type mirrorRecord struct {
 	// status to go back to when a promote is given up.
 	Intent string `json:"intent,omitempty"`
 	Before string `json:"before,omitempty"`
+	// Unmade until the mirror is made whole: topic, guard, first segments.
+	Unmade bool `json:"unmade,omitempty"`
 	// Fenced: the mirror ends where it stands, for every replica; recorded before our
 	// writers are fenced. From here on there is no way back.
 	Fenced            bool              `json:"fenced,omitempty"`

@@ -110,7 +110,7 @@ func (r *rejoin) start(ctx context.Context) error {
 		SourceClusterID: r.source, DestClusterID: m.clusterID,
 		Status: status.PendingMirror.String(), Error: api.MirrorErrorNone, StateTime: time.Now().UTC(),
 		Partitions: int32(len(r.segments)), WriterFence: m.writerFence, Guard: api.GuardNone,
-		Configs: r.configs, Rejoined: true,
+		Configs: r.configs, Rejoined: true, Unmade: true,
 	}
 	if err := m.put(ctx, 0, state.Entry{Key: mirrorKey(rec.Link, topic), Value: rec}); err != nil {
 		return err
@@ -119,7 +119,7 @@ func (r *rejoin) start(ctx context.Context) error {
 	l.mu.Lock()
 	l.mirrors[topic] = mt
 	l.mu.Unlock()
-	if err := l.openRejoined(ctx, mt); err != nil {
+	if _, err := l.build(ctx, mt); err != nil {
 		l.background(func(ctx context.Context) { l.complete(ctx, mt) })
 		return fmt.Errorf("mirror topic '%s' was rejoined but is not ready yet; the engine goes on with it: %w", topic, err)
 	}
@@ -130,14 +130,10 @@ func (r *rejoin) start(ctx context.Context) error {
 // openRejoined does what is left once record and segments stand: the old stop
 // offsets go, and what the ledger says of them; guard and configs come. Like build it
 // may be called again.
-func (l *Link) openRejoined(ctx context.Context, m *MirrorTopic) error {
+func (l *Link) openRejoined(ctx, ask context.Context, m *MirrorTopic) error {
 	rec := m.record()
-	for n := range rec.Partitions {
-		err := l.mgr.putFor(ctx, l.mgr.store.ShardOf(rec.TopicID, n),
-			state.Entry{Key: stopKey(rec.TopicID, n)}, state.Entry{Key: gapKey(rec.TopicID, n)}, state.Entry{Key: markersKey(rec.TopicID, n)})
-		if err != nil {
-			return err
-		}
+	if err := l.forgetStops(ctx, rec); err != nil {
+		return err
 	}
 	if err := l.forgetLedger(ctx, rec); err != nil {
 		return err
@@ -146,20 +142,27 @@ func (l *Link) openRejoined(ctx context.Context, m *MirrorTopic) error {
 	if err != nil {
 		return fmt.Errorf("read-only guard of %s: %w", rec.Topic, err)
 	}
-	configs, err := l.wantedConfigs(ctx, rec)
+	configs, err := l.wantedConfigs(ask, rec)
 	if err != nil {
 		return err
 	}
 	if err := l.mgr.setTopic(ctx, rec.Topic, configs); err != nil {
 		return err
 	}
-	m.mu.Lock()
-	m.partitions = nil
+	m.renewPartitions()
+	return m.apply(ctx, status.Activated, func(r *mirrorRecord) { r.Guard, r.Unmade = guard, false })
+}
+
+// forgetStops takes away what ended a topic's former life as a mirror.
+func (l *Link) forgetStops(ctx context.Context, rec mirrorRecord) error {
 	for n := range rec.Partitions {
-		m.partitions = append(m.partitions, m.newPartition(n))
+		err := l.mgr.putFor(ctx, l.mgr.store.ShardOf(rec.TopicID, n),
+			state.Entry{Key: stopKey(rec.TopicID, n)}, state.Entry{Key: gapKey(rec.TopicID, n)}, state.Entry{Key: markersKey(rec.TopicID, n)})
+		if err != nil {
+			return err
+		}
 	}
-	m.mu.Unlock()
-	return m.apply(ctx, status.Activated, func(r *mirrorRecord) { r.Guard = guard })
+	return nil
 }
 
 // segmentsPerPiece keeps a piece well below what a broker takes as one record.

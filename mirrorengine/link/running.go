@@ -5,11 +5,12 @@ import (
 	"errors"
 )
 
-// start runs the partitions if they do not run yet.
+// start runs the partitions if they do not run yet, unless the mirror is to end where
+// it stands: whoever ends it halts what ran before, and nothing comes behind that.
 func (m *MirrorTopic) start(ctx context.Context) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.cancel != nil {
+	if m.cancel != nil || !m.rec.moves() {
 		return
 	}
 	run, cancel := context.WithCancel(ctx)

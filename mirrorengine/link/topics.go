@@ -57,13 +57,14 @@ func (m *Manager) CreateMirror(ctx context.Context, link string, req api.CreateM
 	if old, err := l.mirror(topic); err == nil {
 		old.halt()
 		old.retire()
+		old.unmake()
 	}
 	rec := mirrorRecord{
 		Link: link, Topic: topic, SourceTopic: topic, SourceTopicID: idString(src.id),
 		SourceClusterID: l.record().SourceClusterID, DestClusterID: m.clusterID,
 		Status: status.PendingMirror.String(), Error: api.MirrorErrorNone, StateTime: time.Now().UTC(), TipAt: time.Now().UTC(),
 		ReplicationFactor: req.ReplicationFactor, Partitions: int32(len(src.leaders)),
-		WriterFence: m.writerFence, Guard: api.GuardNone, Configs: map[string]string{},
+		WriterFence: m.writerFence, Guard: api.GuardNone, Configs: map[string]string{}, Unmade: true,
 	}
 	for _, c := range req.Configs {
 		if c.Value != nil {
@@ -82,6 +83,8 @@ func (m *Manager) CreateMirror(ctx context.Context, link string, req api.CreateM
 	switch {
 	case err == nil:
 		mt.startIn(l)
+	case mt.record().Status != status.PendingMirror.String() || !made && !mt.abandon():
+		return api.Conflict("mirror topic '%s' of cluster link '%s' was failed over, or has failed, while it was made: %v", topic, link, err)
 	case made:
 		l.background(func(ctx context.Context) { l.complete(ctx, mt) })
 		return fmt.Errorf("mirror topic '%s' was made, its first segments were not; the engine goes on with it: %w", topic, err)
@@ -115,126 +118,9 @@ func (l *Link) has(topic string) bool {
 	return l.mirrors[topic] != nil
 }
 
-// complete goes on with a mirror whose creation was interrupted.
-func (l *Link) complete(ctx context.Context, m *MirrorTopic) {
-	pause := retryMin
-	for ctx.Err() == nil {
-		_, err := l.build(ctx, m)
-		if err == nil {
-			m.startIn(l)
-			return
-		}
-		l.log.Error("a mirror's creation was interrupted and cannot go on yet", "topic", m.name(), "error", err)
-		select {
-		case <-ctx.Done():
-		case <-time.After(pause):
-		}
-		pause = min(pause*2, retryMax)
-	}
-}
-
-// build makes guard, topic and first segments, each only where it is missing.
-// made tells that the topic stands and is ours.
-func (l *Link) build(ctx context.Context, m *MirrorTopic) (made bool, err error) {
-	rec := m.record()
-	if rec.Rejoined {
-		return true, l.openRejoined(ctx, m)
-	}
-	configs, err := l.wantedConfigs(ctx, rec)
-	if err != nil {
-		return false, err
-	}
-	// The guard first: between the topic and its guard nobody must get in.
-	guard, err := l.mgr.setGuard(ctx, l, rec.Topic)
-	if err != nil {
-		return false, fmt.Errorf("read-only guard of %s: %w", rec.Topic, err)
-	}
-	rf := rec.ReplicationFactor
-	if rf == 0 {
-		rf = -1
-	}
-	res, err := l.mgr.local.adm.CreateTopic(ctx, rec.Partitions, rf, configs, rec.Topic)
-	if err == nil {
-		err = res.Err
-	}
-	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
-		return false, api.BadRequest("mirror topic '%s' could not be created: %v %s", rec.Topic, l.mgr.lacking(err, "CREATE", resourceTopic, rec.Topic), res.ErrMessage)
-	}
-	existed := err != nil
-	id, err := l.awaitTopic(ctx, rec.Topic, rec.Partitions)
-	if err != nil {
-		return true, err
-	}
-	if existed {
-		if err := l.empty(ctx, rec); err != nil {
-			return false, err
-		}
-	}
-	if err := m.edit(ctx, func(r *mirrorRecord) { r.TopicID, r.Guard = idString(id), guard }); err != nil {
-		return true, err
-	}
-	if err := l.firstSegments(ctx, m, 0, rec.Partitions); err != nil {
-		return true, err
-	}
-	if err := l.forgetLedger(ctx, rec); err != nil {
-		return true, err
-	}
-	m.mu.Lock()
-	m.partitions = nil
-	for n := range rec.Partitions {
-		m.partitions = append(m.partitions, m.newPartition(n))
-	}
-	m.mu.Unlock()
-	return true, m.apply(ctx, status.Activated, nil)
-}
-
-// empty refuses a topic that holds records although its mirror has no segment
-// yet: somebody else made it between our look and our creation.
-func (l *Link) empty(ctx context.Context, rec mirrorRecord) error {
-	var tps []topicPartition
-	for n := range rec.Partitions {
-		tps = append(tps, topicPartition{rec.Topic, n})
-	}
-	ends, err := l.mgr.local.offsets(ctx, replicaDebug, offsetLatest, tps...)
-	if err != nil {
-		return err
-	}
-	for tp, end := range ends {
-		if end > 0 {
-			return api.BadRequest("Topic '%s' already exists on this cluster and partition %d holds records: a mirror cannot be made over it.", tp.topic, tp.partition)
-		}
-	}
-	return nil
-}
-
-// awaitTopic waits until all of a new topic's partitions have leaders.
-func (l *Link) awaitTopic(ctx context.Context, topic string, partitions int32) ([16]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, 3*requestTimeout)
-	defer cancel()
-	for {
-		l.mgr.local.forget(topic)
-		_, id, err := l.mgr.local.leader(ctx, topic, partitions-1)
-		if err == nil {
-			ready := true
-			t, _ := l.mgr.local.topic(topic)
-			for _, b := range t.leaders {
-				ready = ready && b >= 0
-			}
-			if ready {
-				return id, nil
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return id, fmt.Errorf("mirror topic %s was created but has no leaders yet: %w", topic, errors.Join(err, ctx.Err()))
-		case <-time.After(retryMin):
-		}
-	}
-}
-
 // firstSegments writes the first segment of partitions [from, to) that have
 // none: where the source is read from, and under which producer id.
-func (l *Link) firstSegments(ctx context.Context, m *MirrorTopic, from, to int32) error {
+func (l *Link) firstSegments(ctx context.Context, m *MirrorTopic, from, to int32, startOf func(n int32) (int64, error)) error {
 	rec := m.record()
 	for n := from; n < to; n++ {
 		shard := l.mgr.store.ShardOf(rec.TopicID, n)
@@ -244,7 +130,7 @@ func (l *Link) firstSegments(ctx context.Context, m *MirrorTopic, from, to int32
 		if len(l.mgr.store.Keys(segmentPrefix(rec.TopicID, n))) > 0 {
 			continue
 		}
-		start, err := l.startOffset(ctx, rec.SourceTopic, n, n >= rec.Partitions)
+		start, err := startOf(n)
 		if err != nil {
 			return err
 		}
@@ -304,7 +190,8 @@ func (l *Link) grow(ctx context.Context, m *MirrorTopic, partitions int32) error
 	if _, err := l.awaitTopic(ctx, rec.Topic, partitions); err != nil {
 		return err
 	}
-	if err := l.firstSegments(ctx, m, rec.Partitions, partitions); err != nil {
+	err := l.firstSegments(ctx, m, rec.Partitions, partitions, func(n int32) (int64, error) { return l.startOffset(ctx, rec.SourceTopic, n, true) })
+	if err != nil {
 		return err
 	}
 	if err := m.edit(ctx, func(r *mirrorRecord) { r.Partitions = partitions }); err != nil {

@@ -1,0 +1,257 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/status"
+)
+
+// The making of a mirror topic, behind its record: it may be interrupted anywhere, goes
+// on by itself, and ends when the mirror is failed over first.
+
+// errNotMade: nobody is to make this mirror (any more).
+var errNotMade = errors.New("it is not to be made any more: it was failed over, has failed, or was created again")
+
+// makes makes the caller the one who makes the mirror, until done. What it asks under
+// ask an end breaks off; writes to the state are not broken off, for the store would
+// give up their shard.
+func (m *MirrorTopic) makes(ctx context.Context) (ask context.Context, done func(), err error) {
+	m.making.Lock()
+	ask, cancel := context.WithCancel(ctx)
+	done = func() { cancel(); m.making.Unlock() }
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.retired || m.rec.Status != status.PendingMirror.String() {
+		defer done()
+		return nil, nil, errNotMade
+	}
+	m.stopMaking = cancel
+	return ask, done, nil
+}
+
+// unmake breaks off what the maker asks; whoever then takes making finds him gone. The
+// status that keeps the next one off stands by then.
+func (m *MirrorTopic) unmake() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.stopMaking != nil {
+		m.stopMaking()
+	}
+}
+
+// abandon gives a mirror up of which nothing was made, unless it is to be ended.
+func (m *MirrorTopic) abandon() bool {
+	m.change.Lock()
+	defer m.change.Unlock()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.retired = m.retired || m.rec.Status == status.PendingMirror.String()
+	return m.retired
+}
+
+// complete goes on with a mirror whose creation was interrupted.
+func (l *Link) complete(ctx context.Context, m *MirrorTopic) {
+	pause := retryMin
+	for ctx.Err() == nil {
+		_, err := l.build(ctx, m)
+		switch {
+		case err == nil:
+			m.startIn(l)
+			return
+		case errors.Is(err, errNotMade):
+			return
+		}
+		l.log.Error("a mirror's creation was interrupted and cannot go on yet", "topic", m.name(), "error", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
+		pause = min(pause*2, retryMax)
+	}
+}
+
+// build makes guard, topic and first segments, each only where it is missing.
+// made tells that the topic stands and is ours.
+func (l *Link) build(ctx context.Context, m *MirrorTopic) (made bool, err error) {
+	ask, done, err := m.makes(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer done()
+	rec := m.record()
+	if rec.Rejoined {
+		return true, l.openRejoined(ctx, ask, m)
+	}
+	configs, err := l.wantedConfigs(ask, rec)
+	if err != nil {
+		return false, err
+	}
+	// The guard first: between the topic and its guard nobody must get in.
+	guard, err := l.mgr.setGuard(ctx, l, rec.Topic)
+	if err != nil {
+		return false, fmt.Errorf("read-only guard of %s: %w", rec.Topic, err)
+	}
+	rf := rec.ReplicationFactor
+	if rf == 0 {
+		rf = -1
+	}
+	res, err := l.mgr.local.adm.CreateTopic(ctx, rec.Partitions, rf, configs, rec.Topic)
+	if err == nil {
+		err = res.Err
+	}
+	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
+		return false, api.BadRequest("mirror topic '%s' could not be created: %v %s", rec.Topic, l.mgr.lacking(err, "CREATE", resourceTopic, rec.Topic), res.ErrMessage)
+	}
+	existed := err != nil
+	id, err := l.awaitTopic(ask, rec.Topic, rec.Partitions)
+	if err != nil {
+		return true, err
+	}
+	if existed {
+		// Somebody else may have made it between our look and our creation.
+		n, err := l.filled(ask, rec)
+		if err == nil && n >= 0 {
+			err = api.BadRequest("Topic '%s' already exists on this cluster and partition %d holds records: a mirror cannot be made over it.", rec.Topic, n)
+		}
+		if err != nil {
+			return false, err
+		}
+	}
+	if err := m.edit(ctx, func(r *mirrorRecord) { r.TopicID, r.Guard = idString(id), guard }); err != nil {
+		return true, err
+	}
+	err = l.firstSegments(ctx, m, 0, rec.Partitions, func(n int32) (int64, error) { return l.startOffset(ask, rec.SourceTopic, n, false) })
+	if err != nil {
+		return true, err
+	}
+	if err := l.forgetLedger(ctx, rec); err != nil {
+		return true, err
+	}
+	m.renewPartitions()
+	return true, m.apply(ctx, status.Activated, func(r *mirrorRecord) { r.Unmade = false })
+}
+
+// filled is the first partition of a topic of this cluster that holds records; -1 if
+// none does.
+func (l *Link) filled(ctx context.Context, rec mirrorRecord) (int32, error) {
+	var tps []topicPartition
+	for n := range rec.Partitions {
+		tps = append(tps, topicPartition{rec.Topic, n})
+	}
+	ends, err := l.mgr.local.offsets(ctx, replicaDebug, offsetLatest, tps...)
+	if err != nil {
+		return -1, err
+	}
+	for _, tp := range tps {
+		if ends[tp] > 0 {
+			return tp.partition, nil
+		}
+	}
+	return -1, nil
+}
+
+// awaitTopic waits until all of a new topic's partitions have leaders.
+func (l *Link) awaitTopic(ctx context.Context, topic string, partitions int32) ([16]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, 3*requestTimeout)
+	defer cancel()
+	for {
+		l.mgr.local.forget(topic)
+		_, id, err := l.mgr.local.leader(ctx, topic, partitions-1)
+		if err == nil {
+			ready := true
+			t, _ := l.mgr.local.topic(topic)
+			for _, b := range t.leaders {
+				ready = ready && b >= 0
+			}
+			if ready {
+				return id, nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return id, fmt.Errorf("mirror topic %s was created but has no leaders yet: %w", topic, errors.Join(err, ctx.Err()))
+		case <-time.After(retryMin):
+		}
+	}
+}
+
+// endUnmade readies mirrors that are still without error and were not made whole for
+// their end, which needs a map of each partition and cannot ask the source for it: what
+// has no map has mirrored nothing, so that it stopped at the source's offset 0, wherever
+// it would have begun. Together: those who still make them are told before one is waited
+// for.
+func (l *Link) endUnmade(ctx context.Context, mirrors map[*MirrorTopic]error) {
+	var unmade []*MirrorTopic
+	for _, m := range without(mirrors) {
+		if m.record().unmade() {
+			m.unmake()
+			unmade = append(unmade, m)
+		}
+	}
+	for _, m := range unmade {
+		m.making.Lock()
+		mirrors[m] = l.mapUnmade(ctx, m)
+		m.making.Unlock()
+	}
+}
+
+// unmade tells of a mirror that ends whether its making came to its end.
+func (r mirrorRecord) unmade() bool {
+	return !r.Fenced && (r.Unmade || r.Before == status.PendingMirror.String())
+}
+
+func (l *Link) mapUnmade(ctx context.Context, m *MirrorTopic) error {
+	rec := m.record()
+	if rec.TopicID == "" {
+		id, err := l.foundUnmade(ctx, rec)
+		if err != nil {
+			return err
+		}
+		if err := m.edit(ctx, func(r *mirrorRecord) { r.TopicID = id }); err != nil {
+			return err
+		}
+	}
+	var err error
+	if rec.Rejoined { // with maps, and perhaps with the stop offsets of its former life
+		err = l.forgetStops(ctx, rec)
+	} else {
+		err = l.firstSegments(ctx, m, 0, rec.Partitions, func(int32) (int64, error) { return 0, nil })
+	}
+	if err != nil {
+		return fmt.Errorf("mirror topic %s was not made whole before its end: %w", rec.Topic, err)
+	}
+	m.renewPartitions()
+	return nil
+}
+
+// foundUnmade finds the topic of a mirror of which a crash left no more than the record:
+// empty, or it is not ours; a *failure if there is none to end.
+func (l *Link) foundUnmade(ctx context.Context, rec mirrorRecord) (id string, err error) {
+	if err := l.mgr.local.refresh(ctx, rec.Topic); err != nil {
+		return "", fmt.Errorf("look for mirror topic %s: %w", rec.Topic, err)
+	}
+	t, ok := l.mgr.local.topic(rec.Topic)
+	missing := !ok || errors.Is(t.err, kerr.UnknownTopicOrPartition)
+	since := l.absent("local/"+rec.Topic, missing)
+	switch {
+	case missing && since < goneAfter:
+		return "", fmt.Errorf("mirror topic %s is not there", rec.Topic)
+	case missing:
+		return "", topicGone(rec, "was never made")
+	case t.err != nil:
+		return "", fmt.Errorf("look for mirror topic %s: %w", rec.Topic, t.err)
+	case len(t.leaders) != int(rec.Partitions):
+		return "", topicGone(rec, fmt.Sprintf("has %d partitions for the mirror's %d, and is somebody else's", len(t.leaders), rec.Partitions))
+	}
+	n, err := l.filled(ctx, rec)
+	if err == nil && n >= 0 {
+		err = topicGone(rec, fmt.Sprintf("holds records of somebody else, in partition %d,", n))
+	}
+	return idString(t.id), err
+}

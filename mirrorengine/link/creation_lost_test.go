@@ -1,0 +1,232 @@
+package link
+
+import (
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/state"
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/status"
+)
+
+// begun is a mirror whose source was lost while it was made: the topic stands, the
+// start offsets are not known. found lets the source answer again.
+func begun(t *testing.T) (src, dst *site, m *Manager, stop, found func()) {
+	t.Helper()
+	src, dst = newSite(t, "src"), newSite(t, "dst")
+	src.topic(t, "orders", 2, nil)
+	src.produce(t, "orders", 0, 0, 3)
+	m, stop = newEngine(t, dst)
+	newTestLink(t, m, src, nil)
+	var lost atomic.Bool
+	lost.Store(true)
+	src.ControlKey(int16(kmsg.ListOffsets), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+		src.KeepControl()
+		if !lost.Load() {
+			return nil, nil, false
+		}
+		req := kreq.(*kmsg.ListOffsetsRequest)
+		res := req.ResponseKind().(*kmsg.ListOffsetsResponse)
+		for _, rt := range req.Topics {
+			st := kmsg.NewListOffsetsResponseTopic()
+			st.Topic = rt.Topic
+			for _, rp := range rt.Partitions {
+				sp := kmsg.NewListOffsetsResponseTopicPartition()
+				sp.Partition, sp.ErrorCode = rp.Partition, kerr.KafkaStorageError.Code
+				st.Partitions = append(st.Partitions, sp)
+			}
+			res.Topics = append(res.Topics, st)
+		}
+		return res, nil, true
+	})
+	err := m.CreateMirror(t.Context(), "l", api.CreateMirror{SourceTopicName: "orders", ReplicationFactor: 1})
+	if err == nil || !strings.Contains(err.Error(), "its first segments were not") {
+		t.Fatalf("the creation was to be interrupted, got %v", err)
+	}
+	awaitStatus(t, m, "orders", status.PendingMirror)
+	return src, dst, m, stop, func() { lost.Store(false) }
+}
+
+// stoppedEmpty: the mirror has ended with nothing mirrored, as its maps say too.
+func stoppedEmpty(t *testing.T, m *Manager, partitions int) {
+	t.Helper()
+	awaitStatus(t, m, "orders", status.Stopped)
+	got, err := m.Segments(t.Context(), "l", "orders")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Partitions) != partitions {
+		t.Fatalf("%d partitions have maps, want %d", len(got.Partitions), partitions)
+	}
+	for _, p := range got.Partitions {
+		if len(p.Segments) != 1 || p.SourceStop != 0 || p.DestStop < 0 {
+			t.Errorf("partition %d: %d segments, stop offsets %d at the source and %d here", p.Partition, len(p.Segments), p.SourceStop, p.DestStop)
+		}
+	}
+}
+
+func TestAMirrorWhoseSourceWasLostWhileItWasMadeIsFailedOver(t *testing.T) {
+	t.Parallel()
+	_, dst, m, _, found := begun(t)
+	mt, l := mirrorOf(t, m, "orders"), linkOf(t, m)
+	alter(t, m, api.VerbFailover, "orders")
+	stoppedEmpty(t, m, 2)
+	dst.produce(t, "orders", 0, 100, 1)
+
+	// The source comes back: nobody goes on with the creation, for the topic is the
+	// applications' now, and must not be guarded again.
+	found()
+	if _, err := l.build(t.Context(), mt); err == nil {
+		t.Error("the creation goes on over a mirror that has ended")
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		l.complete(t.Context(), mt)
+	}()
+	select {
+	case <-ended:
+	case <-time.After(time.Minute):
+		t.Error("somebody goes on trying to make a mirror that has ended")
+	}
+	mt.startIn(l)
+	if mt.mu.Lock(); mt.cancel != nil {
+		t.Error("a mirror that has ended is run again")
+	}
+	mt.mu.Unlock()
+	if got := mt.record(); got.Status != status.Stopped.String() {
+		t.Errorf("status %s", got.Status)
+	}
+	if keys := m.store.Keys(guardKey("l", "orders")); len(keys) > 0 {
+		t.Errorf("guards: %v", keys)
+	}
+	stoppedEmpty(t, m, 2)
+	// All that the source had is lagged data, for none of it was mirrored.
+	ledger, err := m.ComputeLedger(t.Context(), "l")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var records int64
+	for _, e := range ledger.Entries {
+		records += e.Records
+	}
+	if records != 3 {
+		t.Errorf("the ledger counts %d records, want 3", records)
+	}
+}
+
+func TestAnEngineThatStartsBehindTheLossFailsItOver(t *testing.T) {
+	t.Parallel()
+	src, dst, _, stop, _ := begun(t)
+	stop()
+	src.Close()
+	m, _ := newEngine(t, dst)
+	awaitStatus(t, m, "orders", status.PendingMirror)
+	alter(t, m, api.VerbFailover, "orders")
+	stoppedEmpty(t, m, 2)
+	if err := m.DeleteLink(t.Context(), "l", true, false); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestALinkIsDeletedByForceWithAMirrorThatWasNotMadeWhole(t *testing.T) {
+	t.Parallel()
+	src, dst, _, stop, _ := begun(t)
+	stop()
+	src.Close()
+	m, _ := newEngine(t, dst)
+	if err := m.DeleteLink(t.Context(), "l", true, false); err != nil {
+		t.Fatal(err)
+	}
+	dst.produce(t, "orders", 0, 100, 1)
+}
+
+// What a crash leaves before the topic's id is recorded: a record, and perhaps a topic.
+func TestAMirrorThatACrashLeftBeforeItsTopicWasKnownEnds(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		made    bool // the topic stands
+		records int  // somebody else's, in it
+		want    status.Status
+		reason  string
+	}{
+		"the topic was made":           {made: true, want: status.Stopped},
+		"the topic was not made":       {want: status.Failed, reason: "was never made"},
+		"somebody else made the topic": {made: true, records: 1, want: status.Failed, reason: "holds records"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			src, dst := newSite(t, "src"), newSite(t, "dst")
+			src.topic(t, "orders", 1, nil)
+			m, stop := newEngine(t, dst)
+			newTestLink(t, m, src, nil)
+			rec := mirrorRecord{
+				Link: "l", Topic: "orders", SourceTopic: "orders", SourceClusterID: "src", DestClusterID: "dst", Status: status.PendingMirror.String(),
+				Error: api.MirrorErrorNone, Partitions: 1, ReplicationFactor: 1, Guard: api.GuardNone, WriterFence: m.writerFence, StateTime: time.Now(), TipAt: time.Now(),
+			}
+			if err := m.put(t.Context(), 0, state.Entry{Key: mirrorKey("l", "orders"), Value: rec}); err != nil {
+				t.Fatal(err)
+			}
+			stop()
+			if tc.made {
+				dst.topic(t, "orders", 1, nil)
+				dst.produce(t, "orders", 0, 0, tc.records)
+			}
+			src.Close()
+			m, _ = newEngine(t, dst)
+			alter(t, m, api.VerbFailover, "orders")
+			awaitStatus(t, m, "orders", tc.want)
+			if tc.want == status.Stopped {
+				stoppedEmpty(t, m, 1)
+			} else if got := mirrorOf(t, m, "orders").record(); !strings.Contains(got.Reason, tc.reason) || !got.Gone {
+				t.Errorf("reason %q, gone %v", got.Reason, got.Gone)
+			}
+			if err := m.DeleteLink(t.Context(), "l", true, false); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// The stop offsets of a former life are not those of a rejoined mirror that ends
+// before it was made whole.
+func TestARejoinThatIsFailedOverBeforeItIsWholeForgetsFormerStops(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	from := p.moved(t)
+	if err := errors.Join(rejoined(t, p.ma, from)...); err != nil {
+		t.Fatal(err)
+	}
+	l, err := p.ma.link("l")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mt, err := l.mirror("orders")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mt.halt()
+	rec := mt.record()
+	rec.Status = status.PendingMirror.String()
+	stop := stopRecord{Partition: 0, SourceStop: 1, DestStop: 1}
+	err = errors.Join(p.ma.put(t.Context(), 0, state.Entry{Key: mirrorKey("l", "orders"), Value: rec}),
+		p.ma.put(t.Context(), p.ma.store.ShardOf(rec.TopicID, 0), state.Entry{Key: stopKey(rec.TopicID, 0), Value: stop}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.stopA()
+	p.b.Close()
+	p.ma, _ = newEngine(t, p.a)
+	alter(t, p.ma, api.VerbFailover, "orders")
+	awaitStatus(t, p.ma, "orders", status.Stopped)
+	var got stopRecord
+	if ok, err := p.ma.store.Get(stopKey(rec.TopicID, 0), &got); err != nil || !ok || got.DestStop <= 1 {
+		t.Errorf("stop offsets %+v, there %v, error %v", got, ok, err)
+	}
+}
