@@ -190,7 +190,7 @@ func (s *stage) until(what string, cond func() error) {
 
 func TestRunsAreStartedAnsweredFollowedAndRefused(t *testing.T) {
 	s := newStage(t)
-	s.want(s.drctl("status", "orders"), 0, "no operation is known")
+	s.want(s.drctl("status", "orders"), 0, "no operation is known in the Temporal namespace "+s.temporal.Namespace())
 	s.want(s.drctl(append([]string{"approve", "orders"}, s.as("bob")...)...), 3, "no operation is open")
 
 	// A dry run is followed to its end and leaves the pair free.

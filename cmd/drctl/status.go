@@ -25,6 +25,7 @@ import (
 // pairStatus is everything that drctl can find out about a pair.
 type pairStatus struct {
 	operator.Status
+	Namespace string `json:"temporal_namespace,omitempty"`
 	// Temporal says why it was not asked successfully.
 	Temporal string       `json:"temporal_error,omitempty"`
 	Copies   []recordCopy `json:"record_copies,omitempty"`
@@ -80,6 +81,7 @@ func (a *app) status(ctx context.Context, pair string, p *hashed, tokens tokenFl
 	if temporalErr == nil {
 		defer op.Close()
 		st.Status, temporalErr = op.Status(ctx, pair)
+		st.Namespace = op.Namespace()
 	}
 	st.Pair = pair
 	if temporalErr != nil {
@@ -221,7 +223,7 @@ func statusTable(w io.Writer, st pairStatus) {
 	case st.Temporal != "":
 		fmt.Fprintln(w, "Temporal:", st.Temporal)
 	case st.Run == nil:
-		fmt.Fprintf(w, "pair %s: no operation is known\n", st.Pair)
+		fmt.Fprintf(w, "pair %s: no operation is known in the Temporal namespace %s (--namespace and TEMPORAL_NAMESPACE name another)\n", st.Pair, st.Namespace)
 	default:
 		runTable(w, st.Status)
 	}

@@ -26,8 +26,9 @@ const (
 
 // Operator talks to one Temporal namespace. Its methods may be called from several goroutines.
 type Operator struct {
-	temporal client.Client
-	owned    bool
+	temporal  client.Client
+	namespace string
+	owned     bool
 }
 
 // Config says where Temporal is. What is empty comes from Temporal's own configuration: the environment (TEMPORAL_ADDRESS,
@@ -64,11 +65,18 @@ func Dial(ctx context.Context, cfg Config) (*Operator, error) {
 		}
 		return nil, &UnreachableError{What: "Temporal at " + address, Err: err}
 	}
-	return &Operator{temporal: c, owned: true}, nil
+	namespace := opts.Namespace
+	if namespace == "" {
+		namespace = client.DefaultNamespace
+	}
+	return &Operator{temporal: c, namespace: namespace, owned: true}, nil
 }
 
 // New uses a client that the caller closes.
 func New(c client.Client) *Operator { return &Operator{temporal: c} }
+
+// Namespace is the one that Dial chose; empty if New was given a client.
+func (o *Operator) Namespace() string { return o.namespace }
 
 // Close closes the connection that Dial opened.
 func (o *Operator) Close() {
