@@ -30,7 +30,7 @@ func (l *Link) compare(ctx context.Context, m *MirrorTopic) {
 		l.log.Warn("source topic cannot be described", "topic", rec.SourceTopic, "error", t.err)
 	case sourceChanged(rec, t) != nil:
 		m.failed(ctx, sourceChanged(rec, t))
-	case len(t.leaders) > int(rec.Partitions):
+	case len(t.leaders) > int(rec.Partitions) && rec.moves():
 		if err := l.grow(ctx, m, int32(len(t.leaders))); err != nil && ctx.Err() == nil {
 			l.log.Error("a mirror could not follow its source's new partitions, trying again", "topic", rec.Topic, "error", err)
 		}

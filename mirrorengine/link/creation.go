@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -15,8 +16,8 @@ import (
 // The making of a mirror topic, behind its record: it may be interrupted anywhere, goes
 // on by itself, and ends when the mirror is failed over first.
 
-// errNotMade: nobody is to make this mirror (any more).
-var errNotMade = errors.New("it is not to be made any more: it was failed over, has failed, or was created again")
+// errNotMade: this mirror is not to be made (any more), or not by this one.
+var errNotMade = errors.New("it is not to be made here any more: it was failed over, or created again, or its link was begun anew")
 
 // makes makes the caller the one who makes the mirror, until done. What it asks under
 // ask an end breaks off; writes to the state are not broken off, for the store would
@@ -24,15 +25,28 @@ var errNotMade = errors.New("it is not to be made any more: it was failed over, 
 func (m *MirrorTopic) makes(ctx context.Context) (ask context.Context, done func(), err error) {
 	m.making.Lock()
 	ask, cancel := context.WithCancel(ctx)
-	done = func() { cancel(); m.making.Unlock() }
+	run := m.link.running()
+	stop := context.AfterFunc(run, cancel)
+	done = func() { stop(); cancel(); m.making.Unlock() }
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.retired || m.rec.Status != status.PendingMirror.String() {
+	if m.retired || run.Err() != nil || m.rec.Status != status.PendingMirror.String() {
 		defer done()
 		return nil, nil, errNotMade
 	}
 	m.stopMaking = cancel
 	return ask, done, nil
+}
+
+// running is done when the link has ended: its mirrors are another one's then, of the
+// same name, or of the replica that leads now.
+func (l *Link) running() context.Context {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.run == nil { // about to begin
+		return context.Background()
+	}
+	return l.run
 }
 
 // unmake breaks off what the maker asks; whoever then takes making finds him gone. The
@@ -45,14 +59,19 @@ func (m *MirrorTopic) unmake() {
 	}
 }
 
-// abandon gives a mirror up of which nothing was made, unless it is to be ended.
+// abandon gives a mirror up of which nothing was made, unless it is to be ended, or is
+// somebody else's by now.
 func (m *MirrorTopic) abandon() bool {
 	m.change.Lock()
 	defer m.change.Unlock()
+	run := m.link.running()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.retired = m.retired || m.rec.Status == status.PendingMirror.String()
-	return m.retired
+	if m.retired || run.Err() != nil || m.rec.Status != status.PendingMirror.String() {
+		return false
+	}
+	m.retired = true
+	return true
 }
 
 // complete goes on with a mirror whose creation was interrupted.
@@ -84,10 +103,20 @@ func (l *Link) build(ctx context.Context, m *MirrorTopic) (made bool, err error)
 		return false, err
 	}
 	defer done()
-	rec := m.record()
-	if rec.Rejoined {
-		return true, l.openRejoined(ctx, ask, m)
+	if m.record().Rejoined {
+		made, err = true, l.openRejoined(ctx, ask, m)
+	} else {
+		made, err = l.openNew(ctx, ask, m)
 	}
+	if err == nil && l.config().Paused { // it was PENDING_MIRROR when the others were told
+		err = m.apply(ctx, status.LinkIsPaused, nil)
+	}
+	return made, err
+}
+
+// openNew makes a mirror over a topic that it makes too.
+func (l *Link) openNew(ctx, ask context.Context, m *MirrorTopic) (made bool, err error) {
+	rec := m.record()
 	configs, err := l.wantedConfigs(ask, rec)
 	if err != nil {
 		return false, err
@@ -101,7 +130,7 @@ func (l *Link) build(ctx context.Context, m *MirrorTopic) (made bool, err error)
 	if rf == 0 {
 		rf = -1
 	}
-	res, err := l.mgr.local.adm.CreateTopic(ctx, rec.Partitions, rf, configs, rec.Topic)
+	res, err := l.mgr.local.adm.CreateTopic(ask, rec.Partitions, rf, configs, rec.Topic)
 	if err == nil {
 		err = res.Err
 	}
@@ -122,6 +151,9 @@ func (l *Link) build(ctx context.Context, m *MirrorTopic) (made bool, err error)
 		if err != nil {
 			return false, err
 		}
+	}
+	if err := ask.Err(); err != nil { // from here on it writes
+		return true, err
 	}
 	if err := m.edit(ctx, func(r *mirrorRecord) { r.TopicID, r.Guard = idString(id), guard }); err != nil {
 		return true, err
@@ -184,29 +216,38 @@ func (l *Link) awaitTopic(ctx context.Context, topic string, partitions int32) (
 // endUnmade readies mirrors that are still without error and were not made whole for
 // their end, which needs a map of each partition and cannot ask the source for it: what
 // has no map has mirrored nothing, so that it stopped at the source's offset 0, wherever
-// it would have begun. Together: those who still make them are told before one is waited
-// for.
+// it would have begun.
 func (l *Link) endUnmade(ctx context.Context, mirrors map[*MirrorTopic]error) {
-	var unmade []*MirrorTopic
-	for _, m := range without(mirrors) {
-		if m.record().unmade() {
-			m.unmake()
-			unmade = append(unmade, m)
-		}
+	_, unmade := halves(without(mirrors))
+	errs := make([]error, len(unmade))
+	var wg sync.WaitGroup
+	for i, m := range unmade {
+		wg.Go(func() { errs[i] = l.mapUnmade(ctx, m) })
 	}
-	for _, m := range unmade {
-		m.making.Lock()
-		mirrors[m] = l.mapUnmade(ctx, m)
-		m.making.Unlock()
+	wg.Wait()
+	for i, m := range unmade {
+		mirrors[m] = errs[i]
 	}
 }
 
-// unmade tells of a mirror that ends whether its making came to its end.
-func (r mirrorRecord) unmade() bool {
-	return !r.Fenced && (r.Unmade || r.Before == status.PendingMirror.String())
+// halves parts mirrors that end into those that were made whole and those of which that
+// is not known.
+func halves(mirrors []*MirrorTopic) (whole, unmade []*MirrorTopic) {
+	for _, m := range mirrors {
+		// Before alone, from an engine that did not record Unmade.
+		if rec := m.record(); rec.Unmade || rec.Before == status.PendingMirror.String() {
+			unmade = append(unmade, m)
+		} else {
+			whole = append(whole, m)
+		}
+	}
+	return whole, unmade
 }
 
 func (l *Link) mapUnmade(ctx context.Context, m *MirrorTopic) error {
+	m.unmake()
+	m.making.Lock()
+	defer m.making.Unlock()
 	rec := m.record()
 	if rec.TopicID == "" {
 		id, err := l.foundUnmade(ctx, rec)
@@ -218,10 +259,11 @@ func (l *Link) mapUnmade(ctx context.Context, m *MirrorTopic) error {
 		}
 	}
 	var err error
-	if rec.Rejoined { // with maps, and perhaps with the stop offsets of its former life
-		err = l.forgetStops(ctx, rec)
-	} else {
+	switch {
+	case !rec.Rejoined:
 		err = l.firstSegments(ctx, m, 0, rec.Partitions, func(int32) (int64, error) { return 0, nil })
+	case !rec.Fenced: // with maps, and perhaps with the stop offsets of its former life
+		err = l.forgetStops(ctx, rec)
 	}
 	if err != nil {
 		return fmt.Errorf("mirror topic %s was not made whole before its end: %w", rec.Topic, err)

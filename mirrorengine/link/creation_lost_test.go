@@ -147,6 +147,84 @@ func TestALinkIsDeletedByForceWithAMirrorThatWasNotMadeWhole(t *testing.T) {
 	dst.produce(t, "orders", 0, 100, 1)
 }
 
+// An engine of an earlier release recorded such an end as fenced, and then found no map.
+func TestAnEndThatAnEarlierEngineLeftFencedWithoutMapsComesToItsEnd(t *testing.T) {
+	t.Parallel()
+	src, dst, m, stop, _ := begun(t)
+	rec := mirrorOf(t, m, "orders").record()
+	stop()
+	src.Close()
+	m, stop = newEngine(t, dst)
+	rec.Status, rec.Intent, rec.Before = status.PendingStopped.String(), string(api.VerbFailover), status.PendingMirror.String()
+	rec.Unmade, rec.Fenced = false, true
+	if err := m.put(t.Context(), 0, state.Entry{Key: mirrorKey("l", "orders"), Value: rec}); err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	m, _ = newEngine(t, dst)
+	stoppedEmpty(t, m, 2)
+}
+
+func TestAMirrorThatWasNotMadeWholeHoldsUpNoOtherEnd(t *testing.T) {
+	t.Parallel()
+	src, dst, m, stop, found := begun(t)
+	stop()
+	found()
+	src.topic(t, "payments", 1, nil)
+	m, _ = newEngine(t, dst)
+	awaitStatus(t, m, "orders", status.Active)
+	newTestMirror(t, m, "payments")
+	orders := mirrorOf(t, m, "orders")
+	if err := orders.edit(t.Context(), func(r *mirrorRecord) { r.Unmade = true }); err != nil {
+		t.Fatal(err)
+	}
+	orders.making.Lock() // whoever makes it hangs
+	alter(t, m, api.VerbFailover, "orders", "payments")
+	awaitStatus(t, m, "payments", status.Stopped)
+	if got := orders.record(); got.Fenced {
+		t.Errorf("ended beside its maker: %s", got.Status)
+	}
+	orders.making.Unlock()
+	awaitStatus(t, m, "orders", status.Stopped)
+}
+
+func TestWhoeverMadeAMirrorLeavesItToTheLinkThatIsBegunAnew(t *testing.T) {
+	t.Parallel()
+	_, _, m, _, _ := begun(t)
+	old := mirrorOf(t, m, "orders")
+	paused := "true"
+	if err := m.AlterLinkConfigs(t.Context(), "l", []api.AlterConfig{{Name: "cluster.link.paused", Value: &paused}}, false); err != nil {
+		t.Fatal(err)
+	}
+	if old == mirrorOf(t, m, "orders") {
+		t.Fatal("the link was not begun anew: the test shows nothing")
+	}
+	if _, err := old.link.build(t.Context(), old); !errors.Is(err, errNotMade) {
+		t.Errorf("the old one goes on making the mirror: %v", err)
+	}
+	if old.abandon() {
+		t.Error("the old one takes the mirror's record away")
+	}
+}
+
+func TestAMirrorThatIsMadeInAPausedLinkIsPausedWithIt(t *testing.T) {
+	t.Parallel()
+	src, dst := newSite(t, "src"), newSite(t, "dst")
+	src.topic(t, "orders", 1, nil)
+	src.produce(t, "orders", 0, 0, 3)
+	m, _ := newEngine(t, dst)
+	newTestLink(t, m, src, map[string]string{"cluster.link.paused": "true"})
+	newTestMirror(t, m, "orders")
+	if got := mirrorOf(t, m, "orders").record().Status; got != status.LinkPaused.String() {
+		t.Errorf("%s in a paused link", got)
+	}
+	resumed := "false"
+	if err := m.AlterLinkConfigs(t.Context(), "l", []api.AlterConfig{{Name: "cluster.link.paused", Value: &resumed}}, false); err != nil {
+		t.Fatal(err)
+	}
+	awaitLagZero(t, m, src, "orders")
+}
+
 // What a crash leaves before the topic's id is recorded: a record, and perhaps a topic.
 func TestAMirrorThatACrashLeftBeforeItsTopicWasKnownEnds(t *testing.T) {
 	t.Parallel()
@@ -213,7 +291,8 @@ func TestARejoinThatIsFailedOverBeforeItIsWholeForgetsFormerStops(t *testing.T) 
 	}
 	mt.halt()
 	rec := mt.record()
-	rec.Status = status.PendingMirror.String()
+	// As after a crash right behind the wish to fail it over.
+	rec.Status, rec.Intent, rec.Before, rec.Unmade = status.PendingStopped.String(), string(api.VerbFailover), status.PendingMirror.String(), true
 	stop := stopRecord{Partition: 0, SourceStop: 1, DestStop: 1}
 	err = errors.Join(p.ma.put(t.Context(), 0, state.Entry{Key: mirrorKey("l", "orders"), Value: rec}),
 		p.ma.put(t.Context(), p.ma.store.ShardOf(rec.TopicID, 0), state.Entry{Key: stopKey(rec.TopicID, 0), Value: stop}))
@@ -223,7 +302,6 @@ func TestARejoinThatIsFailedOverBeforeItIsWholeForgetsFormerStops(t *testing.T) 
 	p.stopA()
 	p.b.Close()
 	p.ma, _ = newEngine(t, p.a)
-	alter(t, p.ma, api.VerbFailover, "orders")
 	awaitStatus(t, p.ma, "orders", status.Stopped)
 	var got stopRecord
 	if ok, err := p.ma.store.Get(stopKey(rec.TopicID, 0), &got); err != nil || !ok || got.DestStop <= 1 {

@@ -101,6 +101,11 @@ func (m *Manager) newProducerID(ctx context.Context) (int64, error) {
 // and is tried again. The caller has claimed the end of each (claimEnd); stopped is
 // called when a try has come to its end but for the guards, which take their time.
 func (l *Link) finish(ctx context.Context, mirrors []*MirrorTopic, stopped func()) {
+	if whole, unmade := halves(mirrors); len(whole) > 0 && len(unmade) > 0 {
+		// Those have more to wait for, and nobody is to wait for them.
+		l.background(func(ctx context.Context) { l.finish(ctx, unmade, func() {}) })
+		mirrors = whole
+	}
 	pause := retryMin
 	for tries := 0; len(mirrors) > 0 && ctx.Err() == nil; tries++ {
 		var again []*MirrorTopic

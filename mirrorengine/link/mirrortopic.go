@@ -42,7 +42,7 @@ type MirrorTopic struct {
 	// change serialises status changes: read, decide, persist, take over.
 	change sync.Mutex
 	// making is held by the one who makes the mirror, or readies one that was not made
-	// whole for its end; taken before change.
+	// whole for its end.
 	making sync.Mutex
 }
 

@@ -53,11 +53,14 @@ func (m *Manager) CreateMirror(ctx context.Context, link string, req api.CreateM
 		return api.BadRequest("Topic '%s' already exists on this cluster: a mirror cannot be made over an existing topic. Delete it first if its records are not needed, or rejoin it after a planned move.", topic)
 	}
 	m.local.forget(topic)
+	l.absent("local/"+topic, false) // that was its predecessor
 	// A mirror whose topic was deleted is over: the new one takes its place.
 	if old, err := l.mirror(topic); err == nil {
 		old.halt()
 		old.retire()
 		old.unmake()
+		old.making.Lock() // until nobody makes it
+		old.making.Unlock()
 	}
 	rec := mirrorRecord{
 		Link: link, Topic: topic, SourceTopic: topic, SourceTopicID: idString(src.id),
@@ -84,7 +87,7 @@ func (m *Manager) CreateMirror(ctx context.Context, link string, req api.CreateM
 	case err == nil:
 		mt.startIn(l)
 	case mt.record().Status != status.PendingMirror.String() || !made && !mt.abandon():
-		return api.Conflict("mirror topic '%s' of cluster link '%s' was failed over, or has failed, while it was made: %v", topic, link, err)
+		return api.Conflict("mirror topic '%s' of cluster link '%s' is not made by this call any more, it was failed over or its link begun anew meanwhile: %v", topic, link, err)
 	case made:
 		l.background(func(ctx context.Context) { l.complete(ctx, mt) })
 		return fmt.Errorf("mirror topic '%s' was made, its first segments were not; the engine goes on with it: %w", topic, err)
