@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/api"
+	"github.com/drawbridge-dr/drawbridge/mirrorengine/state"
 	"github.com/drawbridge-dr/drawbridge/mirrorengine/status"
 )
 
@@ -23,7 +24,9 @@ var errNotMade = errors.New("it is not to be made here any more: it was failed o
 // ask an end breaks off; writes to the state are not broken off, for the store would
 // give up their shard.
 func (m *MirrorTopic) makes(ctx context.Context) (ask context.Context, done func(), err error) {
-	m.making.Lock()
+	if err := m.awaitMaker(ctx); err != nil {
+		return nil, nil, err
+	}
 	ask, cancel := context.WithCancel(ctx)
 	run := m.link.running()
 	stop := context.AfterFunc(run, cancel)
@@ -38,15 +41,44 @@ func (m *MirrorTopic) makes(ctx context.Context) (ask context.Context, done func
 	return ask, done, nil
 }
 
-// running is done when the link has ended: its mirrors are another one's then, of the
-// same name, or of the replica that leads now.
-func (l *Link) running() context.Context {
+// awaitMaker takes making as soon as nobody has it.
+func (m *MirrorTopic) awaitMaker(ctx context.Context) error {
+	for !m.making.TryLock() {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("mirror topic %s is still being made: %w", m.name(), ctx.Err())
+		case <-time.After(stopLook):
+		}
+	}
+	return nil
+}
+
+// enter makes a mirror known and records it, PENDING_MIRROR; in that order, so that who
+// begins the link anew meanwhile finds it.
+func (l *Link) enter(ctx context.Context, rec mirrorRecord) (*MirrorTopic, error) {
+	m := &MirrorTopic{link: l, rec: rec, since: time.Now(), log: l.log.With("topic", rec.Topic)}
+	m.change.Lock()
+	defer m.change.Unlock()
+	l.mu.Lock()
+	old := l.mirrors[rec.Topic]
+	l.mirrors[rec.Topic] = m
+	l.mu.Unlock()
+	err := m.replaced()
+	if err == nil {
+		err = l.mgr.put(ctx, 0, state.Entry{Key: mirrorKey(rec.Link, rec.Topic), Value: rec})
+	}
+	if err == nil {
+		return m, nil
+	}
+	m.mu.Lock()
+	m.retired = true
+	m.mu.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.run == nil { // about to begin
-		return context.Background()
+	if delete(l.mirrors, rec.Topic); old != nil {
+		l.mirrors[rec.Topic] = old
 	}
-	return l.run
+	return nil, err
 }
 
 // unmake breaks off what the maker asks; whoever then takes making finds him gone. The
@@ -59,19 +91,38 @@ func (m *MirrorTopic) unmake() {
 	}
 }
 
-// abandon gives a mirror up of which nothing was made, unless it is to be ended, or is
-// somebody else's by now.
-func (m *MirrorTopic) abandon() bool {
+// abandon forgets a mirror of which nothing was made, unless it is to be ended, or is
+// somebody else's by now: then it answers false.
+func (m *MirrorTopic) abandon(ctx context.Context) (bool, error) {
 	m.change.Lock()
 	defer m.change.Unlock()
-	run := m.link.running()
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.retired || run.Err() != nil || m.rec.Status != status.PendingMirror.String() {
-		return false
+	rec := m.record()
+	if m.replaced() != nil || rec.Status != status.PendingMirror.String() {
+		return false, nil
 	}
+	m.mu.Lock()
 	m.retired = true
-	return true
+	m.mu.Unlock()
+	m.link.mu.Lock()
+	delete(m.link.mirrors, rec.Topic)
+	m.link.mu.Unlock()
+	return true, m.link.mgr.deleteMirrorRecords(ctx, rec)
+}
+
+// activate ends the making of a mirror: it is ACTIVE, or paused with its link. One
+// record, since other replicas do what stands there.
+func (m *MirrorTopic) activate(ctx context.Context, change func(*mirrorRecord)) error {
+	first := status.Active
+	if m.link.config().Paused {
+		var err error
+		if first, err = status.Next(first, status.LinkIsPaused); err != nil {
+			return err
+		}
+	}
+	return m.apply(ctx, status.Activated, func(r *mirrorRecord) {
+		change(r)
+		r.Status, r.Unmade = first.String(), false
+	})
 }
 
 // complete goes on with a mirror whose creation was interrupted.
@@ -104,14 +155,9 @@ func (l *Link) build(ctx context.Context, m *MirrorTopic) (made bool, err error)
 	}
 	defer done()
 	if m.record().Rejoined {
-		made, err = true, l.openRejoined(ctx, ask, m)
-	} else {
-		made, err = l.openNew(ctx, ask, m)
+		return true, l.openRejoined(ctx, ask, m)
 	}
-	if err == nil && l.config().Paused { // it was PENDING_MIRROR when the others were told
-		err = m.apply(ctx, status.LinkIsPaused, nil)
-	}
-	return made, err
+	return l.openNew(ctx, ask, m)
 }
 
 // openNew makes a mirror over a topic that it makes too.
@@ -130,7 +176,7 @@ func (l *Link) openNew(ctx, ask context.Context, m *MirrorTopic) (made bool, err
 	if rf == 0 {
 		rf = -1
 	}
-	res, err := l.mgr.local.adm.CreateTopic(ask, rec.Partitions, rf, configs, rec.Topic)
+	res, err := l.mgr.local.adm.CreateTopic(ctx, rec.Partitions, rf, configs, rec.Topic)
 	if err == nil {
 		err = res.Err
 	}
@@ -166,7 +212,7 @@ func (l *Link) openNew(ctx, ask context.Context, m *MirrorTopic) (made bool, err
 		return true, err
 	}
 	m.renewPartitions()
-	return true, m.apply(ctx, status.Activated, func(r *mirrorRecord) { r.Unmade = false })
+	return true, m.activate(ctx, func(*mirrorRecord) {})
 }
 
 // filled is the first partition of a topic of this cluster that holds records; -1 if
@@ -246,7 +292,9 @@ func halves(mirrors []*MirrorTopic) (whole, unmade []*MirrorTopic) {
 
 func (l *Link) mapUnmade(ctx context.Context, m *MirrorTopic) error {
 	m.unmake()
-	m.making.Lock()
+	if err := m.awaitMaker(ctx); err != nil {
+		return err
+	}
 	defer m.making.Unlock()
 	rec := m.record()
 	if rec.TopicID == "" {

@@ -3,6 +3,7 @@ package link
 import (
 	"errors"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -80,7 +81,7 @@ func TestAMirrorWhoseSourceWasLostWhileItWasMadeIsFailedOver(t *testing.T) {
 	dst.produce(t, "orders", 0, 100, 1)
 
 	// The source comes back: nobody goes on with the creation, for the topic is the
-	// applications' now, and must not be guarded again.
+	// applications' now, and a guard would keep them out.
 	found()
 	if _, err := l.build(t.Context(), mt); err == nil {
 		t.Error("the creation goes on over a mirror that has ended")
@@ -102,9 +103,6 @@ func TestAMirrorWhoseSourceWasLostWhileItWasMadeIsFailedOver(t *testing.T) {
 	mt.mu.Unlock()
 	if got := mt.record(); got.Status != status.Stopped.String() {
 		t.Errorf("status %s", got.Status)
-	}
-	if keys := m.store.Keys(guardKey("l", "orders")); len(keys) > 0 {
-		t.Errorf("guards: %v", keys)
 	}
 	stoppedEmpty(t, m, 2)
 	// All that the source had is lagged data, for none of it was mirrored.
@@ -167,11 +165,11 @@ func TestAnEndThatAnEarlierEngineLeftFencedWithoutMapsComesToItsEnd(t *testing.T
 
 func TestAMirrorThatWasNotMadeWholeHoldsUpNoOtherEnd(t *testing.T) {
 	t.Parallel()
-	src, dst, m, stop, found := begun(t)
+	src, dst, _, stop, found := begun(t)
 	stop()
 	found()
 	src.topic(t, "payments", 1, nil)
-	m, _ = newEngine(t, dst)
+	m, _ := newEngine(t, dst)
 	awaitStatus(t, m, "orders", status.Active)
 	newTestMirror(t, m, "payments")
 	orders := mirrorOf(t, m, "orders")
@@ -179,12 +177,14 @@ func TestAMirrorThatWasNotMadeWholeHoldsUpNoOtherEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	orders.making.Lock() // whoever makes it hangs
+	maker := sync.OnceFunc(orders.making.Unlock)
+	t.Cleanup(maker)
 	alter(t, m, api.VerbFailover, "orders", "payments")
 	awaitStatus(t, m, "payments", status.Stopped)
 	if got := orders.record(); got.Fenced {
 		t.Errorf("ended beside its maker: %s", got.Status)
 	}
-	orders.making.Unlock()
+	maker()
 	awaitStatus(t, m, "orders", status.Stopped)
 }
 
@@ -202,8 +202,11 @@ func TestWhoeverMadeAMirrorLeavesItToTheLinkThatIsBegunAnew(t *testing.T) {
 	if _, err := old.link.build(t.Context(), old); !errors.Is(err, errNotMade) {
 		t.Errorf("the old one goes on making the mirror: %v", err)
 	}
-	if old.abandon() {
-		t.Error("the old one takes the mirror's record away")
+	if gone, err := old.abandon(t.Context()); gone {
+		t.Errorf("the old one takes the mirror's record away: %v", err)
+	}
+	if err := old.edit(t.Context(), func(*mirrorRecord) {}); !errors.Is(err, api.ErrUnavailable) {
+		t.Errorf("the old one writes over the record of the one in its place: %v", err)
 	}
 }
 

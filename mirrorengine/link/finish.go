@@ -114,7 +114,7 @@ func (l *Link) finish(ctx context.Context, mirrors []*MirrorTopic, stopped func(
 			if errors.As(err, &f) && f.gone() {
 				err = m.endGone(ctx, f)
 			}
-			if err != nil && ctx.Err() == nil {
+			if err != nil && ctx.Err() == nil && m.replaced() == nil {
 				l.log.Error("a mirror could not be ended, trying again", "topic", m.name(), "error", err, "pause", pause)
 				m.note(err)
 				again = append(again, m)
@@ -152,7 +152,7 @@ func (l *Link) finishOnce(ctx context.Context, mirrors []*MirrorTopic, again boo
 	l.recordAll(ctx, out, func(m *MirrorTopic) (mirrorRecord, error) {
 		r := m.record()
 		r.Fenced, r.Unmade = true, false
-		return r, nil
+		return r, m.replaced()
 	})
 	for m, err := range l.endOwned(ctx, without(out), false) {
 		out[m] = err

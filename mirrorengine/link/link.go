@@ -252,6 +252,17 @@ func (l *Link) mirror(topic string) (*MirrorTopic, error) {
 	return m, nil
 }
 
+// running is done when the link has ended: its mirrors are those of the link in its
+// place then, here or at another replica.
+func (l *Link) running() context.Context {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.run == nil { // not launched yet
+		return context.Background()
+	}
+	return l.run
+}
+
 func (l *Link) config() Config {
 	l.mu.Lock()
 	defer l.mu.Unlock()

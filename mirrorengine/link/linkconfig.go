@@ -109,7 +109,9 @@ func (m *Manager) replace(ctx context.Context, old *Link, rec linkRecord) error 
 		}
 		old.stop()
 		for _, mt := range old.all() {
+			mt.change.Lock() // a write that is under way; behind it there is none
 			l.mirrors[mt.name()] = newMirror(l, mt.record())
+			mt.change.Unlock()
 		}
 		m.mu.Lock()
 		defer m.mu.Unlock()

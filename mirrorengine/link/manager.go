@@ -251,6 +251,9 @@ func (m *Manager) launch(l *Link) {
 	ctx, cancel := context.WithCancel(m.run)
 	l.cancel = cancel
 	l.leading, _ = m.led()
+	l.mu.Lock()
+	l.run = ctx
+	l.mu.Unlock()
 	m.running.Go(func() {
 		defer close(l.ended)
 		l.Run(ctx)

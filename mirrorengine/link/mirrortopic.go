@@ -112,12 +112,16 @@ func (m *MirrorTopic) retire() {
 	m.retired = true
 }
 
-// replaced is the refusal of a retired mirror.
+// replaced is the refusal of a mirror in whose place there is another one.
 func (m *MirrorTopic) replaced() error {
+	ended := m.link.running().Err() != nil
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.retired {
 		return api.Conflict("mirror topic '%s' of cluster link '%s' was created again meanwhile", m.rec.Topic, m.rec.Link)
+	}
+	if ended {
+		return api.Unavailable("cluster link '%s' ends or is begun anew just now: ask again for its mirror topic '%s'", m.rec.Link, m.rec.Topic)
 	}
 	return nil
 }

@@ -112,13 +112,10 @@ func (r *rejoin) start(ctx context.Context) error {
 		Partitions: int32(len(r.segments)), WriterFence: m.writerFence, Guard: api.GuardNone,
 		Configs: r.configs, Rejoined: true, Unmade: true,
 	}
-	if err := m.put(ctx, 0, state.Entry{Key: mirrorKey(rec.Link, topic), Value: rec}); err != nil {
+	mt, err := l.enter(ctx, rec)
+	if err != nil {
 		return err
 	}
-	mt := &MirrorTopic{link: l, rec: rec, since: time.Now(), log: l.log.With("topic", topic)}
-	l.mu.Lock()
-	l.mirrors[topic] = mt
-	l.mu.Unlock()
 	if _, err := l.build(ctx, mt); err != nil {
 		l.background(func(ctx context.Context) { l.complete(ctx, mt) })
 		return fmt.Errorf("mirror topic '%s' was rejoined but is not ready yet; the engine goes on with it: %w", topic, err)
@@ -150,7 +147,7 @@ func (l *Link) openRejoined(ctx, ask context.Context, m *MirrorTopic) error {
 		return err
 	}
 	m.renewPartitions()
-	return m.apply(ctx, status.Activated, func(r *mirrorRecord) { r.Guard, r.Unmade = guard, false })
+	return m.activate(ctx, func(r *mirrorRecord) { r.Guard = guard })
 }
 
 // forgetStops takes away what ended a topic's former life as a mirror.

@@ -59,7 +59,9 @@ func (m *Manager) CreateMirror(ctx context.Context, link string, req api.CreateM
 		old.halt()
 		old.retire()
 		old.unmake()
-		old.making.Lock() // until nobody makes it
+		if err := old.awaitMaker(ctx); err != nil {
+			return err
+		}
 		old.making.Unlock()
 	}
 	rec := mirrorRecord{
@@ -75,29 +77,25 @@ func (m *Manager) CreateMirror(ctx context.Context, link string, req api.CreateM
 		}
 	}
 	// Recorded first: a topic that exists without it would be somebody else's.
-	if err := m.put(ctx, 0, state.Entry{Key: mirrorKey(link, topic), Value: rec}); err != nil {
+	mt, err := l.enter(ctx, rec)
+	if err != nil {
 		return err
 	}
-	mt := &MirrorTopic{link: l, rec: rec, since: time.Now(), log: l.log.With("topic", topic)}
-	l.mu.Lock()
-	l.mirrors[topic] = mt
-	l.mu.Unlock()
 	made, err := l.build(ctx, mt)
-	switch {
-	case err == nil:
+	if err == nil {
 		mt.startIn(l)
-	case mt.record().Status != status.PendingMirror.String() || !made && !mt.abandon():
-		return api.Conflict("mirror topic '%s' of cluster link '%s' is not made by this call any more, it was failed over or its link begun anew meanwhile: %v", topic, link, err)
-	case made:
-		l.background(func(ctx context.Context) { l.complete(ctx, mt) })
-		return fmt.Errorf("mirror topic '%s' was made, its first segments were not; the engine goes on with it: %w", topic, err)
-	default:
-		l.mu.Lock()
-		delete(l.mirrors, topic)
-		l.mu.Unlock()
-		return errors.Join(err, m.deleteMirrorRecords(ctx, rec))
+		return nil
 	}
-	return nil
+	if !made {
+		if gone, fault := mt.abandon(ctx); gone {
+			return errors.Join(err, fault)
+		}
+	}
+	if mt.record().Status != status.PendingMirror.String() || mt.replaced() != nil {
+		return api.Conflict("mirror topic '%s' of cluster link '%s' is not made by this call any more, it was failed over or its link begun anew meanwhile: %v", topic, link, err)
+	}
+	l.background(func(ctx context.Context) { l.complete(ctx, mt) })
+	return fmt.Errorf("mirror topic '%s' was made, its first segments were not; the engine goes on with it: %w", topic, err)
 }
 
 // claimName makes the caller the only one who creates a mirror of that name.
@@ -133,11 +131,11 @@ func (l *Link) firstSegments(ctx context.Context, m *MirrorTopic, from, to int32
 		if len(l.mgr.store.Keys(segmentPrefix(rec.TopicID, n))) > 0 {
 			continue
 		}
-		start, err := startOf(n)
+		id, err := l.mgr.newProducerID(ctx)
 		if err != nil {
 			return err
 		}
-		id, err := l.mgr.newProducerID(ctx)
+		start, err := startOf(n) // last, since that is what an end breaks off
 		if err != nil {
 			return err
 		}
@@ -178,6 +176,9 @@ func (l *Link) startOffset(ctx context.Context, topic string, n int32, grown boo
 	return off, nil
 }
 
+// errEnding: a mirror ends and is not grown any more.
+var errEnding = errors.New("the mirror ends with the partitions that it has")
+
 // grow follows the source's partition count.
 func (l *Link) grow(ctx context.Context, m *MirrorTopic, partitions int32) error {
 	rec := m.record()
@@ -197,7 +198,16 @@ func (l *Link) grow(ctx context.Context, m *MirrorTopic, partitions int32) error
 	if err != nil {
 		return err
 	}
-	if err := m.edit(ctx, func(r *mirrorRecord) { r.Partitions = partitions }); err != nil {
+	grown := map[*MirrorTopic]error{m: nil}
+	l.recordAll(ctx, grown, func(m *MirrorTopic) (mirrorRecord, error) {
+		r := m.record()
+		if !r.moves() { // to be ended, with the partitions that it had
+			return r, errEnding
+		}
+		r.Partitions = partitions
+		return r, m.replaced()
+	})
+	if err := grown[m]; err != nil {
 		return err
 	}
 	m.mu.Lock()
