@@ -1,6 +1,7 @@
 package link
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"sync"
@@ -119,29 +120,39 @@ func TestAMirrorWhoseSourceWasLostWhileItWasMadeIsFailedOver(t *testing.T) {
 	}
 }
 
-func TestAnEngineThatStartsBehindTheLossFailsItOver(t *testing.T) {
-	t.Parallel()
+// restarted is an engine that begins behind the loss, with begun's mirror.
+func restarted(t *testing.T) (dst *site, m *Manager) {
+	t.Helper()
 	src, dst, _, stop, _ := begun(t)
 	stop()
 	src.Close()
-	m, _ := newEngine(t, dst)
+	m, _ = newEngine(t, dst)
 	awaitStatus(t, m, "orders", status.PendingMirror)
-	alter(t, m, api.VerbFailover, "orders")
-	stoppedEmpty(t, m, 2)
-	if err := m.DeleteLink(t.Context(), "l", true, false); err != nil {
+	return dst, m
+}
+
+// deleteByForce deletes link "l", within two minutes.
+func deleteByForce(t *testing.T, m *Manager) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	if err := m.DeleteLink(ctx, "l", true, false); err != nil {
 		t.Error(err)
 	}
 }
 
+func TestAnEngineThatStartsBehindTheLossFailsItOver(t *testing.T) {
+	t.Parallel()
+	_, m := restarted(t)
+	alter(t, m, api.VerbFailover, "orders")
+	stoppedEmpty(t, m, 2)
+	deleteByForce(t, m)
+}
+
 func TestALinkIsDeletedByForceWithAMirrorThatWasNotMadeWhole(t *testing.T) {
 	t.Parallel()
-	src, dst, _, stop, _ := begun(t)
-	stop()
-	src.Close()
-	m, _ := newEngine(t, dst)
-	if err := m.DeleteLink(t.Context(), "l", true, false); err != nil {
-		t.Fatal(err)
-	}
+	dst, m := restarted(t)
+	deleteByForce(t, m)
 	dst.produce(t, "orders", 0, 100, 1)
 }
 
@@ -228,6 +239,26 @@ func TestAMirrorThatIsMadeInAPausedLinkIsPausedWithIt(t *testing.T) {
 	awaitLagZero(t, m, src, "orders")
 }
 
+// A growth of the source that was seen before the wish to end is not recorded behind it:
+// a partition that nobody ends would have no stop offset.
+func TestAMirrorThatEndsIsNotGrown(t *testing.T) {
+	t.Parallel()
+	src, dst, m, _ := orders{records: 3}.mirror(t)
+	alter(t, m, api.VerbFailover, "orders")
+	awaitStatus(t, m, "orders", status.Stopped)
+	if _, err := src.adm.CreatePartitions(t.Context(), 1, "orders"); err != nil {
+		t.Fatal(err)
+	}
+	mt := mirrorOf(t, m, "orders")
+	if err := linkOf(t, m).grow(t.Context(), mt, 2); !errors.Is(err, errEnding) {
+		t.Errorf("grown: %v", err)
+	}
+	if got := mt.record().Partitions; got != 1 || len(mt.parts()) != 1 {
+		t.Errorf("%d partitions recorded, %d known", got, len(mt.parts()))
+	}
+	dst.produce(t, "orders", 0, 100, 1)
+}
+
 // What a crash leaves before the topic's id is recorded: a record, and perhaps a topic.
 func TestAMirrorThatACrashLeftBeforeItsTopicWasKnownEnds(t *testing.T) {
 	t.Parallel()
@@ -268,9 +299,7 @@ func TestAMirrorThatACrashLeftBeforeItsTopicWasKnownEnds(t *testing.T) {
 			} else if got := mirrorOf(t, m, "orders").record(); !strings.Contains(got.Reason, tc.reason) || !got.Gone {
 				t.Errorf("reason %q, gone %v", got.Reason, got.Gone)
 			}
-			if err := m.DeleteLink(t.Context(), "l", true, false); err != nil {
-				t.Error(err)
-			}
+			deleteByForce(t, m)
 		})
 	}
 }
@@ -280,29 +309,9 @@ func TestAMirrorThatACrashLeftBeforeItsTopicWasKnownEnds(t *testing.T) {
 func TestARejoinThatIsFailedOverBeforeItIsWholeForgetsFormerStops(t *testing.T) {
 	t.Parallel()
 	p := newPair(t)
-	from := p.moved(t)
-	if err := errors.Join(rejoined(t, p.ma, from)...); err != nil {
-		t.Fatal(err)
-	}
-	l, err := p.ma.link("l")
-	if err != nil {
-		t.Fatal(err)
-	}
-	mt, err := l.mirror("orders")
-	if err != nil {
-		t.Fatal(err)
-	}
-	mt.halt()
-	rec := mt.record()
-	// As after a crash right behind the wish to fail it over.
-	rec.Status, rec.Intent, rec.Before, rec.Unmade = status.PendingStopped.String(), string(api.VerbFailover), status.PendingMirror.String(), true
-	stop := stopRecord{Partition: 0, SourceStop: 1, DestStop: 1}
-	err = errors.Join(p.ma.put(t.Context(), 0, state.Entry{Key: mirrorKey("l", "orders"), Value: rec}),
-		p.ma.put(t.Context(), p.ma.store.ShardOf(rec.TopicID, 0), state.Entry{Key: stopKey(rec.TopicID, 0), Value: stop}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.stopA()
+	rec := p.crashedRejoin(t, func(r *mirrorRecord) { // right behind the wish to fail it over
+		r.Status, r.Intent, r.Before, r.Unmade = status.PendingStopped.String(), string(api.VerbFailover), status.PendingMirror.String(), true
+	})
 	p.b.Close()
 	p.ma, _ = newEngine(t, p.a)
 	awaitStatus(t, p.ma, "orders", status.Stopped)

@@ -262,33 +262,33 @@ func TestRejoinKeepsLargeMapsInPiecesThatReadBackAlike(t *testing.T) {
 	}
 }
 
-func TestARejoinThatACrashInterruptedGoesOnByItself(t *testing.T) {
-	t.Parallel()
-	p := newPair(t)
+// crashedRejoin moves orders to b and rejoins it at a, whose engine then leaves what it
+// does after a crash before the mirror was activated: the record, changed so, and a stop
+// offset of the topic's former life.
+func (p pair) crashedRejoin(t *testing.T, change func(*mirrorRecord)) mirrorRecord {
+	t.Helper()
 	from := p.moved(t)
 	if err := errors.Join(rejoined(t, p.ma, from)...); err != nil {
 		t.Fatal(err)
 	}
-	l, err := p.ma.link("l")
-	if err != nil {
-		t.Fatal(err)
-	}
-	mt, err := l.mirror("orders")
-	if err != nil {
-		t.Fatal(err)
-	}
+	mt := mirrorOf(t, p.ma, "orders")
 	mt.halt()
-	// As after a crash before the mirror was activated: the record says so, and an
-	// old stop offset still stands.
 	rec := mt.record()
-	rec.Status = status.PendingMirror.String()
+	change(&rec)
 	stop := stopRecord{Partition: 0, SourceStop: 1, DestStop: 1}
-	err = errors.Join(p.ma.put(t.Context(), 0, state.Entry{Key: mirrorKey("l", "orders"), Value: rec}),
+	err := errors.Join(p.ma.put(t.Context(), 0, state.Entry{Key: mirrorKey("l", "orders"), Value: rec}),
 		p.ma.put(t.Context(), p.ma.store.ShardOf(rec.TopicID, 0), state.Entry{Key: stopKey(rec.TopicID, 0), Value: stop}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	p.stopA()
+	return rec
+}
+
+func TestARejoinThatACrashInterruptedGoesOnByItself(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	p.crashedRejoin(t, func(r *mirrorRecord) { r.Status = status.PendingMirror.String() })
 	p.ma, _ = newEngine(t, p.a)
 	awaitStatus(t, p.ma, "orders", status.Active)
 	p.b.produce(t, "orders", 0, 7, 1)
