@@ -25,6 +25,7 @@ import (
 // pairStatus is everything that drctl can find out about a pair.
 type pairStatus struct {
 	operator.Status
+	// Namespace is the one that was asked.
 	Namespace string `json:"temporal_namespace,omitempty"`
 	// Temporal says why it was not asked successfully.
 	Temporal string       `json:"temporal_error,omitempty"`

@@ -198,7 +198,7 @@ func (l *Link) openNew(ctx, ask context.Context, m *MirrorTopic) (made bool, err
 			return false, err
 		}
 	}
-	if err := ask.Err(); err != nil { // from here on it writes
+	if err := ask.Err(); err != nil { // what follows writes its record and maps
 		return true, err
 	}
 	if err := m.edit(ctx, func(r *mirrorRecord) { r.TopicID, r.Guard = idString(id), guard }); err != nil {

@@ -51,9 +51,7 @@ const transitionsKept = 10
 
 func newMirror(l *Link, rec mirrorRecord) *MirrorTopic {
 	m := &MirrorTopic{link: l, rec: rec, since: time.Now(), log: l.log.With("topic", rec.Topic), loaded: true}
-	for n := range rec.Partitions {
-		m.partitions = append(m.partitions, m.newPartition(n))
-	}
+	m.renewPartitions()
 	return m
 }
 
